@@ -1,0 +1,63 @@
+"""The intermediate representation: small frozen classes, one concept a file."""
+
+from mimodsl.ir.blocks import Attention, Balance, Dispatcher, Mamba, Moe, RouterPrecision, Score
+from mimodsl.ir.encoder import Radio, VisionEncoder, Vit
+from mimodsl.ir.flow import Flow
+from mimodsl.ir.grid import Axis, Grid, View
+from mimodsl.ir.kinds import KINDS, Activation, Kind, Norm, Recompute, Role
+from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
+from mimodsl.ir.module import Module
+from mimodsl.ir.node import Node, Origin
+from mimodsl.ir.placement import Beside, Place, Placed, Together
+from mimodsl.ir.projector import AffineProjector, MlpProjector, Projector
+from mimodsl.ir.schedule import Schedule, ScheduleKind
+from mimodsl.ir.spec import Spec
+from mimodsl.ir.train import AdamW, Ddp, Kernels, LossPer, Precision, Train
+from mimodsl.ir.types import Size
+
+__all__ = [
+    "KINDS",
+    "Activation",
+    "AdamW",
+    "AffineProjector",
+    "Attention",
+    "Axis",
+    "Balance",
+    "Beside",
+    "Ddp",
+    "Dispatcher",
+    "Flow",
+    "Gpt",
+    "Grid",
+    "Hybrid",
+    "Kernels",
+    "Kind",
+    "LanguageModel",
+    "LossPer",
+    "Mamba",
+    "MlpProjector",
+    "Module",
+    "Moe",
+    "Node",
+    "Norm",
+    "Origin",
+    "Place",
+    "Placed",
+    "Positions",
+    "Precision",
+    "Projector",
+    "Radio",
+    "Recompute",
+    "Role",
+    "RouterPrecision",
+    "Schedule",
+    "ScheduleKind",
+    "Score",
+    "Size",
+    "Spec",
+    "Together",
+    "Train",
+    "View",
+    "VisionEncoder",
+    "Vit",
+]

@@ -1,0 +1,96 @@
+"""Grids: one span of ranks, and the factorizations (views) of it."""
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Final, cast
+
+from mimodsl.ir.node import AT_LEAST_1, Node, knob, node
+
+BASE_AXES: Final = ("tp", "cp", "dp", "pp")
+EXPERT_AXES: Final = ("etp", "ep", "edp")
+EXPERT_VIEW: Final = "expert"
+
+
+@node
+class Axis(Node):
+    """One factor of a view. Without a size it is shared with the base view."""
+
+    name: str = knob(doc="`tp`, `cp`, `dp`, `pp`; `etp`, `ep`, `edp` in an expert view")
+    size: int | None = knob(
+        default=None, unit="ranks", check=AT_LEAST_1, doc="ranks along the axis; none where shared"
+    )
+
+    def __str__(self) -> str:
+        return self.name if self.size is None else f"{self.name}:{self.size}"
+
+
+def _axes(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        sizes = cast(Mapping[str, int | None], value)
+        return tuple(Axis(name=name, size=size) for name, size in sizes.items())
+    return tuple(value)
+
+
+@node
+class View(Node):
+    """A factorization of a grid's ranks, the fastest-varying axis first.
+
+    `axes` also takes a mapping, `{"etp": 1, "ep": 2, "edp": 2, "pp": None}`, None meaning shared.
+    """
+
+    name: str = knob(doc="`dense` by custom for the base view; `expert` for the experts' view")
+    axes: tuple[Axis, ...] = knob(converter=_axes, doc="the factors, fastest-varying first")
+
+    def axis(self, name: str) -> Axis | None:
+        return next((axis for axis in self.axes if axis.name == name), None)
+
+    def __str__(self) -> str:
+        return " * ".join(map(str, self.axes))
+
+
+def _views(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        views = cast(Mapping[str, Any], value)
+        return tuple(View(name=name, axes=axes) for name, axes in views.items())
+    return tuple(value)
+
+
+@node
+class Grid(Node):
+    """A span of ranks with its views; the first view is the base view.
+
+    `views` also takes a mapping from a view's name to its axes:
+    `{"dense": {"tp": 2, "dp": 2}, "expert": {"ep": 2, "edp": 2, "pp": None}}`.
+    """
+
+    name: str = knob(doc="what modules and `place` call it")
+    views: tuple[View, ...] = knob(converter=_views, doc="the factorizations, base view first")
+    ranks: int | None = knob(
+        default=None, unit="ranks", check=AT_LEAST_1, doc="the number of ranks, where it is stated"
+    )
+
+    @property
+    def base(self) -> View:
+        return self.views[0]
+
+    @property
+    def expert(self) -> View | None:
+        """The view that experts are spread over; a grid without one is dense."""
+        return next((view for view in self.views[1:] if view.name == EXPERT_VIEW), None)
+
+    @property
+    def world(self) -> int:
+        """How many ranks the grid spans: the product of its base view."""
+        return prod(axis.size or 1 for axis in self.base.axes)
+
+    def size(self, axis: str) -> int:
+        """The size of an axis in whichever view sizes it; 1 where none does."""
+        for view in self.views:
+            found = view.axis(axis)
+            if found is not None and found.size is not None:
+                return found.size
+        return 1
+
+    def sizes(self, view: View) -> tuple[tuple[str, int], ...]:
+        """A view's axes with shared ones resolved, in order."""
+        return tuple((axis.name, axis.size or self.size(axis.name)) for axis in view.axes)

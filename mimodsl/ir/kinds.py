@@ -1,0 +1,79 @@
+"""What every module kind has in common, and the registry of kinds."""
+
+from enum import Enum
+from typing import ClassVar, Final
+
+from mimodsl.ir.node import AT_LEAST_0, FRACTION, Keyword, Node, knob, node
+
+
+class Role(Enum):
+    """What a module is to the model."""
+
+    ENCODER = "encoder"
+    PROJECTOR = "projector"
+    LANGUAGE = "language model"
+
+
+class Activation(Keyword):
+    """The nonlinearity of an MLP; `swiglu` and `geglu` are gated."""
+
+    GELU = "gelu"
+    FAST_GELU = "fast_gelu"
+    QUICK_GELU = "quick_gelu"
+    SILU = "silu"
+    RELU = "relu"
+    SQUARED_RELU = "squared_relu"
+    SWIGLU = "swiglu"
+    GEGLU = "geglu"
+
+    @property
+    def gated(self) -> bool:
+        return self in (Activation.SWIGLU, Activation.GEGLU)
+
+
+class Norm(Keyword):
+    """The normalisation before each sub-layer."""
+
+    LAYERNORM = "layernorm"
+    RMSNORM = "rmsnorm"
+
+
+class Recompute(Keyword):
+    """Which activations are computed again in the backward pass instead of kept."""
+
+    NONE = "none"
+    SELECTIVE = "selective"
+    FULL = "full"
+
+
+@node
+class Kind(Node):
+    """The base of every kind: its fields are the schema of a module of that kind."""
+
+    keyword: ClassVar[str]
+    role: ClassVar[Role]
+
+
+@node
+class TransformerKind(Kind):
+    """The knobs of a kind that is made of transformer layers."""
+
+    init_std: float = knob(
+        default=0.02, check=AT_LEAST_0, doc="standard deviation of initial weights"
+    )
+    dropout: float = knob(default=0.0, check=FRACTION, doc="dropout on hidden states")
+    attention_dropout: float = knob(
+        default=0.0, check=FRACTION, doc="dropout on attention probabilities"
+    )
+    recompute: Recompute = knob(
+        default=Recompute.NONE, doc="activations computed again in the backward pass"
+    )
+
+
+KINDS: Final[dict[str, type[Kind]]] = {}
+
+
+def register[K: type[Kind]](kind: K) -> K:
+    """Make a kind known to the language by its keyword."""
+    KINDS[kind.keyword] = kind
+    return kind

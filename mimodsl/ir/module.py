@@ -1,0 +1,18 @@
+"""Modules: a kind with its values, on a grid."""
+
+from mimodsl.ir.kinds import Kind, Role
+from mimodsl.ir.node import Node, knob, node
+
+
+@node
+class Module(Node):
+    """One module of the model; its parameters are spread over the ranks of one grid."""
+
+    name: str = knob(doc="what flows call it")
+    grid: str = knob(doc="the grid whose ranks hold it")
+    frozen: bool = knob(default=False, doc="keep the weights as they are")
+    kind: Kind = knob(doc="what it is, and its sizes")
+
+    @property
+    def role(self) -> Role:
+        return self.kind.role

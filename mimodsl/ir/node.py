@@ -1,0 +1,140 @@
+"""The base of every IR class: frozen, keyword-only, checked field by field, plain values welcome."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, cast, dataclass_transform
+
+import attrs
+
+from mimodsl.ir.types import FieldType, describe, field_type
+from mimodsl.source import Span
+
+KNOB = "mimodsl.knob"
+
+
+@attrs.frozen
+class Constraint:
+    """What a field's value must satisfy, and the words for it: `at least 1`."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+
+
+AT_LEAST_1 = Constraint("at least 1", lambda value: value >= 1)
+AT_LEAST_0 = Constraint("at least 0", lambda value: value >= 0)
+ABOVE_0 = Constraint("above 0", lambda value: value > 0)
+FRACTION = Constraint("at least 0 and below 1", lambda value: 0 <= value < 1)
+
+
+@attrs.frozen(kw_only=True)
+class Knob:
+    """The metadata of a field that users may set."""
+
+    doc: str
+    unit: str
+    constraint: Constraint | None
+
+
+def knob(
+    *,
+    doc: str,
+    default: Any = attrs.NOTHING,
+    factory: Callable[[], Any] | None = None,
+    unit: str = "",
+    check: Constraint | None = None,
+    converter: Callable[[Any], Any] | None = None,
+) -> Any:
+    """A field that users may set: its meaning, unit and single-value constraint.
+
+    The class annotation fixes the type; `node` adds the check of both when the class is made.
+    """
+    field: Any = attrs.field(
+        default=attrs.Factory(factory) if factory else default,
+        converter=converter,
+        metadata={KNOB: Knob(doc=doc, unit=unit, constraint=check)},
+    )
+    return field
+
+
+@attrs.frozen(kw_only=True)
+class Origin:
+    """Where a node was written: the whole of it, its name, and the value of each field."""
+
+    span: Span
+    name: Span | None = None
+    fields: Mapping[str, Span] = attrs.field(factory=dict[str, Span])
+
+
+class Keyword(StrEnum):
+    """The base of every closed choice of words in the language."""
+
+
+def _check_knobs(cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs.Attribute[Any]"]:
+    return [_checked(field) if KNOB in field.metadata else field for field in fields]
+
+
+def _checked(field: "attrs.Attribute[Any]") -> "attrs.Attribute[Any]":
+    expected = field_type(field.type)
+    constraint = cast(Knob, field.metadata[KNOB]).constraint
+
+    def validate(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        problem = refusal(value, expected, constraint)
+        if problem:
+            raise ValueError(f"{type(instance).__name__}.{attribute.name}: {problem}")
+
+    return field.evolve(
+        converter=field.converter or _converter(expected),  # pyright: ignore[reportUnknownMemberType]
+        validator=validate,
+    )
+
+
+def refusal(value: object, expected: FieldType, constraint: Constraint | None) -> str | None:
+    """Why a value may not stand in a field; `None` where it may."""
+    if value is None and expected.optional:
+        return None
+    if not expected.accepts(value):
+        return f"expected {describe(expected)}, found {value!r}"
+    if constraint is not None and not constraint.accepts(value):
+        return f"must be {constraint.words}, found {value}"
+    return None
+
+
+def _converter(expected: FieldType) -> Callable[[Any], Any] | None:
+    """Plain strings become enum members and plain lists tuples; anything else is left alone."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, str):
+            for enum in expected.enums:
+                if value in enum:
+                    return enum(value)
+        if isinstance(value, list):
+            return tuple(cast(list[object], value))
+        return value
+
+    return convert
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(knob, attrs.field)
+)
+def node[T](cls: type[T]) -> type[T]:
+    """Make an IR class: frozen and keyword-only, every knob converted and checked on its own.
+
+    The class refuses a value of the wrong type or against its constraint with `ValueError`.
+    """
+    return attrs.frozen(kw_only=True, field_transformer=_check_knobs)(cls)
+
+
+@node
+class Node:
+    """An IR object. Its origin takes no part in equality and is absent where Python made it."""
+
+    origin: Origin | None = attrs.field(default=None, eq=False, repr=False, hash=False)
+
+    def span(self, field: str | None = None) -> Span | None:
+        """Where a field's value (or, without a field, the whole node) was written."""
+        if self.origin is None:
+            return None
+        if field is None:
+            return self.origin.span
+        return self.origin.fields.get(field, self.origin.name or self.origin.span)

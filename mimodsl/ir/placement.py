@@ -1,0 +1,75 @@
+"""Placement: which rank spans grids share, and in what order they lie in the world."""
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from mimodsl.ir.node import Node, knob, node
+
+
+@node
+class Placed(Node):
+    """One grid, by name."""
+
+    grid: str = knob(doc="the grid's name")
+
+    def __str__(self) -> str:
+        return self.grid
+
+
+def _parts(value: Iterable["str | Place"]) -> "tuple[Place, ...]":
+    return tuple(Placed(grid=part) if isinstance(part, str) else part for part in value)
+
+
+@node
+class Beside(Node):
+    """`a | b`: disjoint rank spans, in order. Parts may be given as grid names."""
+
+    parts: "tuple[Place, ...]" = attrs.field(converter=_parts)
+
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.parts))
+
+
+@node
+class Together(Node):
+    """`a & b`: the same ranks. Parts may be given as grid names."""
+
+    parts: "tuple[Place, ...]" = attrs.field(converter=_parts)
+
+    def __str__(self) -> str:
+        return " & ".join(
+            f"({part})" if isinstance(part, Beside) else str(part) for part in self.parts
+        )
+
+
+type Place = Placed | Beside | Together
+
+
+def grid_names(place: Place) -> tuple[str, ...]:
+    """Every grid that is placed, left to right, as often as it is."""
+    if isinstance(place, Placed):
+        return (place.grid,)
+    return tuple(name for part in place.parts for name in grid_names(part))
+
+
+def rank_spans(place: Place, sizes: Mapping[str, int]) -> dict[str, range]:
+    """The ranks of every grid, from the number of ranks that each has.
+
+    Grids of `a & b` start at the same rank; that they also end there is a rule's business.
+    """
+    spans: dict[str, range] = {}
+    _lay(place, sizes, 0, spans)
+    return spans
+
+
+def _lay(place: Place, sizes: Mapping[str, int], start: int, spans: dict[str, range]) -> int:
+    if isinstance(place, Placed):
+        end = start + sizes[place.grid]
+        spans[place.grid] = range(start, end)
+        return end
+    if isinstance(place, Beside):
+        for part in place.parts:
+            start = _lay(part, sizes, start, spans)
+        return start
+    return max(_lay(part, sizes, start, spans) for part in place.parts)

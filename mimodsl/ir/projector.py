@@ -1,0 +1,41 @@
+"""Projectors: from an encoder's width to the language model's."""
+
+from typing import ClassVar
+
+from mimodsl.ir.kinds import Activation, Kind, Norm, Role, register
+from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, knob, node
+
+
+@node
+class Projector(Kind):
+    """What every projector has. Its input and output widths follow from its neighbours."""
+
+    role: ClassVar[Role] = Role.PROJECTOR
+
+    bias: bool = knob(default=False, doc="biases in linear layers")
+    init_std: float = knob(
+        default=0.02, check=AT_LEAST_0, doc="standard deviation of initial weights"
+    )
+
+
+@register
+@node
+class MlpProjector(Projector):
+    """A norm and a two-layer MLP."""
+
+    keyword: ClassVar[str] = "mlp_projector"
+
+    ffn: int | None = knob(
+        default=None, check=AT_LEAST_1, doc="inner width; four times the input width if unset"
+    )
+    activation: Activation = knob(default=Activation.GELU, doc="nonlinearity")
+    norm: Norm | None = knob(default=Norm.RMSNORM, doc="normalisation of the input")
+    norm_eps: float = knob(default=1e-5, check=ABOVE_0, doc="added to the variance")
+
+
+@register
+@node
+class AffineProjector(Projector):
+    """One linear layer."""
+
+    keyword: ClassVar[str] = "affine_projector"

@@ -1,0 +1,56 @@
+"""The schema of an IR class, read off its fields: one source for errors, docs and completion."""
+
+from functools import cache
+from typing import Any, cast
+
+import attrs
+
+from mimodsl.ir.node import KNOB, Constraint, Knob, refusal
+from mimodsl.ir.types import FieldType, describe, field_type
+
+
+@attrs.frozen(kw_only=True)
+class FieldSchema:
+    """What may stand in one field."""
+
+    name: str
+    type: FieldType
+    required: bool
+    default: object
+    doc: str
+    unit: str
+    constraint: Constraint | None
+
+    @property
+    def words(self) -> str:
+        """The type and constraint in a user's words: `an integer, at least 1`."""
+        words = describe(self.type)
+        return f"{words}, {self.constraint.words}" if self.constraint else words
+
+    def refusal(self, value: object) -> str | None:
+        """Why the value may not stand in the field; `None` where it may."""
+        return refusal(value, self.type, self.constraint)
+
+
+@cache
+def schema(cls: type) -> tuple[FieldSchema, ...]:
+    """The fields of an IR class that users may set, in order of declaration."""
+    fields = cast("tuple[attrs.Attribute[Any], ...]", attrs.fields(cls))
+    return tuple(_field_schema(field) for field in fields if KNOB in field.metadata)
+
+
+def _field_schema(field: "attrs.Attribute[Any]") -> FieldSchema:
+    knob = cast(Knob, field.metadata[KNOB])
+    default: Any = field.default
+    required = default is attrs.NOTHING
+    if isinstance(default, attrs.Factory):  # pyright: ignore
+        default = default.factory()
+    return FieldSchema(
+        name=field.name,
+        type=field_type(field.type),
+        required=required,
+        default=None if required else default,
+        doc=knob.doc,
+        unit=knob.unit,
+        constraint=knob.constraint,
+    )

@@ -1,0 +1,76 @@
+"""The whole spec: what a `.mimo` file declares, with every name and value resolved."""
+
+from typing import Any
+
+import attrs
+
+from mimodsl.ir.flow import Flow
+from mimodsl.ir.grid import Grid
+from mimodsl.ir.kinds import Role
+from mimodsl.ir.module import Module
+from mimodsl.ir.node import Node, node
+from mimodsl.ir.placement import Place, Placed, rank_spans
+from mimodsl.ir.schedule import Schedule
+from mimodsl.ir.train import Train
+
+
+def _place(value: Any) -> Any:
+    return Placed(grid=value) if isinstance(value, str) else value
+
+
+@node
+class Spec(Node):
+    """A model, its grids and its training. `place` may be left out where one grid stands alone."""
+
+    grids: tuple[Grid, ...] = attrs.field(converter=tuple)
+    place: Place = attrs.field(converter=_place)
+    modules: tuple[Module, ...] = attrs.field(converter=tuple)
+    flows: tuple[Flow, ...] = attrs.field(converter=tuple, default=())
+    schedule: Schedule = attrs.field()
+    train: Train = attrs.field(factory=Train)
+
+    @place.default  # pyright: ignore
+    def _only_grid(self) -> Place:
+        if len(self.grids) != 1:
+            raise ValueError("Spec.place: may be left out only where there is one grid")
+        return Placed(grid=self.grids[0].name)
+
+    def grid(self, name: str) -> Grid:
+        """The grid of that name; `KeyError` without one."""
+        return _named(self.grids, name)
+
+    def module(self, name: str) -> Module:
+        """The module of that name; `KeyError` without one."""
+        return _named(self.modules, name)
+
+    def grid_of(self, module: Module) -> Grid:
+        return self.grid(module.grid)
+
+    @property
+    def language(self) -> Module:
+        """The language model; `KeyError` without one."""
+        for module in self.modules:
+            if module.role is Role.LANGUAGE:
+                return module
+        raise KeyError("no module is a language model")
+
+    def flow_through(self, module: str) -> Flow | None:
+        """The flow that an encoder or projector belongs to."""
+        return next((flow for flow in self.flows if module in flow.path[:-1]), None)
+
+    @property
+    def rank_spans(self) -> dict[str, range]:
+        """The ranks of every grid."""
+        return rank_spans(self.place, {grid.name: grid.world for grid in self.grids})
+
+    @property
+    def world(self) -> int:
+        """The number of ranks."""
+        return max(span.stop for span in self.rank_spans.values())
+
+
+def _named[N: (Grid, Module)](nodes: tuple[N, ...], name: str) -> N:
+    for candidate in nodes:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(name)

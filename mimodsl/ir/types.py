@@ -1,0 +1,88 @@
+"""The types that a field of the language may have, read off class annotations."""
+
+import types
+from enum import StrEnum
+from typing import Any, TypeAliasType, Union, cast, get_args, get_origin
+
+from attrs import frozen
+
+type Items = tuple[object, ...]
+
+
+@frozen(kw_only=True)
+class Size:
+    """Height by width, in pixels: `512x512`."""
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}"
+
+
+@frozen(kw_only=True)
+class FieldType:
+    """One field's type: any of `bases`, or nothing where `optional`."""
+
+    bases: tuple[type, ...]
+    optional: bool = False
+    many: bool = False
+
+    @property
+    def enums(self) -> tuple[type[StrEnum], ...]:
+        return tuple(base for base in self.bases if issubclass(base, StrEnum))
+
+    def accepts(self, value: object) -> bool:
+        if self.many:
+            return isinstance(value, tuple) and all(map(self._accepts_one, cast(Items, value)))
+        return self._accepts_one(value)
+
+    def _accepts_one(self, value: object) -> bool:
+        if isinstance(value, bool):
+            return bool in self.bases
+        if isinstance(value, int) and float in self.bases:
+            return True
+        return isinstance(value, self.bases)
+
+
+def field_type(annotation: Any) -> FieldType:
+    """Read an annotation such as `int`, `float | None`, `Moe | None` or `tuple[str, ...]`."""
+    if isinstance(annotation, TypeAliasType):
+        return field_type(annotation.__value__)
+    if get_origin(annotation) in (types.UnionType, Union):
+        members = [member for member in get_args(annotation) if member is not types.NoneType]
+        inner = [field_type(member) for member in members]
+        bases = tuple(base for one in inner for base in one.bases)
+        optional = types.NoneType in get_args(annotation)
+        return FieldType(bases=bases, optional=optional, many=any(one.many for one in inner))
+    if get_origin(annotation) is tuple:
+        return FieldType(bases=field_type(get_args(annotation)[0]).bases, many=True)
+    return FieldType(bases=(annotation,))
+
+
+_WORDS = {
+    int: "an integer",
+    float: "a number",
+    bool: "`true` or `false`",
+    str: "a string",
+    Size: "a size such as `512x512`",
+}
+
+
+def describe(expected: FieldType) -> str:
+    """The type in a user's words: `an integer or none`."""
+    words = [_describe_base(base) for base in expected.bases]
+    if expected.many:
+        words = [f"a list of {' or '.join(words)}"]
+    if expected.optional:
+        words.append("`none`")
+    return " or ".join(words)
+
+
+def _describe_base(base: type) -> str:
+    if base in _WORDS:
+        return _WORDS[base]
+    if issubclass(base, StrEnum):
+        return "one of " + ", ".join(f"`{member}`" for member in base)
+    tag: str = getattr(cast(object, base), "tag", base.__name__.lower())
+    return f"a `{tag} {{ … }}` block"

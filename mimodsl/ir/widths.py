@@ -1,0 +1,48 @@
+"""What passes between modules: widths and tokens, which follow from the neighbours."""
+
+from mimodsl.ir.encoder import VisionEncoder
+from mimodsl.ir.flow import Flow
+from mimodsl.ir.language import LanguageModel
+from mimodsl.ir.module import Module
+from mimodsl.ir.projector import MlpProjector
+from mimodsl.ir.spec import Spec
+
+
+def encoder_of(spec: Spec, flow: Flow) -> VisionEncoder:
+    """The kind of a flow's first module."""
+    kind = spec.module(flow.encoder).kind
+    assert isinstance(kind, VisionEncoder)
+    return kind
+
+
+def language_kind(spec: Spec) -> LanguageModel:
+    """The kind of the language model."""
+    kind = spec.language.kind
+    assert isinstance(kind, LanguageModel)
+    return kind
+
+
+def projector_input(spec: Spec, flow: Flow) -> int:
+    """The width that a flow's projector takes: what its encoder emits."""
+    return encoder_of(spec, flow).output_width
+
+
+def projector_ffn(spec: Spec, flow: Flow, projector: MlpProjector) -> int:
+    """The inner width of a flow's MLP projector."""
+    return projector.ffn or 4 * projector_input(spec, flow)
+
+
+def image_tokens(spec: Spec, flow: Flow) -> int:
+    """Placeholder tokens that one sample's images need."""
+    return flow.images * encoder_of(spec, flow).tokens
+
+
+def sequence_parallel(spec: Spec, module: Module) -> bool:
+    """Whether a module splits its sequence over tp: never in encoders and projectors, whose output
+    the bridges send as one replicated tensor (pipeline_parallel/bridge_communicator.py)."""
+    kind = module.kind
+    if not isinstance(kind, LanguageModel):
+        return False
+    if kind.sequence_parallel is None:
+        return spec.grid_of(module).size("tp") > 1
+    return kind.sequence_parallel
