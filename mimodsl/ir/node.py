@@ -48,12 +48,12 @@ def knob(
 
     The class annotation fixes the type; `node` adds the check of both when the class is made.
     """
-    field: Any = attrs.field(
-        default=attrs.Factory(factory) if factory else default,
+    start: Any = attrs.Factory(factory) if factory else default
+    return attrs.field(
+        default=start,
         converter=converter,
         metadata={KNOB: Knob(doc=doc, unit=unit, constraint=check)},
     )
-    return field
 
 
 @attrs.frozen(kw_only=True)
