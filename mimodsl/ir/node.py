@@ -49,7 +49,7 @@ def knob(
     The class annotation fixes the type; `node` adds the check of both when the class is made.
     """
     start: Any = attrs.Factory(factory) if factory else default
-    return attrs.field(
+    return attrs.field(  # pyright: ignore[reportUnknownVariableType]
         default=start,
         converter=converter,
         metadata={KNOB: Knob(doc=doc, unit=unit, constraint=check)},
