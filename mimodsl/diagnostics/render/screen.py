@@ -1,0 +1,54 @@
+"""Columns on a screen: what a line of source looks like and where its characters come to stand."""
+
+from typing import Final
+from unicodedata import category, combining, east_asian_width
+
+from attrs import frozen
+
+_TAB: Final = 4
+_BEFORE: Final = 48
+_WIDEST: Final = 140
+
+
+@frozen(kw_only=True)
+class ScreenLine:
+    """A line as shown, and the screen column of each of its characters (and of its end)."""
+
+    text: str
+    columns: tuple[int, ...]
+
+    def column(self, index: int) -> int:
+        """The screen column of a character, by its index in the source line."""
+        return self.columns[min(index, len(self.columns) - 1)]
+
+
+def screen_line(line: str, focus: int) -> ScreenLine:
+    """Lay out a line: tabs become spaces, control characters are made visible, and of a very long
+    line the part around the character `focus` is shown."""
+    first = max(0, focus - _BEFORE) if len(line) > _WIDEST else 0
+    last = min(len(line), first + _WIDEST)
+    pieces = ["…"] if first else []
+    column = len(pieces)
+    columns = [0] * first
+    for character in line[first:last]:
+        columns.append(column)
+        shown, width = _shown(character, column)
+        pieces.append(shown)
+        column += width
+    columns.append(column)
+    if last < len(line):
+        pieces.append("…")
+    return ScreenLine(text="".join(pieces), columns=tuple(columns))
+
+
+def _shown(character: str, column: int) -> tuple[str, int]:
+    if character.isascii() and character.isprintable():
+        return character, 1
+    if character == "\t":
+        width = _TAB - column % _TAB
+        return " " * width, width
+    if category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return "\N{REPLACEMENT CHARACTER}", 1
+    if combining(character):
+        return character, 0
+    return character, 2 if east_asian_width(character) in "WF" else 1

@@ -1,0 +1,212 @@
+"""What a syntax error says: what was found, what may stand there, and what to do."""
+
+import re
+from collections.abc import Set as AbstractSet
+from typing import Final, cast
+
+from attrs import frozen
+from lark import Token
+from lark.exceptions import UnexpectedInput, UnexpectedToken
+
+from mimodsl.diagnostics import Diagnostic, Label, codes
+from mimodsl.diagnostics.suggest import did_you_mean, listed
+from mimodsl.source import SourceFile, Span
+from mimodsl.syntax.scan import KEYWORDS, Scan
+
+_OPERATORS: Final = frozenset(("PLUS", "MINUS", "STAR", "FLOOR", "PERCENT"))
+_CONTINUING: Final = _OPERATORS | {"VBAR", "AMPERSAND", "ARROW"}
+_VALUE: Final = frozenset(
+    ("INTEGER", "FLOAT", "SIZE", "STRING", "NAME", "MINUS", "LPAR", "LSQB", "LBRACE")
+)
+_SIZE: Final = frozenset(("INTEGER", "NAME", "LPAR"))
+_CLOSERS: Final = {"RBRACE": "{", "RPAR": "(", "RSQB": "["}
+
+# In the order in which they are said.
+_WORDS: Final = {
+    "NAME": "a name",
+    "INTEGER": "an integer",
+    "STRING": "a string",
+    "KIND": "a schedule such as `1f1b`",
+    "RANKS": "`ranks`",
+    "EQUAL": "`=`",
+    "COLON": "`:`",
+    "ARROW": "`->`",
+    "STAR": "`*`",
+    "PLUS": "`+`",
+    "MINUS": "`-`",
+    "FLOOR": "`//`",
+    "PERCENT": "`%`",
+    "VBAR": "`|`",
+    "AMPERSAND": "`&`",
+    "LPAR": "`(`",
+    "LSQB": "`[`",
+    "LBRACE": "`{`",
+    "COMMA": "`,`",
+    "_NL": "the end of the line",
+    "RBRACE": "`}`",
+    "RPAR": "`)`",
+    "RSQB": "`]`",
+}
+
+_LOOKALIKES: Final = {
+    "\N{MULTIPLICATION SIGN}": "*",
+    "\N{DOT OPERATOR}": "*",
+    "\N{MIDDLE DOT}": "*",
+    "\N{RIGHTWARDS ARROW}": "->",
+    "\N{EN DASH}": "-",
+    "\N{EM DASH}": "-",
+    "\N{MINUS SIGN}": "-",
+    "\N{LEFT DOUBLE QUOTATION MARK}": '"',
+    "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+    "'": '"',
+    "/": "//",
+    ";": ",",
+}
+
+
+@frozen(kw_only=True)
+class _Found:
+    """What stood where the parser could not go on, and the terminals that it would have taken."""
+
+    kind: str
+    span: Span
+    accepted: AbstractSet[str]
+
+    @property
+    def words(self) -> str:
+        if self.kind == "$END":
+            return "the end of the file"
+        return "the end of the line" if self.kind == "_NL" else _shown(self.span.text)
+
+    @property
+    def begins_line(self) -> bool:
+        text = self.span.file.text
+        return not text[text.rfind("\n", 0, self.span.start) + 1 : self.span.start].strip()
+
+
+def explain(error: UnexpectedInput, source: SourceFile, text: Scan, end: int) -> Diagnostic:
+    """The diagnostic for what lark could not read in the text that was scanned and ends at `end`."""
+    if not isinstance(error, UnexpectedToken):
+        return _character(source, cast(int, error.pos_in_stream))
+    found = _found(error, source, end)
+    if found.kind == "$END" and text.unclosed:
+        return _unclosed(text.unclosed[-1], source, end)
+    if found.kind == "KIND":
+        return _not_a_number(found.span)
+    if "MODULE" in found.accepted:
+        return _no_declaration(found)
+    expected = _expected(found.accepted)
+    return codes.UNEXPECTED.at(
+        found.span, f"expected {expected}, found {found.words}", help=_advice(found)
+    )
+
+
+def _found(error: UnexpectedToken, source: SourceFile, end: int) -> _Found:
+    token = cast(Token, error.token)
+    start = token.start_pos or 0
+    if token.type == "$END":
+        span = Span(source, _last_line_end(source, end), end)
+    elif token.type == "_NL":
+        span = Span(source, start, start)
+    else:
+        span = Span(source, start, start + len(token))
+    return _Found(kind=token.type, span=span, accepted=frozenset(error.accepts))
+
+
+def _last_line_end(source: SourceFile, end: int) -> int:
+    return len(source.text[:end].rstrip())
+
+
+def _expected(accepted: AbstractSet[str]) -> str:
+    """What the parser accepts, in a user's words."""
+    if "$END" in accepted or "_NL" in accepted:
+        in_view = "COLON" in accepted
+        accepted = frozenset(accepted - _OPERATORS) | ({"STAR"} if in_view else frozenset[str]())
+    words: list[str] = []
+    for kinds, name in ((_VALUE, "a value"), (_SIZE, "a size")):
+        if kinds <= accepted:
+            words.append(name)
+            accepted = accepted - kinds
+    if {"NAME", "LPAR"} <= accepted:
+        words.append("a grid's name")
+        accepted = accepted - {"NAME"}
+    words += [word for kind, word in _WORDS.items() if kind in accepted]
+    if not words:
+        return "the end"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _advice(found: _Found) -> tuple[str, ...]:
+    kind, accepted = found.kind, found.accepted
+    if kind == "_NL" and "LBRACE" in accepted and "_NL" not in accepted:
+        return ("a block opens on the line of its declaration: `{`",)
+    if kind == "COLON" and "EQUAL" in accepted:
+        return ("a field is written `key = value`",)
+    if kind in _CONTINUING and found.begins_line:
+        return ("a line goes on in the next one where it ends with the operator",)
+    if kind == "INTEGER" and ("COLON" in accepted or accepted == {"NAME"}):
+        return ("an axis is written `name:size`, and axes are joined by `*`: `tp:2 * dp:4`",)
+    if kind == "NAME" and {"COMMA", "_NL"} <= accepted:
+        return ("fields stand on lines of their own or are separated by commas",)
+    return ()
+
+
+def _unclosed(opener: Span, source: SourceFile, end: int) -> Diagnostic:
+    closer = next(_WORDS[kind] for kind, text in _CLOSERS.items() if text == opener.text)
+    place = _last_line_end(source, end)
+    return codes.UNCLOSED.at(
+        opener,
+        f"this `{opener.text}` is never closed",
+        "opened here",
+        secondary=(Label(Span(source, place, place), f"{closer} expected after this"),),
+    )
+
+
+def _no_declaration(found: _Found) -> Diagnostic:
+    span = found.span
+    word = span.text
+    if found.kind in _CLOSERS:
+        return codes.UNEXPECTED.at(span, f"this `{word}` closes nothing")
+    help = _advice(found) or did_you_mean(word, KEYWORDS)
+    if not help and re.match(r"[ \t]*=", span.file.text[span.end :]):
+        help = (f"a constant is declared with `let {word} = …`; a field belongs inside a block",)
+    return codes.NO_DECLARATION.at(
+        span,
+        f"{_shown(word)} does not begin a declaration",
+        notes=(f"a declaration begins with {listed(KEYWORDS)}",),
+        help=help,
+    )
+
+
+def _character(source: SourceFile, place: int) -> Diagnostic:
+    character = source.text[place]
+    if character == '"':
+        line_end = source.text.find("\n", place)
+        end = len(source.text) if line_end < 0 else line_end
+        return codes.BAD_STRING.at(
+            Span(source, place, end),
+            "the string is not closed on its line, or holds a control character",
+            help=('close it with `"`; a quote inside is written `\\"`',),
+        )
+    if character.isascii() and (character.isdigit() or character == "."):
+        match = re.compile(r"[\w.]+").match(source.text, place)
+        assert match is not None
+        return _not_a_number(Span(source, *match.span()))
+    meant = _LOOKALIKES.get(character)
+    return codes.UNKNOWN_CHARACTER.at(
+        Span(source, place, place + 1),
+        f"{_shown(character)} has no meaning here",
+        help=(f"`{meant}` is perhaps what was meant",) if meant else (),
+    )
+
+
+def _not_a_number(span: Span) -> Diagnostic:
+    return codes.BAD_NUMBER.at(span, f"{_shown(span.text)} is neither a number nor a name")
+
+
+def _shown(text: str) -> str:
+    """Text of the file as it may stand in a message."""
+    short = text if len(text) <= 40 else f"{text[:39]}…"
+    if short.isprintable():
+        return f"`{short}`"
+    return " ".join(f"U+{ord(character):04X}" for character in short[:4])
