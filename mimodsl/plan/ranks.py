@@ -1,0 +1,219 @@
+"""Rank algebra: ranks as mixed-radix numbers, and the groups that strides cut out of them.
+
+Nothing here walks over the world: whatever is asked about one rank costs as many steps as there are
+axes. The first axis varies fastest, as in `order` of megatron-core's `parallel_state.RankGenerator`
+and in `HyperCommGrid` (hyper_comm_grid.py).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from math import prod
+
+from attrs import field, frozen
+
+
+@frozen
+class Factor:
+    """One digit of a rank: `size` values, `stride` ranks apart."""
+
+    size: int
+    stride: int
+
+
+def _proper(factors: Iterable[Factor]) -> tuple[Factor, ...]:
+    return tuple(factor for factor in factors if factor.size > 1)
+
+
+@frozen(kw_only=True)
+class Ranks:
+    """A lazy sequence of distinct ranks: `start` plus a digit times its stride for every factor.
+
+    The first factor varies fastest. Below any factor the others reach less far than its stride, so a
+    rank has one spelling; factors of size 1 are dropped.
+    """
+
+    start: int
+    factors: tuple[Factor, ...] = field(converter=_proper)
+
+    def __len__(self) -> int:
+        return prod(factor.size for factor in self.factors)
+
+    def __getitem__(self, position: int) -> int:
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        rank = self.start
+        for factor in self.factors:
+            position, digit = divmod(position, factor.size)
+            rank += digit * factor.stride
+        return rank
+
+    def __iter__(self) -> Iterator[int]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __contains__(self, rank: object) -> bool:
+        return isinstance(rank, int) and self.position(rank) is not None
+
+    @property
+    def last(self) -> int:
+        return self.start + sum((factor.size - 1) * factor.stride for factor in self.factors)
+
+    def position(self, rank: int) -> int | None:
+        """Where a rank stands in the sequence; `None` where it does not."""
+        digits = self._digits(rank)
+        if digits is None:
+            return None
+        position = 0
+        for factor in reversed(self.factors):
+            position = position * factor.size + digits[factor]
+        return position
+
+    def _digits(self, rank: int) -> dict[Factor, int] | None:
+        rest = rank - self.start
+        digits: dict[Factor, int] = {}
+        for factor in sorted(self.factors, key=lambda factor: -factor.stride):
+            digits[factor], rest = divmod(rest, factor.stride)
+            if not 0 <= digits[factor] < factor.size:
+                return None
+        return digits if rest == 0 else None
+
+
+@frozen
+class Union:
+    """Several disjoint sequences of ranks, one after the other."""
+
+    parts: tuple[Ranks, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[int]:
+        return chain.from_iterable(self.parts)
+
+    def __contains__(self, rank: object) -> bool:
+        return any(rank in part for part in self.parts)
+
+
+type Members = Ranks | Union
+"""The ranks of one group, lazily: `len`, `in` and iteration."""
+
+
+@frozen(kw_only=True)
+class Groups:
+    """Disjoint groups of equal size at regular strides, enumerated lazily.
+
+    Ranks of one group differ in the digits of `inner` alone, and groups from each other in those of
+    `outer`; in both, the first factor varies fastest.
+    """
+
+    start: int
+    inner: tuple[Factor, ...] = field(converter=_proper)
+    outer: tuple[Factor, ...] = field(converter=_proper)
+
+    @property
+    def size(self) -> int:
+        """Ranks in every group."""
+        return prod(factor.size for factor in self.inner)
+
+    def __len__(self) -> int:
+        return prod(factor.size for factor in self.outer)
+
+    def __getitem__(self, index: int) -> Ranks:
+        return Ranks(start=self._firsts[index], factors=self.inner)
+
+    def __iter__(self) -> Iterator[Ranks]:
+        return map(self.__getitem__, range(len(self)))
+
+    def of(self, rank: int) -> Ranks | None:
+        """The group that a rank is in; `None` where it is in none."""
+        position = Ranks(start=self.start, factors=(*self.inner, *self.outer)).position(rank)
+        return None if position is None else self[position // self.size]
+
+    @property
+    def _firsts(self) -> Ranks:
+        return Ranks(start=self.start, factors=self.outer)
+
+    @property
+    def partition(self) -> "Groups":
+        """The same groups in canonical form: equal for any two spellings of one partition."""
+        return Groups(start=self.start, inner=_merged(self.inner), outer=_merged(self.outer))
+
+
+def _merged(factors: Iterable[Factor]) -> tuple[Factor, ...]:
+    merged: list[Factor] = []
+    for factor in sorted(factors, key=lambda factor: factor.stride):
+        if merged and merged[-1].size * merged[-1].stride == factor.stride:
+            merged[-1] = Factor(merged[-1].size * factor.size, merged[-1].stride)
+        else:
+            merged.append(factor)
+    return tuple(merged)
+
+
+@frozen(kw_only=True)
+class Factorization:
+    """A rank span written as a product of axes, the fastest-varying first: `tp:2 * dp:4`."""
+
+    start: int
+    axes: tuple[tuple[str, int], ...]
+
+    @property
+    def size(self) -> int:
+        """Ranks in the span."""
+        return prod(size for _, size in self.axes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.axes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(size for _, size in self.axes)
+
+    def axis(self, name: str) -> int:
+        """The size of an axis; 1 where there is none of that name."""
+        return next((size for axis, size in self.axes if axis == name), 1)
+
+    def coordinates(self, rank: int) -> dict[str, int]:
+        """A rank's index along every axis. `ValueError` outside the span."""
+        rest = rank - self.start
+        if not 0 <= rest < self.size:
+            raise ValueError(f"rank {rank} is not in {self.start}..{self.start + self.size - 1}")
+        coordinates: dict[str, int] = {}
+        for name, size in self.axes:
+            rest, coordinates[name] = divmod(rest, size)
+        return coordinates
+
+    def rank(self, coordinates: Mapping[str, int]) -> int:
+        """The rank at these coordinates; 0 along every axis that is left out."""
+        factors = self._factors()
+        return self.start + sum(factors[name].stride * at for name, at in coordinates.items())
+
+    def groups(self, axes: Iterable[str], at: Mapping[str, int] | None = None) -> Groups:
+        """The groups along a set of axes: ranks that differ in these coordinates alone.
+
+        `at` keeps only the groups at those coordinates: `groups(("tp",), at={"pp": 0})`. Order, in
+        groups and of groups, is that of `HyperCommGrid.get_rank_enum`.
+        """
+        along, fixed = set(axes), dict(at or {})
+        unknown = (along | fixed.keys()) - set(self.names)
+        if unknown:
+            raise ValueError(f"no axis {', '.join(sorted(unknown))} among {', '.join(self.names)}")
+        factors = self._factors()
+        return Groups(
+            start=self.rank(fixed),
+            inner=tuple(factors[name] for name in self.names if name in along),
+            outer=tuple(
+                factors[name] for name in self.names if name not in along and name not in fixed
+            ),
+        )
+
+    def line(self, axis: str, at: Mapping[str, int]) -> Ranks:
+        """The ranks along one axis, at these coordinates and at 0 elsewhere."""
+        return Ranks(start=self.rank(at), factors=(self._factors()[axis],))
+
+    def _factors(self) -> dict[str, Factor]:
+        factors: dict[str, Factor] = {}
+        stride = 1
+        for name, size in self.axes:
+            factors[name] = Factor(size, stride)
+            stride *= size
+        return factors
