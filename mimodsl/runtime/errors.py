@@ -1,0 +1,98 @@
+"""How a run ends badly: data about the rank and the phase, put into words for the terminal."""
+
+from collections.abc import Iterable, Mapping
+
+from attrs import field, frozen
+
+STARTING = "starting"
+
+
+@frozen(kw_only=True)
+class Failure:
+    """What ended one rank: an exception of its own, or the end of its process.
+
+    `where` is the innermost frame (`file:line in function`), `traceback` and `log` may be empty.
+    """
+
+    rank: int
+    phase: str
+    error: str
+    where: str = ""
+    traceback: str = field(default="", repr=False)
+    log: str = field(default="", repr=False)
+    at: float = field(default=0.0, repr=False)
+
+
+@frozen(kw_only=True)
+class Waiting:
+    """Where one rank stood when nothing moved any more. `stack` is its Python stack."""
+
+    rank: int
+    phase: str
+    where: str
+    stack: str = field(default="", repr=False)
+
+
+class RunError(Exception):
+    """A run that ended badly; `details` is what `--verbose` adds to the message."""
+
+    details: str = ""
+
+
+class RankFailed(RunError):
+    """One rank failed and the others were ended with it."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        self.details = failure.traceback
+        lines = [f"rank {failure.rank} failed ({failure.phase})", *_indented(failure.error)]
+        if failure.where:
+            lines.append(f"  at {failure.where}")
+        if failure.log:
+            lines += [f"the last lines that rank {failure.rank} printed:", *_indented(failure.log)]
+        super().__init__("\n".join(lines))
+
+
+class RanksHung(RunError):
+    """No rank reported anything for `timeout` seconds; `waiting` says where each one stood."""
+
+    def __init__(self, timeout: float, waiting: Iterable[Waiting]) -> None:
+        self.timeout = timeout
+        self.waiting = tuple(waiting)
+        self.details = "\n".join(f"rank {at.rank}:\n{at.stack}" for at in self.waiting)
+        places: dict[tuple[str, str], list[int]] = {}
+        for at in self.waiting:
+            places.setdefault((at.phase, at.where), []).append(at.rank)
+        lines = [f"no rank moved for {timeout:g} s; the ranks still running were waiting:"]
+        for (phase, where), ranks in places.items():
+            lines.append(f"  {rank_list(ranks)} ({phase})" + (f" at {where}" if where else ""))
+        super().__init__("\n".join(lines))
+
+
+class NoDevice(RunError):
+    """The asked-for devices are not there."""
+
+
+def rank_list(ranks: Iterable[int]) -> str:
+    """`rank 3`, or `ranks 0-3, 6` for several."""
+    spans: list[list[int]] = []
+    for rank in sorted(ranks):
+        if spans and spans[-1][-1] == rank - 1:
+            spans[-1].append(rank)
+        else:
+            spans.append([rank])
+    words = [str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans]
+    alone = len(spans) == 1 and len(spans[0]) == 1
+    return ("rank " if alone else "ranks ") + ", ".join(words)
+
+
+def phases_of(phases: Mapping[int, str]) -> str:
+    """Which ranks are in which phase, in few words."""
+    by_phase: dict[str, list[int]] = {}
+    for rank, phase in phases.items():
+        by_phase.setdefault(phase, []).append(rank)
+    return "; ".join(f"{rank_list(ranks)}: {phase}" for phase, ranks in by_phase.items())
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]

@@ -1,0 +1,163 @@
+"""Starts a world of ranks on this machine, each in a process of its own with its process group."""
+
+import contextlib
+import gc
+import importlib
+import os
+import socket
+from collections.abc import Callable, Generator, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from functools import partial
+from typing import Any, cast
+
+from attrs import field, frozen
+
+from mimodsl.runtime.worker import Worker
+from mimodsl.runtime.workers import Watch, run_workers
+
+_PRELOADED = (
+    "torch",
+    "torch.distributed",
+    "megatron.core",
+    "mimodsl.runtime.cpu",
+    "mimodsl.build.assembly",
+)
+_LOOPBACK = "127.0.0.1"
+# One thread a rank: the ranks of a world share the cores of one machine.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class Device(StrEnum):
+    """What a rank computes on."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@frozen(kw_only=True)
+class _Member:
+    """A rank's work, done as a member of the world's process group."""
+
+    work: Callable[[Worker], Any]
+    device: Device
+    port: int = field(repr=False)
+    timeout: float
+
+    def __call__(self, worker: Worker) -> Any:
+        worker.phase("rendezvous")
+        os.environ.update(_environment(worker))
+        if self.device is Device.CPU:
+            from mimodsl.runtime import cpu
+
+            cpu.activate()
+        dist = _join(worker, self.device, self.port, timedelta(seconds=2 * self.timeout))
+        value = self.work(worker)
+        dist.destroy_process_group()
+        return value
+
+
+def run_ranks[T](
+    world: int,
+    work: Callable[[Worker], T],
+    *,
+    device: Device = Device.CPU,
+    watch: Watch | None = None,
+) -> tuple[T, ...]:
+    """Runs `work` on `world` local ranks and returns what each gave, by rank.
+
+    Every rank is a process with one thread, `torch.distributed` initialised (gloo on the CPU, NCCL
+    on CUDA) and, on the CPU, megatron-core made to believe in it. CPU ranks are forked and share
+    what this process has imported: see `preload`. CUDA ranks are new interpreters, because a fork
+    after CUDA's start is broken; their `work` must pickle. Raises what `run_workers` raises.
+    """
+    watch = watch or Watch()
+    with _listening() as listener, _set(_ONE_THREAD), contextlib.ExitStack() as stores:
+        if device is Device.CPU:
+            preload()
+        member = _Member(
+            work=work, device=device, port=listener.getsockname()[1], timeout=watch.timeout
+        )
+        return run_workers(
+            world,
+            member,
+            start="fork" if device is Device.CPU else "spawn",
+            watch=watch,
+            started=partial(_serve_store, listener, stores),
+        )
+
+
+def preload() -> None:
+    """Imports what ranks need, once, so that forked ranks share it."""
+    with _set(_ONE_THREAD):
+        for module in _PRELOADED:
+            importlib.import_module(module)
+    # What is imported stays: a rank's collector need not touch, and so copy, the shared pages.
+    gc.collect()
+    gc.freeze()
+
+
+def _join(worker: Worker, device: Device, port: int, timeout: timedelta) -> Any:
+    """Makes the process a member of the default group; returns `torch.distributed`."""
+    import torch
+    from torch import distributed
+    from torch._C._distributed_c10d import TCPStore
+
+    torch.set_num_threads(1)
+    if device is Device.CUDA:
+        torch.cuda.set_device(worker.rank)
+    distributed.init_process_group(
+        backend="gloo" if device is Device.CPU else "nccl",
+        store=TCPStore(_LOOPBACK, port, is_master=False, timeout=timeout),
+        rank=worker.rank,
+        world_size=worker.world,
+        timeout=timeout,
+    )
+    return cast(Any, distributed)
+
+
+def _environment(worker: Worker) -> dict[str, str]:
+    """What torchrun would set, and the loopback interface for gloo (a host name may not resolve)."""
+    return {
+        "RANK": str(worker.rank),
+        "LOCAL_RANK": str(worker.rank),
+        "WORLD_SIZE": str(worker.world),
+        "LOCAL_WORLD_SIZE": str(worker.world),
+        "GLOO_SOCKET_IFNAME": next(n for _, n in socket.if_nameindex() if n.startswith("lo")),
+    }
+
+
+@contextlib.contextmanager
+def _listening() -> Generator[socket.socket]:
+    """A socket on a port that nobody else has, for the world's store."""
+    with socket.create_server((_LOOPBACK, 0)) as listener:
+        yield listener
+
+
+def _serve_store(listener: socket.socket, stores: contextlib.ExitStack) -> None:
+    """Serves the rendezvous from this process once the ranks are forked: it brings a thread."""
+    from torch._C._distributed_c10d import TCPStore
+
+    port = listener.getsockname()[1]
+    store: list[TCPStore] = [
+        TCPStore(
+            _LOOPBACK,
+            port,
+            is_master=True,
+            wait_for_workers=False,
+            master_listen_fd=listener.detach(),
+        )
+    ]
+    stores.callback(store.clear)
+
+
+@contextlib.contextmanager
+def _set(variables: Mapping[str, str]) -> Generator[None]:
+    """Environment variables that hold for a block, where the user has not set them."""
+    added = [name for name in variables if name not in os.environ]
+    os.environ.update({name: variables[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]

@@ -1,0 +1,29 @@
+"""Reads the Python stacks that faulthandler writes."""
+
+import re
+
+from mimodsl.runtime.worker import short_path
+
+_FRAME = re.compile(
+    r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<function>.+)$', re.MULTILINE
+)
+_THREAD = re.compile(r"^(?:Current thread|Thread) .*\(most recent call first\):$", re.MULTILINE)
+_LIBRARIES = ("torch/", "multiprocessing/", "threading.py", "contextlib.py")
+
+
+def innermost_call(dump: str) -> str:
+    """The innermost frame of the main thread that is not torch's or Python's own.
+
+    `megatron/core/….py:42 in function`; empty where the dump has no frame. faulthandler writes the
+    main thread last and each stack from its innermost frame outwards.
+    """
+    stacks = _THREAD.split(dump)
+    frames = [
+        (short_path(frame["file"]), frame["line"], frame["function"])
+        for frame in _FRAME.finditer(stacks[-1])
+    ]
+    if not frames:
+        return ""
+    own = (frame for frame in frames if not frame[0].startswith(_LIBRARIES))
+    file, line, function = next(own, frames[0])
+    return f"{file}:{line} in {function}"

@@ -1,0 +1,162 @@
+"""The inside of one worker process: it reports to its launcher and leaves nothing behind."""
+
+import ctypes
+import faulthandler
+import os
+import pickle
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn
+
+from attrs import field, frozen
+
+from mimodsl.runtime.errors import Failure
+
+_PR_SET_PDEATHSIG = 1
+
+
+@frozen
+class Entered:
+    """A rank began a phase: `process groups`, `model`, `step 3`."""
+
+    rank: int
+    phase: str
+
+
+@frozen
+class Reported:
+    """A rank has something to show."""
+
+    rank: int
+    value: Any
+
+
+@frozen
+class Returned:
+    """A rank's work ended well."""
+
+    rank: int
+    value: Any
+
+
+type Event = Entered | Reported | Returned | Failure
+
+
+@frozen(kw_only=True)
+class Worker:
+    """What a rank's work is given: who it is, and how it tells the launcher what it does."""
+
+    rank: int
+    world: int
+    pipe: Connection = field(repr=False)
+
+    def phase(self, name: str) -> None:
+        """Says what the rank does from now on: shown live, and named where the run breaks off."""
+        self._send(Entered(self.rank, name))
+
+    def report(self, value: Any) -> None:
+        """Shows a value, which must pickle, to the launcher's observer."""
+        self._send(Reported(self.rank, value))
+
+    def _send(self, event: Event) -> None:
+        # Plain pickle: Connection.send would let torch hand tensors over as shared memory.
+        self.pipe.send_bytes(pickle.dumps(event))
+
+
+@frozen(kw_only=True)
+class Files:
+    """Where a worker's output goes: its log, or the launcher's own standard error."""
+
+    folder: Path
+    echo: bool
+
+    def log(self, rank: int) -> Path:
+        return self.folder / f"rank{rank}.log"
+
+    def stack(self, rank: int) -> Path:
+        return self.folder / f"rank{rank}.stack"
+
+
+def serve(worker: Worker, files: Files, launcher: int, work: Callable[[Worker], Any]) -> NoReturn:
+    """Does the work in a process of its own, reports how it ended and leaves at once."""
+    with files.stack(worker.rank).open("w") as stack:
+        _settle_in(worker, files, launcher)
+        faulthandler.enable(stack, all_threads=True)
+        outcome, code = _outcome(worker, work)
+        worker.pipe.send_bytes(outcome)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # No exit handlers: a forked worker has its launcher's, and torch's may wait for peers.
+        os._exit(code)
+
+
+def serve_sealed(worker: Worker, files: Files, launcher: int, work: bytes) -> NoReturn:
+    """`serve` for a new interpreter: the work is unpickled, and torch imported, once it is quiet."""
+
+    def unsealed(worker: Worker) -> Any:
+        return pickle.loads(work)(worker)
+
+    serve(worker, files, launcher, unsealed)
+
+
+def _outcome(worker: Worker, work: Callable[[Worker], Any]) -> tuple[bytes, int]:
+    try:
+        return pickle.dumps(Returned(worker.rank, work(worker))), 0
+    except BaseException as error:  # noqa: BLE001 - nobody else could tell of a SystemExit
+        failure = Failure(
+            rank=worker.rank,
+            phase="",
+            error="".join(traceback.format_exception_only(error)).strip(),
+            where=_innermost(error),
+            traceback="".join(traceback.format_exception(error)),
+            at=time.monotonic(),
+        )
+        return pickle.dumps(failure), 1
+
+
+def _innermost(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    return f"{short_path(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}"
+
+
+def short_path(path: str) -> str:
+    """A module's file from its package on: `megatron/core/utils.py`."""
+    for folder in sorted(filter(None, sys.path), key=len, reverse=True):
+        if path.startswith(folder.rstrip("/") + "/"):
+            return path[len(folder.rstrip("/")) + 1 :]
+    return path
+
+
+def _settle_in(worker: Worker, files: Files, launcher: int) -> None:
+    """Own session, default signals, no core dumps, quiet output, and no life after the launcher."""
+    os.setsid()
+    # The terminal's Ctrl-C is for the launcher alone, even where it came before setsid.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != launcher:
+            os._exit(1)
+    _redirect(None if files.echo else files.log(worker.rank))
+
+
+def _redirect(log: Path | None) -> None:
+    """Standard output and error go to a log, or both to the launcher's standard error."""
+    if log is None:
+        os.dup2(2, 1)
+        return
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
