@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from attrs import frozen
 from torch.distributed import distributed_c10d
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from mimodsl.runtime import mamba_kernels
 
@@ -195,6 +195,18 @@ def _with_int_splits(all_to_all_single: Callable[..., Any]) -> Callable[..., Any
     return all_to_all_ints
 
 
+def _with_mode(run_backward: Callable[..., Any]) -> Callable[..., Any]:
+    """`run_backward` under the mode that a torch function such as `Tensor.backward` took off."""
+
+    def run_backward_on_cpu(*args: Any, **kwargs: Any) -> Any:
+        modes = _get_current_function_mode_stack()
+        active = any(isinstance(mode, _CudaMeansCpu) for mode in modes)
+        with contextlib.nullcontext() if active else _CudaMeansCpu():
+            return run_backward(*args, **kwargs)
+
+    return run_backward_on_cpu
+
+
 def _silence_draw_warning() -> Callable[[], None]:
     """Drops the RNG tracker's warning about what is meant here; returns what takes that back.
 
@@ -216,7 +228,14 @@ def _cuda(name: str, make: Callable[[Any], Any], why: str) -> Patch:
 
 PATCHES: dict[str, tuple[Patch, ...]] = {
     "device": (
+        _cuda("is_available", _returning(False), "a GPU that is there is not to be used"),
         _cuda("current_device", _returning(CPU), "the device of most of Megatron's allocations"),
+        Patch(
+            owner="torch.autograd",
+            name="_engine_run_backward",
+            make=_with_mode,
+            why="recomputation and backward functions allocate on CUDA inside Tensor.backward",
+        ),
         _cuda("set_device", _returning(None), "there is one device"),
         _cuda("synchronize", _returning(None), "nothing runs behind the program's back"),
         _cuda("reset_peak_memory_stats", _returning(None), "refused without a GPU"),

@@ -1,0 +1,316 @@
+"""The TransformerConfig of a module, from its kind, its grid and the spec's training section.
+
+Every megatron-core field that a spec decides is set here, by tables from our fields to theirs; what is
+not named keeps megatron-core's default. A value that Megatron would take from elsewhere (a launcher's
+arguments, parallel_state) has no other source.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from megatron.core.activations import fast_gelu, quick_gelu, squared_relu
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from mimodsl.build.layer_specs import resolve
+from mimodsl.ir import (
+    Activation,
+    Attention,
+    Flow,
+    Gpt,
+    Grid,
+    Hybrid,
+    Kernels,
+    LanguageModel,
+    MlpProjector,
+    Module,
+    Moe,
+    Norm,
+    Precision,
+    Projector,
+    Recompute,
+    RouterPrecision,
+    Spec,
+    VisionEncoder,
+)
+from mimodsl.ir.kinds import TransformerKind
+from mimodsl.ir.widths import language_kind, projector_ffn, sequence_parallel
+
+type Fields = dict[str, Any]
+
+DTYPES: Final = {
+    Precision.FP32: torch.float32,
+    Precision.BF16: torch.bfloat16,
+    Precision.FP16: torch.float16,
+}
+
+# The function of an MLP; the gated forms are a function and `gated_linear_unit`.
+ACTIVATIONS: Final = {
+    Activation.GELU: F.gelu,
+    Activation.FAST_GELU: fast_gelu,
+    Activation.QUICK_GELU: quick_gelu,
+    Activation.SILU: F.silu,
+    Activation.RELU: F.relu,
+    Activation.SQUARED_RELU: squared_relu,
+    Activation.SWIGLU: F.silu,
+    Activation.GEGLU: F.gelu,
+}
+
+NORMS: Final = {Norm.LAYERNORM: "LayerNorm", Norm.RMSNORM: "RMSNorm"}
+
+RECOMPUTE: Final[Mapping[Recompute, Fields]] = {
+    Recompute.NONE: {},
+    Recompute.SELECTIVE: {"recompute_granularity": "selective", "recompute_modules": ["core_attn"]},
+    Recompute.FULL: {
+        "recompute_granularity": "full",
+        "recompute_method": "uniform",
+        "recompute_num_layers": 1,
+    },
+}
+
+COMMON: Final[Fields] = {
+    # The same in every module, or encoder and language gradients are scaled differently.
+    "calculate_per_token_loss": True,
+    # What the multi-module schedule and its bridges take (pipeline_parallel/schedules.py:2154,2182),
+    # and a batched exchange can hang from four stages on (p2p_communication.py:240).
+    "variable_seq_lengths": True,
+    "overlap_p2p_comm": False,
+    "batch_p2p_comm": False,
+    "deallocate_pipeline_outputs": False,
+    # Needs apex or Transformer Engine's weight-gradient kernels.
+    "gradient_accumulation_fusion": False,
+}
+
+NO_EXPERTS: Final[Fields] = {
+    # The default, allgather, refuses variable lengths in dense modules too (transformer_config.py:2644).
+    "moe_token_dispatcher_type": "alltoall",
+    # An expert axis of the grid bites a module without experts (transformer_config.py:1468).
+    "expert_model_parallel_size": 1,
+    "expert_tensor_parallel_size": 1,
+}
+
+# Their field: our field of the same meaning.
+_TRANSFORMER: Final = {
+    "init_method_std": "init_std",
+    "hidden_dropout": "dropout",
+    "attention_dropout": "attention_dropout",
+}
+_ENCODER: Final = {
+    "num_layers": "layers",
+    "hidden_size": "hidden",
+    "num_attention_heads": "heads",
+    "ffn_hidden_size": "ffn",
+    "layernorm_epsilon": "norm_eps",
+    "add_bias_linear": "bias",
+    "add_qkv_bias": "qkv_bias",
+}
+_LANGUAGE: Final = {
+    "hidden_size": "hidden",
+    "ffn_hidden_size": "mlp_width",
+    "layernorm_epsilon": "norm_eps",
+    "add_bias_linear": "bias",
+    "fp32_residual_connection": "residual_fp32",
+}
+_ATTENTION: Final = {
+    "num_attention_heads": "heads",
+    "num_query_groups": "key_value_groups",
+    "kv_channels": "head_dim",
+    "add_qkv_bias": "qkv_bias",
+    "qk_layernorm": "qk_norm",
+}
+_MAMBA: Final = {
+    "mamba_num_heads": "heads",
+    "mamba_head_dim": "head_dim",
+    "mamba_state_dim": "state",
+    "mamba_num_groups": "groups",
+}
+_MOE: Final = {
+    "num_moe_experts": "experts",
+    "moe_router_topk": "topk",
+    "moe_ffn_hidden_size": "ffn",
+    "moe_shared_expert_intermediate_size": "shared_ffn",
+    "moe_shared_expert_overlap": "shared_overlap",
+    "moe_router_pre_softmax": "pre_softmax",
+    "moe_router_topk_scaling_factor": "scaling",
+    "moe_router_enable_expert_bias": "expert_bias",
+    "moe_router_bias_update_rate": "bias_rate",
+    "moe_router_num_groups": "groups",
+    "moe_router_group_topk": "group_topk",
+    "moe_aux_loss_coeff": "aux_loss",
+    "moe_z_loss_coeff": "z_loss",
+    "moe_permute_fusion": "permute_fusion",
+    "moe_expert_capacity_factor": "capacity_factor",
+    "moe_pad_expert_input_to_capacity": "pad_to_capacity",
+}
+
+
+def language_config(spec: Spec) -> TransformerConfig:
+    """The config of the language model.
+
+    Raises:
+        ValueError: what TransformerConfig refuses, or a kernel that the resolved set lacks.
+    """
+    module, kind = spec.language, language_kind(spec)
+    grid = spec.grid_of(module)
+    moe = _moe_of(kind)
+    return _config(
+        COMMON,
+        _precision(spec),
+        _kernels(spec),
+        _parallel(grid),
+        {"sequence_parallel": sequence_parallel(spec, module)},
+        _transformer(kind),
+        _pick(kind, _LANGUAGE),
+        _activation(kind.activation),
+        {"normalization": NORMS[kind.norm]},
+        _stack(kind),
+        _attention(kind.attention, grid),
+        NO_EXPERTS if moe is None else _experts(moe, grid, resolve(spec.train.kernels)),
+    )
+
+
+def encoder_config(spec: Spec, module: Module) -> TransformerConfig:
+    """The config of a vision encoder, whose sequence is never split over tp."""
+    kind = module.kind
+    assert isinstance(kind, VisionEncoder)
+    return _config(
+        COMMON,
+        _precision(spec),
+        _kernels(spec),
+        NO_EXPERTS,
+        _parallel(spec.grid_of(module)),
+        _transformer(kind),
+        _pick(kind, _ENCODER),
+        _activation(kind.activation),
+        {"normalization": NORMS[kind.norm]},
+    )
+
+
+def projector_config(spec: Spec, flow: Flow) -> TransformerConfig:
+    """The config of a flow's projector: one layer, as wide as the language model."""
+    assert flow.projector is not None
+    module = spec.module(flow.projector)
+    kind = module.kind
+    assert isinstance(kind, Projector)
+    grid = spec.grid_of(module)
+    return _config(
+        COMMON,
+        _precision(spec),
+        _kernels(spec),
+        NO_EXPERTS,
+        _parallel(grid),
+        {
+            "num_layers": 1,
+            "hidden_size": language_kind(spec).hidden,
+            "add_bias_linear": kind.bias,
+            "init_method_std": kind.init_std,
+        },
+        _no_attention(grid),
+        _projector_mlp(spec, flow, kind) if isinstance(kind, MlpProjector) else {},
+    )
+
+
+def _config(*parts: Mapping[str, Any]) -> TransformerConfig:
+    fields: Fields = {}
+    for part in parts:
+        assert not fields.keys() & part.keys(), "each field has one source"
+        fields |= part
+    return TransformerConfig(**fields)
+
+
+def _pick(node: Any, names: Mapping[str, str]) -> Fields:
+    return {theirs: getattr(node, ours) for theirs, ours in names.items()}
+
+
+def _precision(spec: Spec) -> Fields:
+    precision = spec.train.precision
+    dtype = DTYPES[precision]
+    return {
+        "params_dtype": dtype,
+        # Bridges allocate what they receive in it (pipeline_parallel/bridge_communicator.py:418).
+        "pipeline_dtype": dtype,
+        "bf16": precision is Precision.BF16,
+        "fp16": precision is Precision.FP16,
+        "enable_autocast": False,
+    }
+
+
+def _kernels(spec: Spec) -> Fields:
+    kernels = resolve(spec.train.kernels)
+    return {
+        "transformer_impl": kernels.value,
+        "bias_dropout_fusion": kernels is Kernels.TRANSFORMER_ENGINE,
+        # Both are TransformerConfig's defaults, where apex's kernels are not at hand.
+        "bias_activation_fusion": False,
+        "masked_softmax_fusion": False,
+    }
+
+
+def _parallel(grid: Grid) -> Fields:
+    return {
+        "tensor_model_parallel_size": grid.size("tp"),
+        "context_parallel_size": grid.size("cp"),
+        "pipeline_model_parallel_size": grid.size("pp"),
+    }
+
+
+def _transformer(kind: TransformerKind) -> Fields:
+    return _pick(kind, _TRANSFORMER) | RECOMPUTE[kind.recompute]
+
+
+def _activation(activation: Activation) -> Fields:
+    return {
+        "activation_func": ACTIVATIONS[activation],
+        "gated_linear_unit": activation.gated,
+    }
+
+
+def _attention(attention: Attention | None, grid: Grid) -> Fields:
+    return _no_attention(grid) if attention is None else _pick(attention, _ATTENTION)
+
+
+def _no_attention(grid: Grid) -> Fields:
+    """Heads for a config that has none: TransformerConfig divides by them, and them by tp."""
+    return {"num_attention_heads": grid.size("tp"), "kv_channels": 1}
+
+
+def _moe_of(kind: LanguageModel) -> Moe | None:
+    assert isinstance(kind, Gpt | Hybrid)
+    return kind.moe
+
+
+def _stack(kind: LanguageModel) -> Fields:
+    if isinstance(kind, Gpt):
+        return {"num_layers": kind.layers, "moe_layer_freq": kind.moe_every}
+    assert isinstance(kind, Hybrid)
+    mamba = {} if kind.mamba is None else _pick(kind.mamba, _MAMBA)
+    return {"num_layers": len(kind.layers), "is_hybrid_model": True} | mamba
+
+
+def _experts(moe: Moe, grid: Grid, kernels: Kernels) -> Fields:
+    has_grouped = kernels is Kernels.TRANSFORMER_ENGINE
+    if moe.grouped_gemm and not has_grouped:
+        raise ValueError("grouped_gemm = true needs the kernels of transformer_engine")
+    router_dtype = None if moe.router_dtype is RouterPrecision.MODEL else moe.router_dtype.value
+    return _pick(moe, _MOE) | {
+        "expert_model_parallel_size": grid.size("ep"),
+        "expert_tensor_parallel_size": grid.size("etp"),
+        "moe_router_score_function": moe.score.value,
+        "moe_router_load_balancing_type": moe.balance.value,
+        "moe_router_dtype": router_dtype,
+        "moe_token_dispatcher_type": moe.dispatcher.value,
+        "moe_grouped_gemm": has_grouped if moe.grouped_gemm is None else moe.grouped_gemm,
+    }
+
+
+def _projector_mlp(spec: Spec, flow: Flow, kind: MlpProjector) -> Fields:
+    norm = {} if kind.norm is None else {"normalization": NORMS[kind.norm]}
+    return (
+        norm
+        | _activation(kind.activation)
+        | {
+            "ffn_hidden_size": projector_ffn(spec, flow, kind),
+            "layernorm_epsilon": kind.norm_eps,
+        }
+    )

@@ -1,0 +1,229 @@
+"""Layer specs of every module kind, from either of two kernel sets.
+
+A kernel set is a `BackendSpecProvider`, megatron-core's own word for it (models/backends.py): which
+linear, norm, attention and expert modules a layer is made of. The specs here name the roles and leave
+the modules to the set, so both sets give the same parameters under the same checkpoint keys.
+"""
+
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, override
+
+import torch
+from megatron.core.extensions.transformer_engine_spec_provider import TESpecProvider
+from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
+from megatron.core.models.backends import BackendSpecProvider, LocalSpecProvider
+from megatron.core.models.gpt.moe_module_specs import get_moe_module_spec_for_backend
+from megatron.core.models.hybrid.hybrid_block import HybridStack, HybridStackSubmodules
+from megatron.core.ssm.mamba_layer import MambaLayer, MambaLayerSubmodules
+from megatron.core.ssm.mamba_mixer import MambaMixer, MambaMixerSubmodules
+from megatron.core.ssm.mlp_layer import MLPLayer
+from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.identity_op import IdentityOp
+from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
+from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_layer import (
+    MlpBuilder,
+    MoETransformerLayer,
+    TransformerLayer,
+    TransformerLayerSubmodules,
+)
+
+from mimodsl.build.local_layers import LocalHybridStack, LocalNorm, NormColumnParallelLinear
+from mimodsl.ir import Kernels
+
+
+class LocalKernels(LocalSpecProvider):
+    """megatron-core's own modules, with norms that know sequence parallelism.
+
+    As with Transformer Engine, a norm before a linear is a part of that linear.
+    """
+
+    @override
+    def fuse_layernorm_and_linear(self) -> bool:
+        return True
+
+    @override
+    def column_parallel_layer_norm_linear(self) -> type:
+        return NormColumnParallelLinear
+
+    @override
+    def layer_norm(
+        self, rms_norm: bool = False, for_qk: bool = False, has_residual: bool = False
+    ) -> type:
+        return LocalNorm
+
+
+def resolve(kernels: Kernels) -> Kernels:
+    """The kernel set that `auto` stands for here: Transformer Engine's on a GPU that has it.
+
+    Raises:
+        ValueError: where Transformer Engine is asked for by name and cannot be had.
+    """
+    available = find_spec("transformer_engine") is not None and torch.cuda.is_available()
+    if kernels is Kernels.AUTO:
+        return Kernels.TRANSFORMER_ENGINE if available else Kernels.LOCAL
+    if kernels is Kernels.TRANSFORMER_ENGINE and not available:
+        raise ValueError(
+            "kernels = transformer_engine needs a GPU and the extra `te`; "
+            "`auto` takes the local kernels where they are missing"
+        )
+    return kernels
+
+
+def backend(kernels: Kernels) -> BackendSpecProvider:
+    """The modules of a resolved kernel set."""
+    assert kernels is not Kernels.AUTO, "resolve first"
+    return TESpecProvider() if kernels is Kernels.TRANSFORMER_ENGINE else LocalKernels()
+
+
+def vision_layer(kernels: Kernels) -> ModuleSpec:
+    """A layer of a vision transformer: every patch attends to every other."""
+    modules = backend(kernels)
+    return _transformer_layer(modules, AttnMaskType.no_mask, False, _mlp(modules))
+
+
+def gpt_block(
+    config: TransformerConfig, kernels: Kernels, stage: int
+) -> TransformerBlockSubmodules:
+    """The layers of one pipeline stage of a decoder.
+
+    With `moe_layer_freq` n, layer i of the whole decoder has experts where n divides i, from 0, as in
+    models/gpt/gpt_layer_specs.py.
+    """
+    modules = backend(kernels)
+    dense = _transformer_layer(modules, AttnMaskType.causal, config.qk_layernorm, _mlp(modules))
+    experts = _transformer_layer(
+        modules, AttnMaskType.causal, config.qk_layernorm, _moe(modules, config), has_experts=True
+    )
+    every = config.moe_layer_freq
+    assert isinstance(every, int)
+    count = config.num_layers // config.pipeline_model_parallel_size
+    layers = range(stage * count, (stage + 1) * count)
+    moe = config.num_moe_experts is not None
+    return TransformerBlockSubmodules(
+        layer_specs=[experts if moe and layer % every == 0 else dense for layer in layers],
+        layer_norm=modules.layer_norm(),
+    )
+
+
+def hybrid_stack(config: TransformerConfig, kernels: Kernels) -> ModuleSpec:
+    """The stack of a layer pattern: what each of its symbols `M * - E` is built from.
+
+    With Transformer Engine this is `hybrid_stack_spec` (models/hybrid/hybrid_layer_specs.py) for these
+    symbols; megatron-core 0.19.2 has no other.
+    """
+    modules = backend(kernels)
+    norm_column = modules.column_parallel_layer_norm_linear()
+    mamba = ModuleSpec(
+        module=MambaMixer,
+        submodules=MambaMixerSubmodules(
+            in_proj=norm_column, out_proj=modules.row_parallel_linear()
+        ),
+    )
+    return ModuleSpec(
+        module=LocalHybridStack if kernels is Kernels.LOCAL else HybridStack,
+        submodules=HybridStackSubmodules(
+            mamba_layer=ModuleSpec(
+                module=MambaLayer,
+                submodules=MambaLayerSubmodules(mixer=mamba, mamba_bda=get_bias_dropout_add),
+            ),
+            attention_layer=ModuleSpec(
+                module=TransformerLayer,
+                submodules=TransformerLayerSubmodules(
+                    self_attention=_attention(modules, AttnMaskType.causal, config.qk_layernorm),
+                    self_attn_bda=get_bias_dropout_add,
+                ),
+            ),
+            mlp_layer=ModuleSpec(
+                module=MLPLayer,
+                submodules=TransformerLayerSubmodules(
+                    mlp=_mlp(modules), mlp_bda=get_bias_dropout_add
+                ),
+            ),
+            moe_layer=ModuleSpec(
+                module=MoETransformerLayer,
+                submodules=TransformerLayerSubmodules(
+                    pre_mlp_layernorm=modules.layer_norm(),
+                    mlp=_moe(modules, config),
+                    mlp_bda=get_bias_dropout_add,
+                ),
+            ),
+        ),
+    )
+
+
+def projector_mlp(kernels: Kernels, *, norm: bool) -> MLPSubmodules:
+    """The two linears of an MLP projector, the first with a norm of its input or without."""
+    modules = backend(kernels)
+    fc1 = modules.column_parallel_layer_norm_linear() if norm else modules.column_parallel_linear()
+    return MLPSubmodules(linear_fc1=fc1, linear_fc2=modules.row_parallel_linear())
+
+
+def projector_affine() -> MLPSubmodules:
+    """The one linear of an affine projector.
+
+    MultimodalProjector gathers its output, which Transformer Engine's column linear refuses
+    (extensions/transformer_engine.py:1413): the local one serves both kernel sets.
+    """
+    local = LocalKernels()
+    return MLPSubmodules(
+        linear_fc1=local.column_parallel_linear(), linear_fc2=local.row_parallel_linear()
+    )
+
+
+def _transformer_layer(
+    modules: BackendSpecProvider,
+    mask: AttnMaskType,
+    qk_norm: bool,
+    mlp: MlpBuilder,
+    *,
+    has_experts: bool = False,
+) -> ModuleSpec:
+    return ModuleSpec(
+        module=TransformerLayer,
+        submodules=TransformerLayerSubmodules(
+            self_attention=_attention(modules, mask, qk_norm),
+            self_attn_bda=get_bias_dropout_add,
+            # A dense MLP's norm is in its first linear; the router needs normalised tokens too.
+            pre_mlp_layernorm=modules.layer_norm() if has_experts else IdentityOp,
+            mlp=mlp,
+            mlp_bda=get_bias_dropout_add,
+        ),
+    )
+
+
+def _attention(modules: BackendSpecProvider, mask: AttnMaskType, qk_norm: bool) -> ModuleSpec:
+    head_norm: Any = modules.layer_norm(for_qk=True) if qk_norm else IdentityOp
+    return ModuleSpec(
+        module=SelfAttention,
+        params={"attn_mask_type": mask},
+        submodules=SelfAttentionSubmodules(
+            linear_qkv=modules.column_parallel_layer_norm_linear(),
+            core_attention=modules.core_attention(),
+            linear_proj=modules.row_parallel_linear(),
+            q_layernorm=head_norm,
+            k_layernorm=head_norm,
+        ),
+    )
+
+
+def _mlp(modules: BackendSpecProvider) -> MlpBuilder:
+    return partial(
+        MLP.as_mlp_submodule,
+        submodules=MLPSubmodules(
+            linear_fc1=modules.column_parallel_layer_norm_linear(),
+            linear_fc2=modules.row_parallel_linear(),
+        ),
+    )
+
+
+def _moe(modules: BackendSpecProvider, config: TransformerConfig) -> MlpBuilder:
+    return get_moe_module_spec_for_backend(
+        backend=modules,
+        num_experts=config.num_moe_experts or 0,
+        moe_grouped_gemm=config.moe_grouped_gemm,
+    )
