@@ -9,11 +9,20 @@ from typing import Any, Final, NoReturn
 
 from megatron.core import parallel_state, utils
 
-_READER: Final = re.compile(r"(get_.*_(group|groups|rank|ranks|size|group_gloo)|is_(pipeline|rank)_.*)")
+_READER: Final = re.compile(
+    r"(get_.*_(group|groups|rank|ranks|size|group_gloo)|is_(pipeline|rank)_.*)"
+)
 
 _PROBE: Final = re.compile(r"get_(expert_)?gtp_weight_remat_.*")
 """Every linear layer asks whether weights are rematerialised over ranks (tensor_parallel/layers.py:1025
 of megatron-core 0.19.2), whatever it was given. Uninitialised, the answer is no."""
+
+
+_GROUPLESS: Final = {
+    "linear_with_frozen_weight",
+    "linear_with_grad_accumulation_and_async_allreduce",
+}
+"""Row-parallel linears give these no group, and they use none (tensor_parallel/layers.py:1349)."""
 
 
 class ParallelStateRead(AssertionError):
@@ -66,7 +75,7 @@ def _raiser(original: FunctionType) -> Callable[..., NoReturn]:
 
 def _without_default(original: Callable[..., Any]) -> Callable[..., Any]:
     def checked(tp_group: Any, *args: Any, **kwargs: Any) -> Any:
-        if tp_group is None:
+        if tp_group is None and sys._getframe(1).f_code.co_name not in _GROUPLESS:  # pyright: ignore[reportPrivateUsage]
             raise ParallelStateRead(f"{_caller()} was given no tensor-parallel group")
         return original(tp_group, *args, **kwargs)
 

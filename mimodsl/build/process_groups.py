@@ -9,7 +9,8 @@ from typing import Final
 from attrs import frozen
 from megatron.core.process_groups_config import ProcessGroupCollection
 
-from mimodsl.build.grids import EXPERT_VIEW, GridGroups
+from mimodsl.build.grids import GridGroups
+from mimodsl.ir.grid import EXPERT_VIEW
 
 _BASE_FIELDS: Final = {
     "tp": ("tp",),

@@ -11,6 +11,7 @@ from mimodsl.ir.grid import Grid
 from mimodsl.ir.placement import Beside
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.spec import Spec
+from mimodsl.plan.grids import grid_plans
 from tests.e2e import worlds
 
 ENCODER = Grid(name="encoder", views={"dense": {"tp": 2, "dp": 2}})
@@ -30,7 +31,7 @@ SPEC = Spec(
 
 
 def _members() -> dict[str, dict[str, list[int] | None]]:
-    grids = build_grids(SPEC)
+    grids = build_grids(grid_plans(SPEC))
     (grid,) = (grid for grid in grids.values() if grid.is_member)
     groups = module_groups(grid)
     return {

@@ -1,0 +1,123 @@
+"""A spec put together on this rank: grids, groups, model, bridges and optimizer, ready to train."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from attrs import frozen
+from megatron.core.hyper_comm_grid import HyperCommGrid
+from megatron.core.models.mimo import MimoModel
+from megatron.core.models.mimo.optimizer import MimoOptimizer
+from megatron.core.pipeline_parallel.multimodule_communicator import MultiModulePipelineCommunicator
+from megatron.core.process_groups_config import ProcessGroupCollection
+
+from mimodsl.build.grids import build_grids
+from mimodsl.build.memory_buffer import ensure_memory_buffer
+from mimodsl.build.model import build_model, mimo_names, wrap_in_ddp
+from mimodsl.build.optimizer import build_optimizer
+from mimodsl.build.process_groups import module_groups
+from mimodsl.build.schedule import (
+    Microbatch,
+    MicrobatchSchedule,
+    Totals,
+    build_communicator,
+)
+from mimodsl.ir.spec import Spec
+from mimodsl.ir.train import Precision, Train
+from mimodsl.plan.grids import grid_plans
+
+
+@frozen(kw_only=True)
+class StepResult:
+    """One training step, the same on every rank.
+
+    `loss` is the mean over the global batch and `grad_norm` the norm over all modules, before
+    clipping. Where a gradient overflowed, nothing was updated and `grad_norm` is `None`.
+    """
+
+    loss: float
+    grad_norm: float | None
+    tokens: int
+
+
+@frozen(kw_only=True, eq=False)
+class Assembly:
+    """Everything that trains a spec on this rank; each part can be taken by a loop of your own.
+
+    `grids` are by grid name; `process_groups` hold this rank's modules by name.
+    """
+
+    spec: Spec
+    grids: Mapping[str, HyperCommGrid]
+    process_groups: Mapping[str, ProcessGroupCollection]
+    model: MimoModel
+    communicator: MultiModulePipelineCommunicator | None
+    optimizer: MimoOptimizer
+    schedule: MicrobatchSchedule
+
+    def forward_backward(
+        self, microbatches: Iterable[Microbatch], *, forward_only: bool = False
+    ) -> Totals:
+        """Run a step's microbatches; afterwards the gradients of their mean loss are in place.
+
+        Gradients add to what is there: `model.zero_grad_buffer()` comes before. Collective.
+        """
+        return self.schedule.forward_backward(microbatches, forward_only=forward_only)
+
+    def train_step(self, microbatches: Iterable[Microbatch]) -> StepResult:
+        """One step of training on this rank's microbatches of the global batch. Collective."""
+        self.model.zero_grad_buffer()
+        self.optimizer.zero_grad()
+        totals = self.forward_backward(microbatches)
+        _, grad_norm, _ = self.optimizer.step()
+        return StepResult(loss=totals.mean_loss, grad_norm=grad_norm, tokens=totals.tokens)
+
+
+def assemble(spec: Spec, *, on_phase: Callable[[str], None] = lambda _: None) -> Assembly:
+    """Build a checked spec on this rank of an initialised `torch.distributed` world.
+
+    Every rank of the spec's world calls it. `on_phase` hears of each phase as it begins. Raises
+    `ValueError` where the world has not as many ranks as the spec.
+    """
+    on_phase("grids")
+    grids = build_grids(grid_plans(spec))
+    on_phase("process groups")
+    groups = {
+        key: module_groups(grids[spec.module(name).grid])
+        for name, key in mimo_names(spec).items()
+        if grids[spec.module(name).grid].is_member
+    }
+    on_phase("model")
+    ensure_memory_buffer()
+    model = build_model(spec, grids, groups)
+    on_phase("data parallel")
+    wrap_in_ddp(model, spec.train.ddp, groups)
+    on_phase("bridges")
+    communicator = build_communicator(model)
+    on_phase("optimizer")
+    optimizer = build_optimizer(model, spec.train, groups)
+    _connect(model, optimizer, spec.train)
+    return Assembly(
+        spec=spec,
+        grids={name: grid.comm for name, grid in grids.items()},
+        process_groups={
+            module.name: module_groups(grids[module.grid]).layers
+            for module in spec.modules
+            if grids[module.grid].is_member
+        },
+        model=model,
+        communicator=communicator,
+        optimizer=optimizer,
+        schedule=MicrobatchSchedule(
+            model=model,
+            communicator=communicator,
+            groups=groups,
+            schedule=spec.schedule,
+            loss_per=spec.train.loss_per,
+        ),
+    )
+
+
+def _connect(model: MimoModel, optimizer: MimoOptimizer, train: Train) -> None:
+    """Give megatron-core's schedules, which take the language model's config, their two hooks."""
+    model.config.no_sync_func = model.no_sync
+    if train.precision is Precision.FP16:
+        model.config.grad_scale_func = optimizer.scale_loss

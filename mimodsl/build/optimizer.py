@@ -1,0 +1,63 @@
+"""The MIMO distributed optimizer: one optimizer a module, one gradient norm over all of them."""
+
+from collections.abc import Mapping
+
+from megatron.core.models.mimo import MimoModel
+from megatron.core.models.mimo.optimizer import MimoOptimizer, ModuleOptimizerInfo
+from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+
+from mimodsl.build.configs import DTYPES
+from mimodsl.build.model import modules_of
+from mimodsl.build.process_groups import ModuleGroups
+from mimodsl.ir.train import Precision, Train
+
+FP16_LOSS_SCALE = 4096.0
+"""Constant, because each module would adapt a scale of its own, and only one of them scales the loss
+(models/mimo/optimizer.py: `get_loss_scale` asks the first module's optimizer)."""
+
+
+def build_optimizer(
+    model: MimoModel, train: Train, groups: Mapping[str, ModuleGroups]
+) -> MimoOptimizer:
+    """The optimizer of a model whose modules are in DDP; `groups` by megatron-core's module key.
+
+    In place of `get_mimo_optimizer`, whose own collection has no `expt_tp`: the biases of experts on
+    tp ranks other than the first would be missing from the gradient norm.
+    """
+    config = optimizer_config(train)
+    modules = dict(modules_of(model))
+    infos: dict[str, ModuleOptimizerInfo] = {}
+    for name, grid in (model.mimo_config.module_to_grid_map or {}).items():
+        module = modules.get(name)
+        collection = groups[name].gradients if module else None
+        infos[name] = ModuleOptimizerInfo(
+            optimizer=module
+            and get_megatron_optimizer(
+                config, [module], pg_collection=collection, use_gloo_process_groups=False
+            ),
+            grid=grid,
+            pg_collection=collection,
+            is_active=module is not None,
+        )
+    return MimoOptimizer(infos, config)
+
+
+def optimizer_config(train: Train) -> OptimizerConfig:
+    """Megatron-core's optimizer config of a spec's train block."""
+    adamw = train.optimizer
+    return OptimizerConfig(
+        optimizer="adam",
+        lr=adamw.lr,
+        weight_decay=adamw.weight_decay,
+        decoupled_weight_decay=True,
+        adam_beta1=adamw.beta1,
+        adam_beta2=adamw.beta2,
+        adam_eps=adamw.eps,
+        clip_grad=adamw.clip,
+        params_dtype=DTYPES[train.precision],
+        bf16=train.precision is Precision.BF16,
+        fp16=train.precision is Precision.FP16,
+        loss_scale=FP16_LOSS_SCALE if train.precision is Precision.FP16 else None,
+        use_distributed_optimizer=True,
+        overlap_param_gather=train.ddp.overlap_param_gather,
+    )

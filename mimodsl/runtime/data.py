@@ -1,0 +1,157 @@
+"""Synthetic samples with something to learn, the same for every layout of the same global batch.
+
+A sample's text walks through a small alphabet again and again, in an order that depends on what its
+images show. The loss falls at once, because few tokens ever occur, and further for a model that looks.
+"""
+
+from collections.abc import Iterator, Mapping
+from random import Random
+from typing import Any, Final
+
+import torch
+from attrs import field, frozen
+from megatron.core.process_groups_config import ProcessGroupCollection
+
+from mimodsl.build.configs import DTYPES
+from mimodsl.build.schedule import Microbatch
+from mimodsl.ir.flow import Flow
+from mimodsl.ir.spec import Spec
+from mimodsl.ir.widths import encoder_of, image_tokens, language_kind
+
+SCENES: Final = 4
+"""How many things an image can show."""
+
+LETTERS: Final = 16
+"""How many token ids occur in text."""
+
+NOISE: Final = 0.1
+"""Standard deviation of the noise on an image, whose scene has 1."""
+
+
+@frozen(kw_only=True)
+class SyntheticData:
+    """Samples as a function of the spec's seed, the step and the sample's index, and nothing else.
+
+    Raises `ValueError` where the images' placeholders leave no room for text, or the vocabulary has
+    no ids left for it.
+    """
+
+    spec: Spec
+    letters: tuple[int, ...] = field(init=False)
+
+    @letters.default
+    def _letters(self) -> tuple[int, ...]:
+        """The first ids of the vocabulary that are no placeholder."""
+        placeholders = {flow.token for flow in self.spec.flows}
+        vocabulary = range(language_kind(self.spec).vocabulary)
+        letters = [token for token in vocabulary if token not in placeholders][:LETTERS]
+        if not letters:
+            raise ValueError("the vocabulary has no ids besides the placeholders")
+        return tuple(letters)
+
+    def __attrs_post_init__(self) -> None:
+        sequence = self.spec.schedule.sequence
+        if self._placeholder_count >= sequence:
+            raise ValueError(
+                f"{self._placeholder_count} image tokens leave no room for text in a sequence of {sequence}"
+            )
+
+    @property
+    def _placeholder_count(self) -> int:
+        return sum(image_tokens(self.spec, flow) for flow in self.spec.flows)
+
+    def tokens(self, step: int, index: int) -> torch.Tensor:
+        """One sample's token ids and the one that would follow, [s + 1]: placeholders, then text."""
+        ids = [flow.token for flow in self.spec.flows for _ in range(image_tokens(self.spec, flow))]
+        seen = sum(scene for flow in self.spec.flows for scene in self._scenes(flow, step, index))
+        walk = Random(self._key("walk", seen % SCENES)).sample(self.letters, len(self.letters))
+        text = self.spec.schedule.sequence + 1 - len(ids)
+        return torch.tensor(ids + [walk[position % len(walk)] for position in range(text)])
+
+    def images(self, flow: Flow, step: int, index: int) -> torch.Tensor:
+        """One sample's images of a flow, [images, 3, h, w], in fp32."""
+        scenes = [self._scene(flow, scene) for scene in self._scenes(flow, step, index)]
+        noise = self._normal(len(scenes), flow, "noise", step, index)
+        return torch.stack(scenes) + NOISE * noise
+
+    def _scenes(self, flow: Flow, step: int, index: int) -> list[int]:
+        random = Random(self._key("scenes", flow.encoder, step, index))
+        return [random.randrange(SCENES) for _ in range(flow.images)]
+
+    def _scene(self, flow: Flow, scene: int) -> torch.Tensor:
+        return self._normal(1, flow, "scene", scene)[0]
+
+    def _normal(self, images: int, flow: Flow, *key: object) -> torch.Tensor:
+        generator = torch.Generator("cpu")
+        generator.manual_seed(Random(self._key(flow.encoder, *key)).getrandbits(63))
+        size = encoder_of(self.spec, flow).image
+        return torch.randn(images, 3, size.height, size.width, generator=generator, device="cpu")
+
+    def _key(self, *parts: object) -> str:
+        return " ".join(map(str, (self.spec.train.seed, *parts)))
+
+
+def microbatches(
+    data: SyntheticData, step: int, groups: Mapping[str, ProcessGroupCollection]
+) -> Iterator[Microbatch]:
+    """This rank's share of one step, microbatch by microbatch, as `MimoModel.forward` takes it.
+
+    `groups` are this rank's modules by name (`Assembly.process_groups`). The samples of a microbatch
+    are dealt in order to the data-parallel ranks of the language model, and the same samples again to
+    those of each encoder: the order in which the bridges join and split what encoders send.
+
+    Raises:
+        ValueError: where a microbatch can't be dealt evenly to an encoder's data-parallel ranks.
+    """
+    spec = data.spec
+    samples = spec.schedule.micro_batch * spec.grid_of(spec.language).size("dp")
+    for number in range(spec.schedule.microbatches):
+        whole = range(number * samples, (number + 1) * samples)
+        yield _microbatch(data, step, whole, groups)
+
+
+def _microbatch(
+    data: SyntheticData, step: int, whole: range, groups: Mapping[str, ProcessGroupCollection]
+) -> Microbatch:
+    spec = data.spec
+    here = [flow for flow in spec.flows if flow.encoder in groups]
+    reader = spec.language.name if spec.language.name in groups else here[0].encoder
+    own = _share(whole, groups[reader])
+    return _text(data, step, own) | {
+        "modality_inputs": {
+            flow.encoder: {
+                flow.encoder: {"x": _images(data, flow, step, _share(whole, groups[flow.encoder]))}
+            }
+            for flow in here
+        }
+    }
+
+
+def _share(whole: range, groups: ProcessGroupCollection) -> range:
+    """This rank's part of a microbatch: as many samples as any other, in order of dp rank."""
+    rank, size = groups.dp.rank(), groups.dp.size()
+    if len(whole) % size:
+        raise ValueError(f"{len(whole)} samples a microbatch over {size} data-parallel ranks")
+    each = len(whole) // size
+    return whole[rank * each : (rank + 1) * each]
+
+
+def _text(data: SyntheticData, step: int, samples: range) -> dict[str, Any]:
+    """Tokens, labels and positions, each [b, s]. Placeholders are never a label that counts."""
+    device = torch.cuda.current_device()
+    tokens = torch.stack([data.tokens(step, index) for index in samples]).to(device)
+    inputs, labels = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    placeholders = torch.tensor([flow.token for flow in data.spec.flows], device=device)
+    is_text = ~torch.isin(labels, placeholders)
+    return {
+        "input_ids": inputs,
+        "position_ids": torch.arange(inputs.size(1), device=device).expand_as(inputs),
+        "attention_mask": None,
+        "labels": labels.where(is_text, 0),
+        "loss_mask": is_text.float(),
+    }
+
+
+def _images(data: SyntheticData, flow: Flow, step: int, samples: range) -> torch.Tensor:
+    images = torch.cat([data.images(flow, step, index) for index in samples])
+    return images.to(torch.cuda.current_device(), DTYPES[data.spec.train.precision])
