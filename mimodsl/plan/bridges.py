@@ -96,7 +96,7 @@ class BridgePlan:
         return self.destination.base.line("dp", {})
 
     def role(self, rank: int) -> BridgeRole | None:
-        """A rank's part; `None` outside both grids, and where nothing is sent: on the same ranks."""
+        """A rank's part; `None` outside both grids, and where grids share their ranks."""
         if self.colocated or not (rank in self.source.ranks or rank in self.destination.ranks):
             return None
         if rank in self.senders:

@@ -17,8 +17,8 @@ BASE_VIEW: Final = "base"
 class ViewPlan:
     """One factorization of a grid's ranks.
 
-    `name` is the name that megatron-core gets: `base`, `expert`, or the user's own. `shared` axes are
-    those of the base view. An `implied` view was declared by nobody: no expert is placed by it.
+    `name` is the name that megatron-core gets: `base`, `expert`, or the user's own. `shared` axes
+    are those of the base view. An `implied` view was declared by nobody: no expert is placed by it.
     """
 
     name: str
@@ -31,8 +31,8 @@ class ViewPlan:
 class GridPlan:
     """One grid: its ranks and its views, the base view first and the expert view second.
 
-    Every view has all axes of its family, those that the spec leaves out last and of size 1, so that
-    a group along any of them exists.
+    Both have all axes of their family, those that the spec leaves out last and of size 1, so that a
+    group along any of them exists.
     """
 
     name: str

@@ -24,8 +24,8 @@ BASE_AXIS_SETS: Final = (
     ("tp", "dp", "cp"),
     ("tp", "cp", "dp", "pp"),
 )
-"""Along the base view: what layers, DDP, the optimizer, gradient finalisation and MimoModel ask for
-(process_groups_config.py:430-660, models/mimo/optimizer.py:345, distributed/finalize_model_grads.py)."""
+"""Along the base view: what layers, DDP, the optimizer and gradient finalisation ask for
+(process_groups_config.py:430-660, models/mimo/optimizer.py:345, finalize_model_grads.py)."""
 
 EXPERT_AXIS_SETS: Final = (
     ("etp",),

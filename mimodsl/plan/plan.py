@@ -5,10 +5,14 @@ from enum import Enum
 
 from attrs import frozen
 
+from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
-from mimodsl.plan.bridges import BridgePlan, bridge_groups, bridge_plans
+from mimodsl.plan.bridges import BridgePlan, BridgeRole, bridge_groups, bridge_plans
 from mimodsl.plan.grids import GridPlan, grid_plans
 from mimodsl.plan.groups import GroupPlan, grid_groups
+from mimodsl.plan.ranks import Members
+from mimodsl.plan.roles import ModuleRole, module_roles
+from mimodsl.plan.schedule import StageSchedule
 
 
 class Layout(Enum):
@@ -20,8 +24,58 @@ class Layout(Enum):
 
 
 @frozen(kw_only=True)
+class Crossing:
+    """A rank's part in one bridge: whether it leads its replica, and the leaders it deals with."""
+
+    bridge: BridgePlan
+    role: BridgeRole
+    peers: tuple[int, ...]
+
+
+@frozen(kw_only=True)
+class RankPlan:
+    """Everything about one rank.
+
+    `coordinates` are by grid and view: `{"llm": {"base": {"tp": 1, …}, "expert": {…}}}`.
+    """
+
+    rank: int
+    modules: tuple[ModuleRole, ...]
+    coordinates: dict[str, dict[str, dict[str, int]]]
+    groups: tuple[tuple[GroupPlan, Members], ...]
+    crossings: tuple[Crossing, ...]
+    schedule: StageSchedule
+
+    def module(self, name: str) -> ModuleRole | None:
+        """The rank's part of a module; `None` where it has none."""
+        return next((role for role in self.modules if role.name == name), None)
+
+
+@frozen(kw_only=True)
+class Summary:
+    """A plan in numbers.
+
+    `groups` counts the process groups that are made, under `group_names` names. `batch` is in samples
+    and `tokens` in tokens of the language model, both a step. `bubble` is the share of a step in which
+    a stage waits, when all passes take equally long.
+    """
+
+    world: int
+    layout: str
+    grids: int
+    modules: int
+    group_names: int
+    groups: int
+    stages: int
+    microbatches: int
+    batch: int
+    tokens: int
+    bubble: float
+
+
+@frozen(kw_only=True)
 class Plan:
-    """A spec's layout. Everything here is small, whatever the world's size; ranks are asked for."""
+    """A spec's layout. What it stores is small, whatever the world's size; ranks are asked for."""
 
     spec: Spec
     world: int
@@ -30,10 +84,7 @@ class Plan:
 
     def grid(self, name: str) -> GridPlan:
         """The grid of that name; `KeyError` without one."""
-        for grid in self.grids:
-            if grid.name == name:
-                return grid
-        raise KeyError(name)
+        return self._grids[name]
 
     @property
     def layout(self) -> Layout:
@@ -48,9 +99,85 @@ class Plan:
             yield from grid_groups(grid)
         yield from bridge_groups(self.bridges)
 
+    def rank(self, rank: int) -> RankPlan:
+        """One rank's plan. `ValueError` outside the world."""
+        if not 0 <= rank < self.world:
+            raise ValueError(f"rank {rank} is not in the world of {self.world} ranks")
+        roles = tuple(module_roles(self.spec, self._grids, rank))
+        members = ((group, group.of(rank)) for group in self.groups())
+        parts = ((bridge, bridge.role(rank)) for bridge in self.bridges)
+        return RankPlan(
+            rank=rank,
+            modules=roles,
+            coordinates={
+                grid.name: grid.coordinates(rank) for grid in self.grids if rank in grid.ranks
+            },
+            groups=tuple((group, own) for group, own in members if own is not None),
+            crossings=tuple(
+                Crossing(bridge=bridge, role=role, peers=bridge.peers(rank))
+                for bridge, role in parts
+                if role is not None
+            ),
+            schedule=self.schedule(self._stage(roles)),
+        )
+
+    @property
+    def stages(self) -> int:
+        """Stages of the pipeline over all modules: the encoders', then the language model's
+        (MultiModulePipelineCommunicator.compute_total_pipeline_stages)."""
+        if self.layout is Layout.COLOCATED:
+            return 1
+        return self._encoder_stages + self._grids[self.spec.language.grid].axis("pp")
+
+    def schedule(self, stage: int) -> StageSchedule:
+        """What the ranks of one stage of that pipeline do in a step."""
+        return StageSchedule(
+            stage=stage, stages=self.stages, microbatches=self.spec.schedule.microbatches
+        )
+
+    def summary(self) -> Summary:
+        """The plan in numbers."""
+        schedule = self.spec.schedule
+        counts = [group.count for group in self.groups()]
+        replicas = self._grids[self.spec.language.grid].axis("dp")
+        batch = schedule.micro_batch * schedule.microbatches * replicas
+        return Summary(
+            world=self.world,
+            layout=self.layout.value,
+            grids=len(self.grids),
+            modules=len(self.spec.modules),
+            group_names=len(counts),
+            groups=sum(counts),
+            stages=self.stages,
+            microbatches=schedule.microbatches,
+            batch=batch,
+            tokens=batch * schedule.sequence,
+            bubble=self.schedule(0).bubble,
+        )
+
+    @property
+    def _grids(self) -> dict[str, GridPlan]:
+        return {grid.name: grid for grid in self.grids}
+
+    @property
+    def _encoder_stages(self) -> int:
+        return max((bridge.source.axis("pp") for bridge in self.bridges), default=0)
+
+    def _stage(self, roles: tuple[ModuleRole, ...]) -> int:
+        """Of a rank with several modules the first one's stage counts
+        (MultiModulePipelineCommunicator.current_stage)."""
+        if self.layout is Layout.COLOCATED or not roles:
+            return 0
+        first = min(roles, key=lambda role: role.module.role is Role.LANGUAGE)
+        before = self._encoder_stages if first.module.role is Role.LANGUAGE else 0
+        return before + first.stage
+
 
 def plan(spec: Spec) -> Plan:
-    """The plan of a spec that passes `mimodsl.check`."""
+    """The plan of a spec that passes `mimodsl.check`.
+
+    Raises `ValueError` where a view doesn't cover its grid's ranks.
+    """
     grids = grid_plans(spec)
     return Plan(
         spec=spec,

@@ -28,8 +28,8 @@ def _proper(factors: Iterable[Factor]) -> tuple[Factor, ...]:
 class Ranks:
     """A lazy sequence of distinct ranks: `start` plus a digit times its stride for every factor.
 
-    The first factor varies fastest. Below any factor the others reach less far than its stride, so a
-    rank has one spelling; factors of size 1 are dropped.
+    The first factor varies fastest. Factors of smaller stride reach less far together than the next
+    stride, so that a rank has one spelling; factors of size 1 are dropped.
     """
 
     start: int

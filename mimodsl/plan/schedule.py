@@ -1,0 +1,82 @@
+"""The order of microbatches on a pipeline stage: 1F1B without interleaving."""
+
+from collections.abc import Iterator
+from enum import Enum
+from itertools import islice
+
+from attrs import frozen
+
+
+class PassKind(Enum):
+    """Which way a pass goes through the model."""
+
+    FORWARD = "F"
+    BACKWARD = "B"
+
+
+@frozen
+class Pass:
+    """One microbatch on one stage, forward or backward: `F0`, `B3`."""
+
+    kind: PassKind
+    microbatch: int
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}{self.microbatch}"
+
+
+@frozen(kw_only=True)
+class StageSchedule:
+    """What one pipeline stage does in a step of `microbatches`.
+
+    As pipeline_parallel/schedules.py forward_backward_pipelining_without_interleaving: `warmup`
+    forward passes, then forward and backward in turn, then the backward passes that are left. With
+    one stage it is F0 B0 F1 B1 …, as in forward_backward_no_pipelining.
+    """
+
+    stage: int
+    stages: int
+    microbatches: int
+
+    @property
+    def warmup(self) -> int:
+        """Forward passes before the first backward pass is awaited."""
+        return min(self.stages - self.stage - 1, self.microbatches)
+
+    @property
+    def in_flight(self) -> int:
+        """The most microbatches whose activations are held at once."""
+        return min(self.warmup + 1, self.microbatches)
+
+    @property
+    def bubble(self) -> float:
+        """Share of a step in which a stage waits, when all passes take equally long."""
+        return (self.stages - 1) / (self.microbatches + self.stages - 1)
+
+    def order(self) -> Iterator[Pass]:
+        """Every pass of the step, in order."""
+        for microbatch in range(self.microbatches):
+            yield Pass(PassKind.FORWARD, microbatch)
+            if microbatch >= self.warmup:
+                yield Pass(PassKind.BACKWARD, microbatch - self.warmup)
+        for microbatch in range(self.microbatches - self.warmup, self.microbatches):
+            yield Pass(PassKind.BACKWARD, microbatch)
+
+    def timeline(self) -> Iterator[tuple[int, Pass]]:
+        """Every pass with the slot it starts in, when each takes one and starts as soon as it can."""
+        for step in self.order():
+            if step.kind is PassKind.BACKWARD:
+                yield 2 * self.stages - 1 - self.stage + 2 * step.microbatch, step
+            elif step.microbatch <= self.warmup:
+                yield self.stage + step.microbatch, step
+            else:
+                yield self.stage + 2 * step.microbatch, step
+
+    def text(self, limit: int = 16) -> str:
+        """`F0 F1 B0 F2 B1 …`, with the end kept where the middle is left out."""
+        total = 2 * self.microbatches
+        if total <= limit:
+            return " ".join(map(str, self.order()))
+        head = " ".join(map(str, islice(self.order(), limit - 3)))
+        tail = " ".join(map(str, islice(self.order(), total - 2, None)))
+        return f"{head} … {tail}"
