@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from attrs import field, frozen
 
@@ -34,6 +34,11 @@ class Device(StrEnum):
     CPU = "cpu"
     CUDA = "cuda"
 
+    @property
+    def backend(self) -> str:
+        """What its ranks talk over."""
+        return "gloo" if self is Device.CPU else "nccl"
+
 
 @frozen(kw_only=True)
 class _Member:
@@ -45,15 +50,22 @@ class _Member:
     timeout: float
 
     def __call__(self, worker: Worker) -> Any:
+        from torch import distributed
+        from torch._C._distributed_c10d import TCPStore
+
         worker.phase("rendezvous")
         os.environ.update(_environment(worker))
-        if self.device is Device.CPU:
-            from mimodsl.runtime import cpu
-
-            cpu.activate()
-        dist = _join(worker, self.device, self.port, timedelta(seconds=2 * self.timeout))
+        _settle(self.device, worker.rank)
+        timeout = _beyond(self.timeout)
+        distributed.init_process_group(
+            backend=self.device.backend,
+            store=TCPStore(_LOOPBACK, self.port, is_master=False, timeout=timeout),
+            rank=worker.rank,
+            world_size=worker.world,
+            timeout=timeout,
+        )
         value = self.work(worker)
-        dist.destroy_process_group()
+        distributed.destroy_process_group()
         return value
 
 
@@ -97,27 +109,34 @@ def preload() -> None:
     gc.freeze()
 
 
-def _join(worker: Worker, device: Device, port: int, timeout: timedelta) -> Any:
-    """Makes the process a member of the default group; returns `torch.distributed`."""
-    import torch
+def join_launched(device: Device, timeout: float) -> None:
+    """Makes this process, which a launcher has started, a member of the world's process group."""
     from torch import distributed
-    from torch._C._distributed_c10d import TCPStore
 
-    torch.set_num_threads(1)
-    if device is Device.CUDA:
-        torch.cuda.set_device(worker.rank)
-    distributed.init_process_group(
-        backend="gloo" if device is Device.CPU else "nccl",
-        store=TCPStore(_LOOPBACK, port, is_master=False, timeout=timeout),
-        rank=worker.rank,
-        world_size=worker.world,
-        timeout=timeout,
-    )
-    return cast(Any, distributed)
+    _settle(device, int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group(backend=device.backend, timeout=_beyond(timeout))
+
+
+def _settle(device: Device, index: int) -> None:
+    """Gives this process its device, before anything is built."""
+    import torch
+
+    from mimodsl.runtime import cpu
+
+    if device is Device.CPU:
+        torch.set_num_threads(1)
+        cpu.activate()
+    else:
+        torch.cuda.set_device(index)
+
+
+def _beyond(timeout: float) -> timedelta:
+    """How long a collective may wait: longer than the launcher, who knows more to say of a hang."""
+    return timedelta(seconds=2 * timeout)
 
 
 def _environment(worker: Worker) -> dict[str, str]:
-    """What torchrun would set, and the loopback interface for gloo (a host name may not resolve)."""
+    """What torchrun would set, and the loopback for gloo: a host name may not resolve."""
     return {
         "RANK": str(worker.rank),
         "LOCAL_RANK": str(worker.rank),

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from attrs import field, frozen
 
 from mimodsl.runtime.errors import Failure
+from mimodsl.runtime.quiet import redirect
 
 _PR_SET_PDEATHSIG = 1
 
@@ -97,7 +98,7 @@ def serve(worker: Worker, files: Files, launcher: int, work: Callable[[Worker], 
 
 
 def serve_sealed(worker: Worker, files: Files, launcher: int, work: bytes) -> NoReturn:
-    """`serve` for a new interpreter: the work is unpickled, and torch imported, once it is quiet."""
+    """`serve` for a new interpreter: once it is quiet, the work is unpickled."""
 
     def unsealed(worker: Worker) -> Any:
         return pickle.loads(work)(worker)
@@ -109,15 +110,19 @@ def _outcome(worker: Worker, work: Callable[[Worker], Any]) -> tuple[bytes, int]
     try:
         return pickle.dumps(Returned(worker.rank, work(worker))), 0
     except BaseException as error:  # noqa: BLE001 - nobody else could tell of a SystemExit
-        failure = Failure(
-            rank=worker.rank,
-            phase="",
-            error="".join(traceback.format_exception_only(error)).strip(),
-            where=_innermost(error),
-            traceback="".join(traceback.format_exception(error)),
-            at=time.monotonic(),
-        )
-        return pickle.dumps(failure), 1
+        return pickle.dumps(failure_of(worker.rank, error)), 1
+
+
+def failure_of(rank: int, error: BaseException) -> Failure:
+    """What an exception comes to as data; it holds no phase, which the launcher knows."""
+    return Failure(
+        rank=rank,
+        phase="",
+        error="".join(traceback.format_exception_only(error)).strip(),
+        where=_innermost(error),
+        traceback="".join(traceback.format_exception(error)),
+        at=time.monotonic(),
+    )
 
 
 def _innermost(error: BaseException) -> str:
@@ -155,8 +160,5 @@ def _redirect(log: Path | None) -> None:
     """Standard output and error go to a log, or both to the launcher's standard error."""
     if log is None:
         os.dup2(2, 1)
-        return
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(target, 1)
-    os.dup2(target, 2)
-    os.close(target)
+    else:
+        redirect(log)

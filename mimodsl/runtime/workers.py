@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn, Protocol, cast
 from attrs import define, field, frozen
 
 from mimodsl.runtime.errors import STARTING, Failure, RankFailed, RanksHung, Waiting
+from mimodsl.runtime.quiet import tail
 from mimodsl.runtime.stacks import innermost_call
 from mimodsl.runtime.worker import (
     Entered,
@@ -34,7 +35,6 @@ from mimodsl.runtime.worker import (
 _TICK = 0.1  # seconds between two looks at the clock
 _SETTLE = 0.25  # seconds in which other ranks may still show that they failed first
 _LAST_WORDS = 2.0  # seconds a hung rank has to write its stack
-_TAIL = 10  # lines of a failed rank's log that are shown
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -79,7 +79,7 @@ def run_workers[T](
     """Runs `work` in `count` processes and returns what each gave, by rank.
 
     `fork` shares what this process has imported; `spawn` starts new interpreters, for which `work`
-    must pickle. `started` is called once every process runs. Nothing is left over, whatever happens.
+    must pickle. `started` is called once every process runs. Nothing is left over, however it ends.
     Raises `RankFailed` for the first rank that fails, `RanksHung` when no rank moves any more, and
     `KeyboardInterrupt` or `SystemExit` for a signal.
     """
@@ -197,7 +197,7 @@ class _Crew:
                 error=first.error,
                 where=first.where,
                 traceback=first.traceback,
-                log=self._tail(first.rank),
+                log=tail(self.files.log(first.rank)),
             )
         )
 
@@ -230,12 +230,6 @@ class _Crew:
 
     def _where(self, rank: int) -> str:
         return innermost_call(self._stack(rank))
-
-    def _tail(self, rank: int) -> str:
-        path = self.files.log(rank)
-        if not path.exists():
-            return ""
-        return "\n".join(path.read_text(errors="replace").rstrip().splitlines()[-_TAIL:])
 
 
 def _kill(process: BaseProcess) -> None:

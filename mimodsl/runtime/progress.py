@@ -1,0 +1,76 @@
+"""Shows a run while it lasts: lines that stay, and on a terminal one that moves below them."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import define, field
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from mimodsl.runtime.errors import phases_of
+from mimodsl.runtime.train import Step, is_step
+
+_HEAD = f"{'step':>5}  {'loss':>9}  {'grad norm':>9}  {'tokens/s':>9}  {'time':>8}"
+
+
+@define(kw_only=True)
+class Progress:
+    """An observer that writes to a console: a line a phase and a line a step.
+
+    The moving line is drawn in the launcher's own loop, without a thread, so that ranks can be
+    forked while it shows.
+    """
+
+    console: Console
+    _phases: dict[int, str] = field(factory=dict[int, str], init=False)
+    _seen: set[str] = field(factory=set[str], init=False)
+    _headed: bool = field(default=False, init=False)
+    _live: Live | None = field(default=None, init=False)
+
+    def entered(self, rank: int, phase: str) -> None:
+        self._phases[rank] = phase
+        if phase not in self._seen and not is_step(phase):
+            self.console.print(Text(phase, style="dim"))
+        self._seen.add(phase)
+
+    def reported(self, rank: int, value: Any) -> None:  # noqa: ARG002 - Observer's
+        if not isinstance(value, Step):
+            return
+        if not self._headed:
+            self._headed = True
+            self.console.print(Text(_HEAD, style="bold"))
+        self.console.print(Text(step_line(value)))
+
+    def tick(self) -> None:
+        if self._live is not None:
+            self._live.refresh()
+
+    @contextmanager
+    def shown(self) -> Generator[None]:
+        """Draws the moving line for the length of a block, where the console is a terminal."""
+        if not self.console.is_terminal:
+            yield
+            return
+        spinner = Spinner("dots")
+
+        def line() -> Spinner:
+            spinner.update(text=Text(phases_of(self._phases), style="dim"))
+            return spinner
+
+        live = Live(get_renderable=line, console=self.console, auto_refresh=False, transient=True)
+        with live:
+            self._live = live
+            yield
+        self._live = None
+
+
+def step_line(step: Step) -> str:
+    """A step in the columns of the table of steps."""
+    norm = "overflow" if step.grad_norm is None else f"{step.grad_norm:.4f}"
+    return (
+        f"{step.step:>5}  {step.loss:>9.4f}  {norm:>9}"
+        f"  {step.tokens_per_s:>9,.0f}  {step.seconds:>6.2f} s"
+    )

@@ -1,0 +1,136 @@
+"""Builds and trains a spec: in place under a launcher, else on ranks started on this machine."""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Generator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import define, frozen
+
+from mimodsl.ir.spec import Spec
+from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed
+from mimodsl.runtime.launch import Device, join_launched, preload, run_ranks
+from mimodsl.runtime.quiet import output_to, tail
+from mimodsl.runtime.train import RankSummary, Step, Training
+from mimodsl.runtime.worker import failure_of
+from mimodsl.runtime.workers import Observer, Watch
+
+LOADING = "loading torch and megatron-core"
+
+
+class DeviceChoice(StrEnum):
+    """What the ranks are to compute on; `auto` is CUDA where every rank gets a GPU of its own."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@frozen(kw_only=True)
+class Run:
+    """What a run came to, over all ranks that this process knows of.
+
+    That is every rank of a local launch, and under a launcher the process's own.
+    """
+
+    spec: Spec
+    device: Device
+    ranks: tuple[RankSummary, ...]
+    seconds: float
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return self.ranks[0].steps
+
+    @property
+    def backend(self) -> str:
+        return self.device.backend
+
+
+def under_launcher() -> bool:
+    """Whether torchrun, or the like, has started this process as one rank of a world."""
+    return "RANK" in os.environ
+
+
+def run(spec: Spec, *, steps: int, choice: DeviceChoice, watch: Watch) -> Run:
+    """Builds a checked spec and trains it for some steps.
+
+    Raises `NoDevice` where there are too few GPUs for `cuda`, and what `run_ranks` raises.
+    """
+    start = time.perf_counter()
+    training = Training(spec=spec, steps=steps)
+    watch.observer.entered(0, LOADING)
+    with _output(watch):
+        preload()
+    device = _device(choice, 1 if under_launcher() else spec.world)
+    if under_launcher():
+        ranks = (_in_place(training, device, watch),)
+    else:
+        ranks = run_ranks(spec.world, training, device=device, watch=watch)
+    return Run(spec=spec, device=device, ranks=ranks, seconds=time.perf_counter() - start)
+
+
+def _device(choice: DeviceChoice, needed: int) -> Device:
+    if choice is DeviceChoice.CPU:
+        return Device.CPU
+    import torch
+
+    # device_count asks the driver and, unlike is_available, does not start CUDA in this process.
+    count = torch.cuda.device_count()
+    if count >= needed:
+        return Device.CUDA
+    if choice is DeviceChoice.CUDA:
+        raise NoDevice(f"the spec's world needs {needed} GPUs, this machine has {count}")
+    return Device.CPU
+
+
+def _in_place(training: Training, device: Device, watch: Watch) -> RankSummary:
+    from torch import distributed
+
+    rank = InPlace(rank=int(os.environ["RANK"]), observer=watch.observer)
+    with _output(watch) as log:
+        try:
+            rank.phase("rendezvous")
+            join_launched(device, watch.timeout)
+            summary = training(rank)
+            distributed.destroy_process_group()
+        except Exception as error:
+            failure = attrs.evolve(
+                failure_of(rank.rank, error), phase=rank.current, log=tail(log) if log else ""
+            )
+            raise RankFailed(failure) from error
+    return summary
+
+
+@define(kw_only=True)
+class InPlace:
+    """A rank that some launcher has started: what it says is shown by the first rank alone."""
+
+    rank: int
+    observer: Observer
+    current: str = STARTING
+
+    def phase(self, name: str) -> None:
+        self.current = name
+        if self.rank == 0:
+            self.observer.entered(self.rank, name)
+
+    def report(self, value: Any) -> None:
+        self.observer.reported(self.rank, value)
+
+
+@contextlib.contextmanager
+def _output(watch: Watch) -> Generator[Path | None]:
+    """Holds back what libraries print, in a log, unless all of it is asked for."""
+    if watch.verbose:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="mimodsl-") as folder:
+        log = Path(folder) / "output"
+        with output_to(log):
+            yield log

@@ -1,0 +1,80 @@
+"""What a run came to: a few lines for people, one document for programs."""
+
+from typing import Any
+
+import attrs
+from rich.console import Console
+from rich.table import Table
+
+from mimodsl.plan import plan
+from mimodsl.runtime.errors import rank_list
+from mimodsl.runtime.run import Run
+from mimodsl.runtime.train import Group
+
+
+def show(run: Run, console: Console) -> None:
+    """Prints ranks, groups, parameters a module and rank, and the first and the last loss."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("module", "ranks"):
+        table.add_column(column)
+    for column in ("parameters a rank", "parameters on all"):
+        table.add_column(column, justify="right")
+    for module in run.spec.modules:
+        held = {
+            rank.rank: rank.parameters[module.name]
+            for rank in run.ranks
+            if module.name in rank.parameters
+        }
+        if held:
+            table.add_row(
+                module.name,
+                rank_list(held).partition(" ")[2],
+                _span(held),
+                f"{sum(held.values()):,}",
+            )
+    console.print()
+    console.print(table)
+    console.print()
+    console.print(
+        f"{run.spec.world} ranks on {run.device} over {run.backend}, "
+        f"{len(groups(run))} process groups, {run.seconds:.1f} s",
+        highlight=False,
+    )
+    if run.steps:
+        first, last = run.steps[0].loss, run.steps[-1].loss
+        console.print(f"loss {first:.4f} → {last:.4f} over {len(run.steps)} steps", highlight=False)
+
+
+def as_json(run: Run, path: str) -> dict[str, Any]:
+    """The run as one JSON document. Parameters are by module and rank."""
+    from mimodsl.plan.show import as_json as plan_as_json
+
+    return {
+        "spec": path,
+        "device": run.device.value,
+        "backend": run.backend,
+        "world": run.spec.world,
+        "seed": run.spec.train.seed,
+        "plan": plan_as_json(plan(run.spec)),
+        "groups": [attrs.asdict(group) for group in groups(run)],
+        "parameters": {
+            module.name: {
+                str(rank.rank): rank.parameters[module.name]
+                for rank in run.ranks
+                if module.name in rank.parameters
+            }
+            for module in run.spec.modules
+        },
+        "steps": [attrs.asdict(step) for step in run.steps],
+        "seconds": run.seconds,
+    }
+
+
+def groups(run: Run) -> tuple[Group, ...]:
+    """Every process group that the run's ranks are in, once each."""
+    return tuple(dict.fromkeys(group for rank in run.ranks for group in rank.groups))
+
+
+def _span(held: dict[int, int]) -> str:
+    least, most = min(held.values()), max(held.values())
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
