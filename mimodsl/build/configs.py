@@ -1,8 +1,7 @@
 """The TransformerConfig of a module, from its kind, its grid and the spec's training section.
 
-Every megatron-core field that a spec decides is set here, by tables from our fields to theirs; what is
-not named keeps megatron-core's default. A value that Megatron would take from elsewhere (a launcher's
-arguments, parallel_state) has no other source.
+Every megatron-core field that a spec decides is set here, by tables from our fields to theirs; what
+is not named keeps megatron-core's default.
 """
 
 from collections.abc import Mapping
@@ -22,7 +21,6 @@ from mimodsl.ir import (
     Grid,
     Hybrid,
     Kernels,
-    LanguageModel,
     MlpProjector,
     Module,
     Moe,
@@ -72,8 +70,8 @@ RECOMPUTE: Final[Mapping[Recompute, Fields]] = {
 COMMON: Final[Fields] = {
     # The same in every module, or encoder and language gradients are scaled differently.
     "calculate_per_token_loss": True,
-    # What the multi-module schedule and its bridges take (pipeline_parallel/schedules.py:2154,2182),
-    # and a batched exchange can hang from four stages on (p2p_communication.py:240).
+    # What the multi-module schedule takes (pipeline_parallel/schedules.py:2154,2182); and a batched
+    # exchange can hang from four stages on (pipeline_parallel/p2p_communication.py:240).
     "variable_seq_lengths": True,
     "overlap_p2p_comm": False,
     "batch_p2p_comm": False,
@@ -83,9 +81,10 @@ COMMON: Final[Fields] = {
 }
 
 NO_EXPERTS: Final[Fields] = {
-    # The default, allgather, refuses variable lengths in dense modules too (transformer_config.py:2644).
+    # The default, allgather, refuses variable lengths in dense modules too
+    # (transformer/transformer_config.py:2644).
     "moe_token_dispatcher_type": "alltoall",
-    # An expert axis of the grid bites a module without experts (transformer_config.py:1468).
+    # An expert axis of the grid bites a module without experts (…:1468).
     "expert_model_parallel_size": 1,
     "expert_tensor_parallel_size": 1,
 }
@@ -152,8 +151,8 @@ def language_config(spec: Spec) -> TransformerConfig:
         ValueError: what TransformerConfig refuses, or a kernel that the resolved set lacks.
     """
     module, kind = spec.language, language_kind(spec)
-    grid = spec.grid_of(module)
-    moe = _moe_of(kind)
+    assert isinstance(kind, Gpt | Hybrid)
+    grid, moe = spec.grid_of(module), kind.moe
     return _config(
         COMMON,
         _precision(spec),
@@ -275,15 +274,9 @@ def _no_attention(grid: Grid) -> Fields:
     return {"num_attention_heads": grid.size("tp"), "kv_channels": 1}
 
 
-def _moe_of(kind: LanguageModel) -> Moe | None:
-    assert isinstance(kind, Gpt | Hybrid)
-    return kind.moe
-
-
-def _stack(kind: LanguageModel) -> Fields:
+def _stack(kind: Gpt | Hybrid) -> Fields:
     if isinstance(kind, Gpt):
         return {"num_layers": kind.layers, "moe_layer_freq": kind.moe_every}
-    assert isinstance(kind, Hybrid)
     mamba = {} if kind.mamba is None else _pick(kind.mamba, _MAMBA)
     return {"num_layers": len(kind.layers), "is_hybrid_model": True} | mamba
 

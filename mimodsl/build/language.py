@@ -1,4 +1,4 @@
-"""Language models: a decoder of like layers and one of a layer pattern, a pipeline stage at a time."""
+"""Language models, a pipeline stage at a time: a decoder of like layers, and one of a pattern."""
 
 from typing import Any, Final, cast, override
 
@@ -7,7 +7,9 @@ from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.models.hybrid.hybrid_model import HybridModel
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.spec_utils import ModuleSpec
-from megatron.core.utils import make_tp_sharded_tensor_for_checkpoint
+from megatron.core.utils import (
+    make_tp_sharded_tensor_for_checkpoint,  # pyright: ignore[reportUnknownVariableType]
+)
 from torch import nn
 
 from mimodsl.build.configs import language_config
@@ -41,7 +43,7 @@ def language_spec(spec: Spec, groups: ProcessGroupCollection) -> ModuleSpec:
         "share_embeddings_and_output_weights": kind.tie_embeddings,
         # The loss is taken over the split vocabulary.
         "parallel_output": True,
-        # MimoModel merges text with images before it splits the sequence (models/mimo/model/base.py:381).
+        # MimoModel splits the merged sequence itself (models/mimo/model/base.py:381).
         "scatter_embedding_sequence_parallel": False,
         "pg_collection": groups,
         **_positions(kind),
@@ -91,7 +93,7 @@ class _OwnGroups(LanguageModule):
             key=first_stage_word_emb_key,
             replica_id=(1, 0, metadata["dp_cp_group"].rank()),
             allow_shape_mismatch=True,
-            tp_group=self.tp_group,
+            tp_group=self.pg_collection.tp,
             dp_cp_group=metadata["dp_cp_group"],
         )
 
@@ -101,4 +103,4 @@ class GptDecoder(_OwnGroups, GPTModel):
 
 
 class HybridDecoder(_OwnGroups, HybridModel):
-    """A decoder of a layer pattern: token ids `[b, s]` or embeddings `[s, b, h]` to losses `[b, s]`."""
+    """A decoder of a pattern: token ids `[b, s]` or embeddings `[s, b, h]` to losses `[b, s]`."""

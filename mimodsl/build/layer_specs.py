@@ -1,17 +1,19 @@
 """Layer specs of every module kind, from either of two kernel sets.
 
 A kernel set is a `BackendSpecProvider`, megatron-core's own word for it (models/backends.py): which
-linear, norm, attention and expert modules a layer is made of. The specs here name the roles and leave
-the modules to the set, so both sets give the same parameters under the same checkpoint keys.
+linear, norm, attention and expert modules a layer is made of. The specs here name the roles and
+leave the modules to the set, so both sets give the same parameters under the same checkpoint keys.
 """
 
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, override
+from typing import Any, cast, override
 
 import torch
 from megatron.core.extensions.transformer_engine_spec_provider import TESpecProvider
-from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
+from megatron.core.fusions.fused_bias_dropout import (
+    get_bias_dropout_add,  # pyright: ignore[reportUnknownVariableType]
+)
 from megatron.core.models.backends import BackendSpecProvider, LocalSpecProvider
 from megatron.core.models.gpt.moe_module_specs import get_moe_module_spec_for_backend
 from megatron.core.models.hybrid.hybrid_block import HybridStack, HybridStackSubmodules
@@ -34,6 +36,9 @@ from megatron.core.transformer.transformer_layer import (
 
 from mimodsl.build.local_layers import LocalHybridStack, LocalNorm, NormColumnParallelLinear
 from mimodsl.ir import Kernels
+
+# Untyped, and a function where spec fields say type: build_module hands functions on as they are.
+_BIAS_DROPOUT_ADD = cast(Any, get_bias_dropout_add)
 
 
 class LocalKernels(LocalSpecProvider):
@@ -91,8 +96,8 @@ def gpt_block(
 ) -> TransformerBlockSubmodules:
     """The layers of one pipeline stage of a decoder.
 
-    With `moe_layer_freq` n, layer i of the whole decoder has experts where n divides i, from 0, as in
-    models/gpt/gpt_layer_specs.py.
+    With `moe_layer_freq` n, layer i of the whole decoder has experts where n divides i, from 0
+    (models/gpt/gpt_layer_specs.py:633).
     """
     modules = backend(kernels)
     dense = _transformer_layer(modules, AttnMaskType.causal, config.qk_layernorm, _mlp(modules))
@@ -113,15 +118,14 @@ def gpt_block(
 def hybrid_stack(config: TransformerConfig, kernels: Kernels) -> ModuleSpec:
     """The stack of a layer pattern: what each of its symbols `M * - E` is built from.
 
-    With Transformer Engine this is `hybrid_stack_spec` (models/hybrid/hybrid_layer_specs.py) for these
-    symbols; megatron-core 0.19.2 has no other.
+    With Transformer Engine this is `hybrid_stack_spec` (models/hybrid/hybrid_layer_specs.py) for
+    these symbols; megatron-core 0.19.2 has no other.
     """
     modules = backend(kernels)
-    norm_column = modules.column_parallel_layer_norm_linear()
     mamba = ModuleSpec(
         module=MambaMixer,
         submodules=MambaMixerSubmodules(
-            in_proj=norm_column, out_proj=modules.row_parallel_linear()
+            in_proj=_norm_linear(modules), out_proj=modules.row_parallel_linear()
         ),
     )
     return ModuleSpec(
@@ -129,27 +133,25 @@ def hybrid_stack(config: TransformerConfig, kernels: Kernels) -> ModuleSpec:
         submodules=HybridStackSubmodules(
             mamba_layer=ModuleSpec(
                 module=MambaLayer,
-                submodules=MambaLayerSubmodules(mixer=mamba, mamba_bda=get_bias_dropout_add),
+                submodules=MambaLayerSubmodules(mixer=mamba, mamba_bda=_BIAS_DROPOUT_ADD),
             ),
             attention_layer=ModuleSpec(
                 module=TransformerLayer,
                 submodules=TransformerLayerSubmodules(
                     self_attention=_attention(modules, AttnMaskType.causal, config.qk_layernorm),
-                    self_attn_bda=get_bias_dropout_add,
+                    self_attn_bda=_BIAS_DROPOUT_ADD,
                 ),
             ),
             mlp_layer=ModuleSpec(
                 module=MLPLayer,
-                submodules=TransformerLayerSubmodules(
-                    mlp=_mlp(modules), mlp_bda=get_bias_dropout_add
-                ),
+                submodules=TransformerLayerSubmodules(mlp=_mlp(modules), mlp_bda=_BIAS_DROPOUT_ADD),
             ),
             moe_layer=ModuleSpec(
                 module=MoETransformerLayer,
                 submodules=TransformerLayerSubmodules(
                     pre_mlp_layernorm=modules.layer_norm(),
                     mlp=_moe(modules, config),
-                    mlp_bda=get_bias_dropout_add,
+                    mlp_bda=_BIAS_DROPOUT_ADD,
                 ),
             ),
         ),
@@ -159,7 +161,7 @@ def hybrid_stack(config: TransformerConfig, kernels: Kernels) -> ModuleSpec:
 def projector_mlp(kernels: Kernels, *, norm: bool) -> MLPSubmodules:
     """The two linears of an MLP projector, the first with a norm of its input or without."""
     modules = backend(kernels)
-    fc1 = modules.column_parallel_layer_norm_linear() if norm else modules.column_parallel_linear()
+    fc1 = _norm_linear(modules) if norm else modules.column_parallel_linear()
     return MLPSubmodules(linear_fc1=fc1, linear_fc2=modules.row_parallel_linear())
 
 
@@ -175,6 +177,12 @@ def projector_affine() -> MLPSubmodules:
     )
 
 
+def _norm_linear(modules: BackendSpecProvider) -> Any:
+    linear = modules.column_parallel_layer_norm_linear()
+    assert linear is not None, "both kernel sets have one"
+    return linear
+
+
 def _transformer_layer(
     modules: BackendSpecProvider,
     mask: AttnMaskType,
@@ -187,11 +195,11 @@ def _transformer_layer(
         module=TransformerLayer,
         submodules=TransformerLayerSubmodules(
             self_attention=_attention(modules, mask, qk_norm),
-            self_attn_bda=get_bias_dropout_add,
+            self_attn_bda=_BIAS_DROPOUT_ADD,
             # A dense MLP's norm is in its first linear; the router needs normalised tokens too.
             pre_mlp_layernorm=modules.layer_norm() if has_experts else IdentityOp,
             mlp=mlp,
-            mlp_bda=get_bias_dropout_add,
+            mlp_bda=_BIAS_DROPOUT_ADD,
         ),
     )
 
@@ -202,7 +210,7 @@ def _attention(modules: BackendSpecProvider, mask: AttnMaskType, qk_norm: bool) 
         module=SelfAttention,
         params={"attn_mask_type": mask},
         submodules=SelfAttentionSubmodules(
-            linear_qkv=modules.column_parallel_layer_norm_linear(),
+            linear_qkv=_norm_linear(modules),
             core_attention=modules.core_attention(),
             linear_proj=modules.row_parallel_linear(),
             q_layernorm=head_norm,
@@ -215,7 +223,7 @@ def _mlp(modules: BackendSpecProvider) -> MlpBuilder:
     return partial(
         MLP.as_mlp_submodule,
         submodules=MLPSubmodules(
-            linear_fc1=modules.column_parallel_layer_norm_linear(),
+            linear_fc1=_norm_linear(modules),
             linear_fc2=modules.row_parallel_linear(),
         ),
     )

@@ -1,4 +1,6 @@
 """Layers of the local kernel set that megatron-core 0.19.2 has only in Transformer Engine."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 
 from collections.abc import Callable
 from typing import Any, override
@@ -16,9 +18,10 @@ _NORMS: dict[str, Callable[..., nn.Module]] = {"LayerNorm": nn.LayerNorm, "RMSNo
 class LocalNorm:
     """A torch LayerNorm or RMSNorm whose weights say that they are shared over a split sequence.
 
-    megatron-core's WrappedTorchNorm refuses sequence parallelism (transformer/torch_norm.py:54), which
-    MoE with tp > 1 demands. Nothing else is in the way: each tp rank normalises its own tokens, and
-    finalize_model_grads sums over tp the gradients of parameters marked `sequence_parallel`.
+    megatron-core's WrappedTorchNorm refuses sequence parallelism (transformer/torch_norm.py:54),
+    which MoE with tp > 1 demands. Nothing else is in the way: each tp rank normalises its own
+    tokens, and finalize_model_grads sums over tp the gradients of parameters marked
+    `sequence_parallel`.
     """
 
     def __new__(cls, config: TransformerConfig, hidden_size: int, eps: float = 1e-5) -> Any:

@@ -1,4 +1,4 @@
-"""Vision encoders for MIMO: RADIO and a plain ViT, emitting the tokens that take an image's place."""
+"""Vision encoders for MIMO, RADIO and a plain ViT: from images to the tokens in their place."""
 
 from typing import Any, cast
 
@@ -127,7 +127,7 @@ def _radio(kind: Radio, shared: dict[str, Any]) -> RADIOViTModel:
 
 def _clip(config: TransformerConfig, kernels: Kernels, shared: dict[str, Any]) -> CLIPViTModel:
     vit = CLIPViTModel(**shared, ln_pre_impl=cast(Any, backend(kernels).layer_norm()))
-    # The patch embedding is a plain Conv2d that takes no dtype (models/vision/clip_vit_model.py:126).
+    # The patch embedding is a plain Conv2d without a dtype (models/vision/clip_vit_model.py:126).
     cast(nn.Module, vit.conv1).to(config.params_dtype)
     # A plain attribute, not a buffer: it stays where the model was built (…:136).
     vit.position_ids = vit.position_ids.to(torch.cuda.current_device())

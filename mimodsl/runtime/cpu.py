@@ -1,9 +1,9 @@
 """Makes megatron-core 0.19.2 believe in a device that is the CPU, in a process that asks for it.
 
-megatron-core names CUDA and NCCL in some two hundred places. Nothing in its training path needs them:
-every one is a device to allocate on, a stream to order, a generator to seed or a backend to talk over,
-and each has a CPU meaning. `PATCHES` lists those meanings by what they stand for; `activate` applies
-them all. Importing this module changes nothing.
+megatron-core names CUDA and NCCL in some two hundred places. Nothing in its training path needs
+them: every one is a device to allocate on, a stream to order, a generator to seed or a backend to
+talk over, and each has a CPU meaning. `PATCHES` lists those meanings by what they stand for;
+`activate` applies them all. Importing this module changes nothing.
 """
 
 import contextlib
@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from attrs import frozen
 from torch.distributed import distributed_c10d
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.overrides import (
+    TorchFunctionMode,
+    _get_current_function_mode_stack,  # pyright: ignore[reportPrivateUsage]
+)
 
 from mimodsl.runtime import mamba_kernels
 
@@ -74,8 +77,6 @@ class _CudaMeansCpu(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.Tensor.cuda:
             return args[0]
-        if func is torch.Tensor.record_stream:
-            return None
         if func is torch.Tensor.type and len(args) == 1 and not kwargs:
             # The optimizers sort parameters by CUDA type names (optimizer/optimizer.py:1009,
             # optimizer/distrib_optimizer.py:401).
@@ -146,18 +147,25 @@ class NullStream(contextlib.AbstractContextManager["NullStream"]):
 
 
 def _returning(value: Any) -> Callable[[Any], Any]:
-    return lambda _original: lambda *_args, **_kwargs: value
+    def constant(*_args: Any, **_kwargs: Any) -> Any:
+        return value
+
+    return lambda _original: constant
 
 
 def _instead(replacement: Any) -> Callable[[Any], Any]:
     return lambda _original: replacement
 
 
-def _get_rng_state(device: Any = None, clone: bool = False, graph_safe: bool = False) -> Any:
+def _manual_seed(seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
+
+
+def _get_rng_state(*_device: Any, **_how: Any) -> torch.Tensor:
     return torch.get_rng_state()
 
 
-def _set_rng_state(new_state: Any, device: Any = None, graph_safe: bool = False) -> None:
+def _set_rng_state(new_state: torch.Tensor, *_device: Any, **_how: Any) -> None:
     torch.set_rng_state(new_state)
 
 
@@ -180,7 +188,7 @@ def _with_int_splits(all_to_all_single: Callable[..., Any]) -> Callable[..., Any
 
     def all_to_all_ints(
         output: Any,
-        input: Any,
+        input: Any,  # noqa: A002 # torch's own name for it
         output_split_sizes: Any = None,
         input_split_sizes: Any = None,
         *args: Any,
@@ -248,7 +256,7 @@ PATCHES: dict[str, tuple[Patch, ...]] = {
         _cuda("stream", lambda _: NullStream, "the block runs in program order"),
     ),
     "random": (
-        _cuda("manual_seed", _instead(torch.manual_seed), "CUDA's seed would be kept for later"),
+        _cuda("manual_seed", _instead(_manual_seed), "CUDA's seed would be kept for later"),
         _cuda("get_rng_state", _instead(_get_rng_state), "the tracker's add() saves it"),
         _cuda("set_rng_state", _instead(_set_rng_state), "the same generator's other half"),
         Patch(

@@ -1,9 +1,11 @@
 """Plain-torch stand-ins for the two mamba_ssm names that megatron-core's MambaMixer trains with.
 
-They follow mamba_ssm 2.3.2's semantics (`ops/triton/ssd_combined.py`, `ops/triton/layernorm_gated.py`)
-and the chunked state-space-duality algorithm of "Transformers are SSMs" (Dao and Gu, 2024, listing 1),
-in fp32 inside and in the input's dtype outside.
+They follow mamba_ssm 2.3.2 (`ops/triton/ssd_combined.py` and `layernorm_gated.py`) and the chunked
+algorithm of "Transformers are SSMs" (Dao and Gu, 2024, listing 1), in fp32 inside and in the
+input's dtype outside.
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +44,7 @@ def _set_all(values: dict[str, Any]) -> None:
         setattr(mamba_mixer, name, value)
 
 
-def mamba_split_conv1d_scan_combined(
+def mamba_split_conv1d_scan_combined(  # noqa: PLR0913, PLR0917 # mamba_ssm's signature
     zxbcdt: Tensor,
     conv1d_weight: Tensor,
     conv1d_bias: Tensor,
@@ -55,7 +57,7 @@ def mamba_split_conv1d_scan_combined(
     activation: str = "silu",
     headdim: int | None = None,
     ngroups: int = 1,
-    norm_before_gate: bool = True,
+    norm_before_gate: bool = True,  # noqa: ARG001 # what MambaMixer passes
     seq_idx: Tensor | None = None,
 ) -> Tensor:
     """Causal convolution, selective scan and gate of one Mamba-2 layer, from its fused projection.
@@ -63,7 +65,7 @@ def mamba_split_conv1d_scan_combined(
     h heads of p channels, g groups of n states (each group serves h/g heads); d = h * p.
 
     Args:
-        zxbcdt: `[b, l, 2d + 2gn + h]`, the gate z, the scan's x, B, C and time steps, in this order.
+        zxbcdt: `[b, l, 2d + 2gn + h]`, the gate z, the scan's x, B, C and its time steps.
         conv1d_weight: `[d + 2gn, width]`, over x, B and C.
         conv1d_bias: `[d + 2gn]`.
         dt_bias: `[h]`, added before the softplus that makes time steps positive.
@@ -150,16 +152,16 @@ def ssd_scan(x: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, chunk_size: int
         return F.pad(t, (0, 0) * (t.dim() - 2) + (0, pad)).unflatten(1, (-1, size))
 
     # c chunks of q tokens; the heads of a group, r, stand beside it: h = g r.
-    x = chunked(x).unflatten(3, (groups, heads // groups))  # [b, c, q, g, r, p]
-    B, C = chunked(B), chunked(C)  # [b, c, q, g, n]
+    values = chunked(x).unflatten(3, (groups, heads // groups))  # [b, c, q, g, r, p]
+    writes, reads = chunked(B), chunked(C)  # [b, c, q, g, n]
     decay = chunked(log_decay).unflatten(3, (groups, -1)).permute(0, 1, 3, 4, 2)
     since_start = decay.cumsum(-1)  # [b, c, g, r, q]
 
-    within = _within_chunks(x, since_start, B, C)
+    within = _within_chunks(values, since_start, writes, reads)
     to_end = (since_start[..., -1:] - since_start).exp()
-    written = torch.einsum("bcgrq,bcqgn,bcqgrp->bcgrpn", to_end, B, x)
+    written = torch.einsum("bcgrq,bcqgn,bcqgrp->bcgrpn", to_end, writes, values)
     entering = _entering_states(written, since_start[..., -1].exp())
-    before = torch.einsum("bcgrq,bcqgn,bcgrpn->bcqgrp", since_start.exp(), C, entering)
+    before = torch.einsum("bcgrq,bcqgn,bcgrpn->bcqgrp", since_start.exp(), reads, entering)
     return (within + before).flatten(3, 4).flatten(1, 2)[:, :length]
 
 
@@ -196,7 +198,7 @@ class GatedRMSNorm(nn.Module):
 
     tp_group: torch.distributed.ProcessGroup  # set by MambaMixer: the weight is sharded over it
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 # mamba_ssm's signature
         self,
         hidden_size: int,
         eps: float = 1e-5,
