@@ -1,0 +1,31 @@
+"""mimodsl: a small language and a builder for heterogeneous-parallel multimodal models.
+
+`load` and `parse` read specs, `check` finds their mistakes, `plan` lays them out over ranks and
+`build` makes one rank's part. A spec may as well be written in Python, from the classes of
+`mimodsl.ir`, which are all found here, too.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mimodsl._version import __version__
+
+# Three functions bear the names of sub-packages. Python binds a sub-package's name when it is first
+# imported, and would put it in the function's place if that came later.
+for _name in ("build", "check", "plan"):
+    import_module(f"mimodsl.{_name}")
+from mimodsl.api import InvalidSpec, build, check, load, parse, plan  # noqa: E402
+
+if TYPE_CHECKING:
+    from mimodsl.ir import *  # noqa: F403
+    from mimodsl.ir import Spec
+
+__all__ = ["InvalidSpec", "Spec", "__version__", "build", "check", "load", "parse", "plan"]
+
+
+def __getattr__(name: str) -> Any:
+    """The names of `mimodsl.ir`, imported when one is first asked for."""
+    ir = import_module("mimodsl.ir")
+    if name not in ir.__all__:
+        raise AttributeError(f"module 'mimodsl' has no attribute {name!r}")
+    return getattr(ir, name)

@@ -33,10 +33,7 @@ class DeviceChoice(StrEnum):
 
 @frozen(kw_only=True)
 class Run:
-    """What a run came to, over all ranks that this process knows of.
-
-    That is every rank of a local launch, and under a launcher the process's own.
-    """
+    """What a run came to on every rank; the same in every process of a world under a launcher."""
 
     spec: Spec
     device: Device
@@ -57,6 +54,11 @@ def under_launcher() -> bool:
     return "RANK" in os.environ
 
 
+def is_first() -> bool:
+    """Whether this process speaks for the run."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def run(spec: Spec, *, steps: int, choice: DeviceChoice, watch: Watch) -> Run:
     """Builds a checked spec and trains it for some steps.
 
@@ -64,12 +66,13 @@ def run(spec: Spec, *, steps: int, choice: DeviceChoice, watch: Watch) -> Run:
     """
     start = time.perf_counter()
     training = Training(spec=spec, steps=steps)
-    watch.observer.entered(0, LOADING)
+    if is_first():
+        watch.observer.entered(0, LOADING)
     with _output(watch):
         preload()
     device = _device(choice, 1 if under_launcher() else spec.world)
     if under_launcher():
-        ranks = (_in_place(training, device, watch),)
+        ranks = _in_place(training, device, watch)
     else:
         ranks = run_ranks(spec.world, training, device=device, watch=watch)
     return Run(spec=spec, device=device, ranks=ranks, seconds=time.perf_counter() - start)
@@ -89,7 +92,7 @@ def _device(choice: DeviceChoice, needed: int) -> Device:
     return Device.CPU
 
 
-def _in_place(training: Training, device: Device, watch: Watch) -> RankSummary:
+def _in_place(training: Training, device: Device, watch: Watch) -> tuple[RankSummary, ...]:
     from torch import distributed
 
     rank = InPlace(rank=int(os.environ["RANK"]), observer=watch.observer)
@@ -97,14 +100,16 @@ def _in_place(training: Training, device: Device, watch: Watch) -> RankSummary:
         try:
             rank.phase("rendezvous")
             join_launched(device, watch.timeout)
-            summary = training(rank)
+            mine = training(rank)
+            ranks: list[Any] = [mine] * distributed.get_world_size()
+            distributed.all_gather_object(ranks, mine)  # pyright: ignore[reportUnknownMemberType]
             distributed.destroy_process_group()
         except Exception as error:
             failure = attrs.evolve(
                 failure_of(rank.rank, error), phase=rank.current, log=tail(log) if log else ""
             )
             raise RankFailed(failure) from error
-    return summary
+    return tuple(ranks)
 
 
 @define(kw_only=True)

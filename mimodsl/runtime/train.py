@@ -39,8 +39,12 @@ class Step:
 
 @frozen(kw_only=True)
 class Group:
-    """A process group that was created: its description and its members."""
+    """A process group that was created: its description and its members.
 
+    `tag` is torch's own name for it, which the members agree on.
+    """
+
+    tag: str
     name: str
     ranks: tuple[int, ...]
 
@@ -141,6 +145,6 @@ def groups_joined() -> tuple[Group, ...]:
 
     world: Any = distributed_c10d._world  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return tuple(
-        Group(name=group.group_desc, ranks=tuple(dist.get_process_group_ranks(group)))
-        for group in world.pg_map
+        Group(tag=tag, name=group.group_desc, ranks=tuple(dist.get_process_group_ranks(group)))
+        for group, tag in world.pg_names.items()
     )

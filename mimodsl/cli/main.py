@@ -1,0 +1,45 @@
+"""The command `mimodsl`: reads the command line, runs one subcommand, and says what went wrong.
+
+Exit codes: 0 for success, 1 where a spec has mistakes or a run failed, 2 for wrong usage, a missing
+extra or an internal error, 130 after Ctrl-C.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mimodsl._version import __version__
+from mimodsl.cli import build, check, explain, fmt, plan, trouble
+
+_COMMANDS = (check, fmt, plan, build, explain)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code; argparse exits by itself for `--help`."""
+    args = parser().parse_args(argv)
+    if args.command is None:
+        parser().print_help(sys.stderr)
+        return trouble.ABNORMAL
+    try:
+        code = args.command(args)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nothing ends in a traceback
+        return trouble.report(error, verbose=args.verbose)
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="mimodsl",
+        description="Check, plan and build heterogeneous-parallel multimodal models "
+        "from .mimo specs.",
+        epilog="Start with: mimodsl build specs/nemotron_vlm.mimo",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"mimodsl {__version__}")
+    top.set_defaults(command=None, verbose=False)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    for module in _COMMANDS:
+        module.add_to(commands)
+    return top

@@ -1,0 +1,78 @@
+"""Options that several subcommands share, and the checks of single values."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], *, help: str, epilog: str
+) -> argparse.ArgumentParser:
+    """A subcommand's parser with the options that all subcommands have."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=run)
+    parser.add_argument(
+        "--verbose", action="store_true", help="show tracebacks, and all that libraries print"
+    )
+    return parser
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """`--set name=value`, which overrides a `let` of the main file."""
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="NAME=VALUE",
+        type=override,
+        action="append",
+        default=[],
+        help="give a `let` of the spec another value (may be repeated)",
+    )
+
+
+def spec_file(text: str) -> Path:
+    """A path that names a file."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder, not a .mimo file")
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
+def override(text: str) -> tuple[str, str]:
+    """`name=value` as a pair."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier() or not value.strip():
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
+    return name, value
+
+
+def natural(text: str) -> int:
+    """An integer from 0 on."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected an integer from 0 on, found {text!r}")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A time above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text!r}")
+    return number

@@ -1,0 +1,96 @@
+"""What the command says, and exits with, when it can't do what it was asked for."""
+
+import os
+import platform
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib import metadata
+
+from mimodsl._version import __version__
+from mimodsl.cli import terminal
+
+FAILURE = 1
+ABNORMAL = 2
+INTERRUPTED = 128 + signal.SIGINT
+
+_EXTRA_OF = {
+    "torch": "build",
+    "megatron": "build",
+    "einops": "build",
+    "psutil": "build",
+    "mamba_ssm": "gpu",
+    "causal_conv1d": "gpu",
+    "transformer_engine": "te",
+}
+_REPORTED = ("megatron-core", "torch", "attrs", "lark", "rich")
+_INTERNAL = "MIMO900"
+
+
+class UsageError(Exception):
+    """The command line asks for something that isn't there."""
+
+
+def report(error: BaseException, *, verbose: bool) -> int:
+    """Says on standard error what went wrong, in few lines, and returns the exit code."""
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has left; Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    if isinstance(error, KeyboardInterrupt):
+        terminal.complain("interrupted")
+        return INTERRUPTED
+    lines, code = _explained(error)
+    terminal.complain(*lines, *([details(error)] if verbose else ()))
+    return code
+
+
+def details(error: BaseException) -> str:
+    """What `--verbose` adds: the traceback, a rank's own where a rank failed."""
+    of_ranks = getattr(error, "details", "")
+    return of_ranks or "".join(traceback.format_exception(error)).rstrip()
+
+
+def _explained(error: BaseException) -> tuple[list[str], int]:
+    from mimodsl.runtime.errors import NoDevice, RunError
+
+    if isinstance(error, UsageError | NoDevice):
+        return [f"error: {error}"], ABNORMAL
+    if isinstance(error, RunError):
+        return [f"error: {error}", "help: --verbose shows the traceback"], FAILURE
+    if isinstance(error, OSError) and error.filename is not None:
+        return [f"error: {error.filename}: {error.strerror}"], ABNORMAL
+    if isinstance(error, ModuleNotFoundError) and (extra := _extra(error)):
+        return [
+            f"error: this needs {error.name}, which is not installed",
+            f"help: the extra `{extra}` brings it: pip install 'mimodsl[{extra}]'",
+        ], ABNORMAL
+    return list(_internal(error)), ABNORMAL
+
+
+def _extra(error: ModuleNotFoundError) -> str | None:
+    return _EXTRA_OF.get((error.name or "").partition(".")[0])
+
+
+def _internal(error: BaseException) -> Iterator[str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    yield f"internal error[{_INTERNAL}]: {type(error).__name__}: {error}"
+    if frames:
+        yield f"  at {frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}"
+    yield "note: this is a bug in mimodsl, whatever the spec says"
+    yield f"help: report it with the spec, the command, the traceback (--verbose) and: {_about()}"
+
+
+def _about() -> str:
+    """The versions that matter to a report; packages that are not installed are left out."""
+    packages = [f"{name} {version}" for name in _REPORTED if (version := _version(name))]
+    python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return ", ".join([f"mimodsl {__version__}", python, *packages])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
