@@ -1,0 +1,100 @@
+"""What rules see of a spec: its declarations, where they stand, and what may be missing."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import attrs
+
+from mimodsl.diagnostics import Label, ObjectPath, Where
+from mimodsl.ir import Flow, Grid, Module, Node, View
+from mimodsl.ir.draft import Draft
+
+
+@attrs.frozen(eq=False, slots=False)
+class Context:
+    """A draft as rules see it. What a broken declaration leaves unknown is `None` here."""
+
+    draft: Draft
+
+    def at(self, node: Node, field: str | None = None) -> Where:
+        """Where a field (or the whole node) was written; its object path where Python made it.
+
+        A block that only defaults made stands where its nearest written parent does.
+        """
+        span = node.span(field)
+        if span is not None:
+            return span
+        place = self._places.get(id(node))
+        if place is None:
+            return ObjectPath(type(node).__name__)
+        parent = place.parent
+        while parent is not None:
+            if parent.origin is not None:
+                return parent.origin.span
+            parent = self._places[id(parent)].parent
+        return ObjectPath(place.path if field is None else f"{place.path}.{field}")
+
+    def label(self, node: Node, field: str | None = None, text: str = "") -> Label:
+        return Label(self.at(node, field), text)
+
+    def axis_label(self, grid: Grid, name: str, text: str = "") -> Label:
+        """A label on an axis of a grid, in the view that sizes it; on the grid where none does."""
+        for view in grid.views:
+            axis = view.axis(name)
+            if axis is not None and axis.size is not None:
+                return self.label(axis, None, text)
+        return self.label(grid, "name", text)
+
+    def view_label(self, view: View, text: str = "") -> Label:
+        """A label on all axes of a view."""
+        return self.label(view, "axes", text)
+
+    def grid_of(self, module: Module) -> Grid | None:
+        return self.draft.grid(module.grid)
+
+    def flow_through(self, module: Module) -> Flow | None:
+        """The flow that an encoder or projector belongs to."""
+        return next((flow for flow in self.draft.flows if module.name in flow.path[:-1]), None)
+
+    @cached_property
+    def _places(self) -> dict[int, "_Place"]:
+        """The object path and parent of every node, by identity."""
+        draft = self.draft
+        roots: list[tuple[str, object]] = [
+            ("grids", draft.grids),
+            ("place", draft.place),
+            ("modules", draft.modules),
+            ("flows", draft.flows),
+            ("schedule", draft.schedule),
+            ("train", draft.train),
+        ]
+        places: dict[int, _Place] = {}
+        for path, value in roots:
+            for node, place in _walk(value, path, None):
+                places.setdefault(id(node), place)
+        return places
+
+
+@attrs.frozen
+class _Place:
+    path: str
+    parent: Node | None
+
+
+def _walk(value: object, path: str, parent: Node | None) -> Iterator[tuple[Node, _Place]]:
+    if isinstance(value, tuple):
+        for index, item in enumerate(value):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+            yield from _walk(item, f"{path}.{_item_name(item, index)}", parent)  # pyright: ignore[reportUnknownArgumentType]
+    elif isinstance(value, Node):
+        yield value, _Place(path, parent)
+        for field in attrs.fields(type(value)):
+            if field.name != "origin":
+                yield from _walk(getattr(value, field.name), f"{path}.{field.name}", value)
+
+
+def _item_name(item: object, index: int) -> str:
+    """How an item of a list is called: by its own name, a flow by its encoder's."""
+    if isinstance(item, Flow) and item.path:
+        return item.path[0]
+    name = getattr(item, "name", None)
+    return name if isinstance(name, str) else str(index)

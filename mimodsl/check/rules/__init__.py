@@ -1,0 +1,18 @@
+"""The families of rules. A new rule is one function in one of them; nothing else changes."""
+
+from types import ModuleType
+from typing import Any, Final, cast
+
+from mimodsl.check.rule import Rule
+from mimodsl.check.rules import grids, names, placement, views
+
+FAMILIES: Final[tuple[ModuleType, ...]] = (grids, views, placement, names)
+
+
+def _rules_of(family: ModuleType) -> list[Rule[Any]]:
+    return [cast(Rule[Any], value) for value in vars(family).values() if isinstance(value, Rule)]
+
+
+RULES: Final[tuple[Rule[Any], ...]] = tuple(
+    sorted((rule for family in FAMILIES for rule in _rules_of(family)), key=lambda one: one.code)
+)

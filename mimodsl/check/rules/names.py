@@ -1,0 +1,131 @@
+"""Names: each stands for one declaration, and none takes a word that is taken elsewhere.
+
+In text, lowering reports unknown and repeated names as MIMO1xx; specs made in Python
+meet them here.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from mimodsl.check.context import Context
+from mimodsl.check.rule import Cost, Finding, Findings, rule
+from mimodsl.check.scopes import COMPLETE, ENCODER, SPEC, Held
+from mimodsl.check.words import code
+from mimodsl.diagnostics import Label
+from mimodsl.diagnostics.suggest import did_you_mean
+from mimodsl.ir import Grid, Module
+from mimodsl.ir.draft import Draft
+from mimodsl.ir.encoder import VisionEncoder
+from mimodsl.ir.placement import grid_names
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RESERVED: Final = ("text", "language")
+
+
+@rule(
+    "MIMO421",
+    "two declarations of one name",
+    scope=SPEC,
+    cost=Cost.UNCLEAR,
+)
+def repeated_name(spec: Context, draft: Draft) -> Findings:
+    """Grids have names of their own, and so have modules.
+
+    In text, lowering says so already, as MIMO101.
+    """
+    for declarations, what in ((draft.grids, "grids"), (draft.modules, "modules")):
+        first: dict[str, Grid | Module] = {}
+        for one in declarations:
+            if one.name in first:
+                yield Finding(
+                    message=f"two {what} are called {code(one.name)}",
+                    primary=spec.label(one, "name", "again here"),
+                    secondary=(spec.label(first[one.name], "name", "first here"),),
+                    help=("give one of them another name",),
+                )
+            first.setdefault(one.name, one)
+
+
+@rule(
+    "MIMO422",
+    "a name that nothing has",
+    scope=COMPLETE,
+    cost=Cost.UNCLEAR,
+)
+def unknown_name(spec: Context, draft: Draft) -> Findings:
+    """A module and a placement name grids, a flow names modules, and all of these are in the spec.
+
+    In text, lowering says so already, as MIMO104 and MIMO105.
+    """
+    grids = [grid.name for grid in draft.grids]
+    modules = [module.name for module in draft.modules]
+    for module in draft.modules:
+        yield from _unknown("grid", module.grid, grids, spec.label(module, "grid"))
+    if draft.place is not None:
+        for name in grid_names(draft.place):
+            yield from _unknown("grid", name, grids, spec.label(draft.place))
+    for flow in draft.flows:
+        for name in flow.path:
+            yield from _unknown("module", name, modules, spec.label(flow, "path"))
+
+
+def _unknown(what: str, name: str, known: list[str], label: Label) -> Iterator[Finding]:
+    if name not in known:
+        yield Finding(
+            message=f"there is no {what} {code(name)}",
+            primary=label,
+            help=did_you_mean(name, known) or (f"declare it, or name one of {', '.join(known)}",),
+        )
+
+
+@rule(
+    "MIMO423",
+    "an encoder with a name that is taken",
+    scope=ENCODER,
+    cost=Cost.SILENT,
+    mirrors=("models/mimo/model/base.py:173", "models/mimo/config/role.py:11"),
+)
+def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """An encoder is not called `text` or `language`.
+
+    Its name becomes megatron-core's name of the modality. There `text` stands for every token that
+    is no placeholder, and `language` for the language model, whose place the encoder would take.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+        module text : radio_small {
+          grid = encoder
+        }
+    """
+    if encoder.name in _RESERVED:
+        yield Finding(
+            message=f"an encoder cannot be called {code(encoder.name)}",
+            primary=spec.label(encoder.module, "name", "megatron-core's own name"),
+            notes=("an encoder's name is the name of its modality",),
+            help=("name it after what it sees, such as `vision`",),
+        )
+
+
+@rule(
+    "MIMO424",
+    "a name that text cannot have",
+    scope=SPEC,
+    cost=Cost.RAISES,
+    mirrors=("models/mimo/submodules/base.py:60",),
+)
+def bad_name(spec: Context, draft: Draft) -> Findings:
+    """A name is letters, digits and underscores, and begins with no digit.
+
+    torch refuses a module whose name has a dot, and such a spec could not be printed and read back.
+    """
+    for one in (*draft.grids, *draft.modules):
+        if not _NAME.fullmatch(one.name):
+            yield Finding(
+                message=f"{one.name!r} is not a name",
+                primary=spec.label(one, "name", "letters, digits and underscores"),
+                help=(f"call it {code(re.sub(r'\W+|^(?=\d)', '_', one.name) or 'it')}",),
+            )

@@ -1,0 +1,341 @@
+"""Where grids lie in the world: every one once, on the same ranks or on ranks of their own."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Final
+
+from mimodsl.check.context import Context
+from mimodsl.check.rule import Cost, Finding, Findings, Scope, rule
+from mimodsl.check.scopes import COMPLETE, SPEC, is_sound, span_size, spans_of
+from mimodsl.check.words import code, either
+from mimodsl.diagnostics import Label
+from mimodsl.ir import Beside, Grid, LanguageModel, Place, Placed, Together
+from mimodsl.ir.draft import Draft
+from mimodsl.ir.placement import grid_names
+
+
+def _placed(place: Place | None) -> Iterator[Placed]:
+    """The grids of a placement, left to right."""
+    if isinstance(place, Placed):
+        yield place
+    elif place is not None:
+        for part in place.parts:
+            yield from _placed(part)
+
+
+def _together(place: Place | None) -> Iterator[Together]:
+    """Every `a & b` of a placement."""
+    if isinstance(place, Together):
+        yield place
+    if isinstance(place, Beside | Together):
+        for part in place.parts:
+            yield from _together(part)
+
+
+TOGETHER: Final = Scope[Together](
+    "grids placed on the same ranks", lambda spec: _together(spec.draft.place)
+)
+
+
+@rule(
+    "MIMO401",
+    "a grid that is not placed",
+    scope=COMPLETE,
+    cost=Cost.UNCLEAR,
+    mirrors=("models/mimo/config/role.py:134",),
+)
+def not_placed(spec: Context, draft: Draft) -> Findings:
+    """Every grid is placed, once: rank offsets and the size of the world follow from it.
+
+    Example:
+        grid encoder {
+          dense = dp:2
+        }
+        grid llm {
+          dense = dp:2
+        }
+        place llm
+        module language : gpt {
+          grid       = llm
+          layers     = 2
+          hidden     = 64
+          vocabulary = 512
+          attention  = { heads = 4 }
+        }
+        schedule 1f1b {
+          sequence = 64
+        }
+    """
+    place = draft.place
+    if place is None:
+        return
+    names = grid_names(place)
+    for grid in draft.grids:
+        if grid.name not in names:
+            yield Finding(
+                message=f"grid {code(grid.name)} is not placed",
+                primary=spec.label(grid, "name", "where are its ranks?"),
+                secondary=(spec.label(place, None, "the placement"),),
+                help=(
+                    f"{code(f'place {place} | {grid.name}')} gives it ranks of its own",
+                    "or leave the grid out",
+                ),
+            )
+
+
+@rule(
+    "MIMO402",
+    "a grid placed twice",
+    scope=SPEC,
+    cost=Cost.UNCLEAR,
+)
+def placed_twice(spec: Context, draft: Draft) -> Findings:
+    """A grid is one span of ranks, so it stands in one place.
+
+    Example:
+        grid llm {
+          dense = dp:2
+        }
+        grid encoder {
+          dense = dp:2
+        }
+        place encoder | llm | encoder
+    """
+    first: dict[str, Placed] = {}
+    for one in _placed(draft.place):
+        if one.grid in first:
+            yield Finding(
+                message=f"grid {code(one.grid)} is placed twice",
+                primary=spec.label(one, None, "again here"),
+                secondary=(spec.label(first[one.grid], None, "first here"),),
+                help=("modules that share ranks can name the same grid: place it once",),
+            )
+        first.setdefault(one.grid, one)
+
+
+@rule(
+    "MIMO403",
+    "grids of different sizes on the same ranks",
+    scope=TOGETHER,
+    cost=Cost.LATE,
+    mirrors=(
+        "models/mimo/config/role.py:86",
+        "models/mimo/model/base.py:463",
+        "models/mimo/comm/colocated_communicator.py:119",
+    ),
+)
+def different_sizes(spec: Context, place: Together) -> Findings:
+    """`a & b` puts grids on the same ranks, so both have as many.
+
+    megatron-core accepts grids that overlap in part, and then runs the encoder alone on the ranks
+    that they share: the language model waits there for ever.
+
+    Example:
+        grid encoder {
+          dense = tp:1 * dp:4
+        }
+        grid llm {
+          dense = tp:2 * dp:4
+        }
+        place encoder & llm
+    """
+    sizes = [_size(spec, part) for part in place.parts]
+    if None in sizes or len(set(sizes)) == 1:
+        return
+    counts = [size or 0 for size in sizes]
+    smallest = min(range(len(counts)), key=counts.__getitem__)
+    words = [f"{code(part)} has {size}" for part, size in zip(place.parts, counts, strict=True)]
+    grids = [grid for one in _placed(place) if (grid := spec.draft.grid(one.grid)) is not None]
+    yield Finding(
+        message=f"{either(map(code, place.parts), 'and')} are placed on the same ranks, "
+        f"but {either(words, 'and')}",
+        primary=spec.label(place, None, "the same ranks"),
+        secondary=tuple(
+            spec.view_label(grid.base, f"{grid.name}: {grid.world} ranks") for grid in grids
+        ),
+        help=(_resize_help(spec, place.parts[smallest], max(counts)),),
+    )
+
+
+def _size(spec: Context, place: Place) -> int | None:
+    """How many ranks a part of a placement takes; `None` where a grid's size is in doubt."""
+    if isinstance(place, Placed):
+        return span_size(spec.draft.grid(place.grid))
+    sizes = [_size(spec, part) for part in place.parts]
+    if None in sizes:
+        return None
+    counts = [size or 0 for size in sizes]
+    return sum(counts) if isinstance(place, Beside) else max(counts)
+
+
+def _resize_help(spec: Context, part: Place, target: int) -> str:
+    """Grow the data-parallel axis of the smaller grid, where that makes the sizes equal."""
+    grid = spec.draft.grid(part.grid) if isinstance(part, Placed) else None
+    if grid is not None:
+        others = grid.world // grid.size("dp")
+        if target % others == 0:
+            return f"{code(f'dp:{target // others}')} in {code(grid.name)} makes both {target}"
+    return "`|` in place of `&` gives each ranks of its own"
+
+
+@rule(
+    "MIMO404",
+    "grids that share some of their ranks",
+    scope=SPEC,
+    cost=Cost.LATE,
+    mirrors=("models/mimo/config/role.py:86", "models/mimo/model/base.py:463"),
+)
+def partial_overlap(spec: Context, draft: Draft) -> Findings:
+    """Two grids have the same ranks or none in common.
+
+    A rank of both would hold one module that is colocated with a part of another. megatron-core
+    does not notice, and its schedule gives such a rank the stage of whichever module comes first.
+
+    Example:
+        grid vision {
+          dense = dp:4
+        }
+        grid audio {
+          dense = dp:4
+        }
+        grid llm {
+          dense = dp:8
+        }
+        place (vision | audio) & llm
+    """
+    if any(_uneven(spec, one) for one in _together(draft.place)):
+        return
+    placed = {one.grid: one for one in _placed(draft.place)}
+    spans = spans_of(draft)
+    for (a, one), (b, other) in combinations(spans.items(), 2):
+        common = range(max(one.start, other.start), min(one.stop, other.stop))
+        if common and one != other:
+            yield Finding(
+                message=f"grids {code(a)} and {code(b)} share {len(common)} ranks, but not all",
+                primary=spec.label(placed[b], None, _ranks(other)),
+                secondary=(spec.label(placed[a], None, _ranks(one)),),
+                notes=("two grids have the same ranks, or none in common",),
+                help=(f"{code(f'{a} & {b}')} with grids of one size, or {code(f'{a} | {b}')}",),
+            )
+
+
+def _uneven(spec: Context, place: Together) -> bool:
+    return len({_size(spec, part) for part in place.parts}) > 1
+
+
+def _ranks(span: range) -> str:
+    return f"ranks {span.start} to {span.stop - 1}"
+
+
+@rule(
+    "MIMO405",
+    "a language model that shares ranks with some encoders only",
+    scope=SPEC,
+    cost=Cost.HANGS,
+    mirrors=("models/mimo/model/base.py:463", "models/mimo/config/role.py:86"),
+)
+def mixed_layout(spec: Context, draft: Draft) -> Findings:
+    """The language model is on the ranks of every encoder, or of none.
+
+    As soon as one grid lies elsewhere, megatron-core runs encoders only on every rank that has one.
+    A language model on such ranks never runs, and whoever waits for it waits for ever.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid seeing {
+          dense = dp:2
+        }
+        grid hearing {
+          dense = dp:2
+        }
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+        place seeing & llm | hearing
+        module vision : radio_small {
+          grid = seeing
+        }
+        module audio : radio_small {
+          grid = hearing
+        }
+        module language : nemotron_small {
+          grid = llm
+        }
+    """
+    spans = spans_of(draft)
+    language = next((m for m in draft.modules if isinstance(m.kind, LanguageModel)), None)
+    home = spans.get(language.grid) if language else None
+    if language is None or home is None or len(set(spans.values())) == 1:
+        return
+    for one in _placed(draft.place):
+        if one.grid != language.grid and spans[one.grid] == home:
+            llm = next(other for other in _placed(draft.place) if other.grid == language.grid)
+            others = [name for name, span in spans.items() if span != home]
+            yield Finding(
+                message=f"the language model shares its ranks with {code(one.grid)}, "
+                f"but not with {either(map(code, others), 'and')}",
+                primary=spec.label(llm, None, f"{code(language.name)} is here"),
+                secondary=(spec.label(one, None, "on the same ranks"),),
+                help=(_separate_help(spans, language.grid),),
+            )
+
+
+def _separate_help(spans: dict[str, range], language: str) -> str:
+    encoders = " | ".join(name for name in spans if name != language)
+    together = " & ".join(spans)
+    return (
+        f"{code(f'place {encoders} | {language}')} gives it ranks of its own; "
+        f"{code(f'place {together}')} needs grids of one size"
+    )
+
+
+@rule(
+    "MIMO406",
+    "a grid that holds no module",
+    scope=COMPLETE,
+    cost=Cost.RAISES,
+    mirrors=("models/mimo/config/role.py:134",),
+)
+def idle_grid(spec: Context, draft: Draft) -> Findings:
+    """Every grid holds a module: its ranks would have nothing to run.
+
+    Example:
+        grid spare {
+          dense = dp:2
+        }
+        grid llm {
+          dense = dp:2
+        }
+        place spare | llm
+        module language : gpt {
+          grid       = llm
+          layers     = 2
+          hidden     = 64
+          vocabulary = 512
+          attention  = { heads = 4 }
+        }
+        schedule 1f1b {
+          sequence = 64
+        }
+    """
+    used = {module.grid for module in draft.modules}
+    placed = set(grid_names(draft.place)) if draft.place else set[str]()
+    for grid in draft.grids:
+        if grid.name in placed and grid.name not in used:
+            ranks = f"{grid.world} ranks with nothing to run" if is_sound(grid) else "no module"
+            yield Finding(
+                message=f"no module is on grid {code(grid.name)}",
+                primary=spec.label(grid, "name", ranks),
+                secondary=_homes(spec, draft, grid),
+                help=(f"put a module on it with {code(f'grid = {grid.name}')}, or leave it out",),
+            )
+
+
+def _homes(spec: Context, draft: Draft, idle: Grid) -> tuple[Label, ...]:
+    """Where the modules say they are instead."""
+    return tuple(
+        spec.label(module, "grid", f"{code(module.name)} is here")
+        for module in draft.modules
+        if module.grid != idle.name
+    )
