@@ -15,14 +15,14 @@ from mimodsl.source import Span
 
 @frozen(kw_only=True)
 class Code:
-    """One kind of mistake. `example` is a file with exactly that mistake, where text can have it."""
+    """One kind of mistake; `example` is a file with exactly that one, where text can have it."""
 
     id: str
     title: str
     why: str
     example: str | None = None
 
-    def at(
+    def at(  # noqa: PLR0913 - the parts of a diagnostic
         self,
         span: Span,
         message: str,

@@ -214,15 +214,25 @@ class Train(Syntax):
     block: Block
 
 
-type Declaration = Use | Let | Grid | Place | Preset | Module | Flow | Schedule | Train
-
-
 @frozen(kw_only=True)
 class Broken(Syntax):
     """A declaration that could not be read; its keyword and name as far as they could be."""
 
     keyword: str | None
     name: str | None
+
+
+type Declaration = Use | Let | Grid | Place | Preset | Module | Flow | Schedule | Train
+
+
+def keyword(declaration: Declaration) -> str:
+    """The word that a declaration begins with: `grid`."""
+    return type(declaration).__name__.lower()
+
+
+def keyword_span(declaration: Declaration) -> Span:
+    span = declaration.span
+    return Span(span.file, span.start, span.start + len(keyword(declaration)))
 
 
 @frozen(kw_only=True)

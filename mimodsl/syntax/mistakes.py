@@ -85,7 +85,7 @@ class _Found:
 
 
 def explain(error: UnexpectedInput, source: SourceFile, text: Scan, end: int) -> Diagnostic:
-    """The diagnostic for what lark could not read in the text that was scanned and ends at `end`."""
+    """The diagnostic for what lark could not read in the scanned text, which ends at `end`."""
     if not isinstance(error, UnexpectedToken):
         return _character(source, cast(int, error.pos_in_stream))
     found = _found(error, source, end)
@@ -167,14 +167,14 @@ def _no_declaration(found: _Found) -> Diagnostic:
     word = span.text
     if found.kind in _CLOSERS:
         return codes.UNEXPECTED.at(span, f"this `{word}` closes nothing")
-    help = _advice(found) or did_you_mean(word, KEYWORDS)
-    if not help and re.match(r"[ \t]*=", span.file.text[span.end :]):
-        help = (f"a constant is declared with `let {word} = …`; a field belongs inside a block",)
+    advice = _advice(found) or did_you_mean(word, KEYWORDS)
+    if not advice and re.match(r"[ \t]*=", span.file.text[span.end :]):
+        advice = (f"a constant is declared with `let {word} = …`; a field belongs inside a block",)
     return codes.NO_DECLARATION.at(
         span,
         f"{_shown(word)} does not begin a declaration",
         notes=(f"a declaration begins with {listed(KEYWORDS)}",),
-        help=help,
+        help=advice,
     )
 
 

@@ -53,15 +53,16 @@ def parse_source(source: SourceFile) -> Parsed:
     )
 
 
-def parse_value(source: SourceFile) -> ast.Value | Diagnostic:
-    """Parse text that is one value and nothing else."""
-    found = scan(source, 0, len(source.text))
+def parse_value(source: SourceFile, start: int) -> ast.Value | Diagnostic:
+    """Parse text that, from `start` on, is one value and nothing else."""
+    end = len(source.text)
+    found = scan(source, start, end)
     if found.too_deep is not None:
         return _nested_too_deeply(found.too_deep)
     try:
-        return Builder(source).value(tree(source, 0, len(source.text), VALUE))
+        return Builder(source).value(tree(source, start, end, VALUE))
     except UnexpectedInput as error:
-        return explain(error, source, found, len(source.text))
+        return explain(error, source, found, end)
     except Unreadable as error:
         return error.diagnostic
 
@@ -75,7 +76,7 @@ def _too_large(source: SourceFile) -> Parsed:
 
 
 def _pieces(source: SourceFile, whole: Scan) -> list[_Piece]:
-    """The whole file in one go if it parses; else declaration by declaration, as lines begin them."""
+    """The whole file in one go if it parses; else stretch by stretch, as declarations begin."""
     end = len(source.text)
     if whole.too_deep is None:
         try:
@@ -105,7 +106,7 @@ def _parse(source: SourceFile, start: int, end: int) -> _Piece:
 
 
 def _read(source: SourceFile, start: int, end: int) -> _Piece:
-    """Parse a stretch of text; where that fails, keep what stands before the line of the mistake."""
+    """Parse a stretch of text; where that fails, keep what stands before the mistake's line."""
     found = scan(source, start, end)
     if found.too_deep is not None:
         return _lost(source, start, end, _nested_too_deeply(found.too_deep))

@@ -1,4 +1,4 @@
-"""One pass over raw text for what the grammar does not see: comments, brackets, declaration lines."""
+"""One pass over raw text for what the grammar does not see: comments, brackets, first lines."""
 
 import re
 from typing import Final
@@ -23,8 +23,8 @@ KEYWORDS: Final = (
 _PIECE = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|[\[({]|[\])}]')
 _CLOSES = {"}": "{", ")": "(", "]": "["}
 
-# A field may be called like a keyword: `grid = llm`. What an indented line must show is more, because
-# the text before it is broken and may be the inside of a block.
+# A field may be called like a keyword: `grid = llm`. An indented line may lie inside a block, so it
+# must show more than one at the margin.
 _DECLARATION_LINE = re.compile(
     rf"^(?:(?:{'|'.join(KEYWORDS)})\b(?![ \t]*[=,}}\])])"
     rf'|[ \t]+(?:{"|".join(KEYWORDS)})[ \t]+(?:"|\w))',

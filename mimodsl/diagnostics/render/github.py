@@ -26,7 +26,7 @@ def _command(diagnostic: Diagnostic) -> str:
         }
     lines = [diagnostic.message]
     lines += [f"note: {note}" for note in diagnostic.notes]
-    lines += [f"help: {help}" for help in diagnostic.help]
+    lines += [f"help: {line}" for line in diagnostic.help]
     listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
     return f"::{diagnostic.severity} {listed}::{_data(chr(10).join(lines))}"
 

@@ -1,0 +1,169 @@
+"""Blocks: fields against the schema of an IR class, laid over each other, and made into nodes."""
+
+from collections.abc import Mapping
+
+from attrs import evolve, frozen
+
+from mimodsl.diagnostics import Diagnostic, Label, codes
+from mimodsl.diagnostics.suggest import did_you_mean, listed
+from mimodsl.ir.evaluate import FAILED
+from mimodsl.ir.lower.constants import Context
+from mimodsl.ir.lower.fields import FieldReader, block_types
+from mimodsl.ir.lower.names import Report
+from mimodsl.ir.node import Node, Origin
+from mimodsl.ir.schema import FieldSchema, schema
+from mimodsl.source import Span
+from mimodsl.syntax import ast
+
+
+@frozen(kw_only=True)
+class Setting:
+    """What a field is set to: a value, a block that may still be overridden, or `FAILED`."""
+
+    value: object
+    span: Span
+
+
+@frozen(kw_only=True)
+class Draft:
+    """A block that may still be laid over another. `sound` says that nothing in it was refused."""
+
+    cls: type[Node]
+    settings: Mapping[str, Setting]
+    span: Span
+    sound: bool = True
+
+    def over(self, base: "Draft") -> "Draft":
+        """This block's fields, and for the rest the base's; blocks inside likewise."""
+        merged = dict(base.settings)
+        for name, setting in self.settings.items():
+            below = merged.get(name)
+            merged[name] = _over(setting, below) if below is not None else setting
+        return evolve(self, settings=merged, sound=self.sound and base.sound)
+
+    def taken(self, name: str) -> object:
+        """The value of a field that is set; `None` where it is not."""
+        setting = self.settings.get(name)
+        return setting.value if setting is not None else None
+
+    def without(self, names: tuple[str, ...]) -> "Draft":
+        rest = {name: one for name, one in self.settings.items() if name not in names}
+        return evolve(self, settings=rest)
+
+
+def _over(setting: Setting, below: Setting) -> Setting:
+    above, base = setting.value, below.value
+    if isinstance(above, Draft) and isinstance(base, Draft) and above.cls is base.cls:
+        return evolve(setting, value=above.over(base))
+    return setting
+
+
+def read_block(
+    block: ast.Block | None,
+    cls: type[Node],
+    context: Context,
+    whole: ast.Syntax,
+    fields: tuple[FieldSchema, ...] | None = None,
+) -> Draft:
+    """Read a block, which is part of a `whole`, against the fields of its IR class, or `fields`."""
+    if block is None:
+        return Draft(cls=cls, settings={}, span=whole.span)
+    known = {field.name: field for field in (schema(cls) if fields is None else fields)}
+    settings: dict[str, Setting] = {}
+    sound = True
+    first: dict[str, ast.Name] = {}
+    for field in block.fields:
+        name = field.key.text
+        earlier = first.setdefault(name, field.key)
+        if earlier is not field.key:
+            context.report(field_set_twice(field.key, earlier))
+            sound = False
+        elif name not in known:
+            context.report(_unknown_field(field.key, cls, tuple(known)))
+            sound = False
+        else:
+            value = _value(field.value, known[name], context)
+            settings[name] = Setting(value=value, span=field.value.span)
+            sound = sound and value is not FAILED
+    return Draft(cls=cls, settings=settings, span=whole.span, sound=sound)
+
+
+def field_set_twice(second: ast.Name, first: ast.Name) -> Diagnostic:
+    return codes.DUPLICATE_FIELD.at(
+        second.span,
+        f"`{second}` is set twice",
+        "again here",
+        secondary=(Label(first.span, "first here"),),
+    )
+
+
+def _unknown_field(key: ast.Name, cls: type[Node], known: tuple[str, ...]) -> Diagnostic:
+    near = did_you_mean(key.text, known)
+    return codes.UNKNOWN_FIELD.at(
+        key.span,
+        f"{title(cls)} has no field `{key}`",
+        notes=() if near else (f"its fields are {listed(sorted(known), 'and')}",),
+        help=near,
+    )
+
+
+def title(cls: type[Node]) -> str:
+    """What users call an IR class: by its kind or tag, else by its keyword."""
+    word = getattr(cls, "keyword", None) or getattr(cls, "tag", None) or cls.__name__.lower()
+    return f"`{word}`"
+
+
+def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
+    types = block_types(field)
+    if not isinstance(value, ast.Block) or not types:
+        return FieldReader(context=context).read(value, field)
+    tags = {str(getattr(cls, "tag", cls.__name__.lower())): cls for cls in types}
+    if value.tag is None and len(types) == 1:
+        return read_block(value, types[0], context, value)
+    if value.tag is not None and value.tag.text in tags:
+        return read_block(value, tags[value.tag.text], context, value)
+    found = f"`{value.tag}`" if value.tag else "a block without a name"
+    span = value.tag.span if value.tag else value.span
+    context.report(
+        codes.UNKNOWN_CHOICE.at(
+            span,
+            f"`{field.name}` takes {listed(tags)}, found {found}",
+            help=did_you_mean(value.tag.text, tags) if value.tag else (),
+        )
+    )
+    return FAILED
+
+
+def make(
+    draft: Draft,
+    name: Span,
+    report: Report,
+    given: Mapping[str, Setting] | None = None,
+    spans: Mapping[str, Span] | None = None,
+) -> Node | None:
+    """The node of a draft with what is `given` outside its block, or `None` after a report.
+
+    `name` is what the node is known by, and where missing fields are reported; `spans` are further
+    places that its origin knows.
+    """
+    settings = {**draft.settings, **(given or {})}
+    values: dict[str, object] = {}
+    sound = draft.sound
+    for key, setting in settings.items():
+        value = setting.value
+        if isinstance(value, Draft):
+            value = make(value, value.span, report)
+            sound = sound and value is not None
+        values[key] = value
+    missing = [one.name for one in schema(draft.cls) if one.required and one.name not in values]
+    if missing and draft.sound:
+        verb = "is" if len(missing) == 1 else "are"
+        report(
+            codes.MISSING_FIELD.at(
+                name, f"{title(draft.cls)} needs {listed(missing, 'and')}, which {verb} not set"
+            )
+        )
+    if missing or not sound:
+        return None
+    fields = {key: setting.span for key, setting in settings.items()} | dict(spans or {})
+    return draft.cls(**values, origin=Origin(span=draft.span, name=name, fields=fields))

@@ -1,0 +1,155 @@
+"""One field: its written value against its schema."""
+
+from typing import Final
+
+from attrs import frozen
+
+from mimodsl.diagnostics import Label, codes
+from mimodsl.diagnostics.suggest import did_you_mean, listed
+from mimodsl.ir.evaluate import FAILED, LITERAL_WORDS, Constant, Failed, described
+from mimodsl.ir.lower.constants import Context
+from mimodsl.ir.node import Node
+from mimodsl.ir.schema import FieldSchema
+from mimodsl.ir.types import describe
+from mimodsl.syntax import ast
+
+REFERENCES: Final = frozenset({"grid"})
+
+
+@frozen(kw_only=True)
+class FieldReader:
+    """Reads the values of fields that take no block."""
+
+    context: Context
+
+    def read(self, value: ast.Value, schema: FieldSchema) -> object | Failed:
+        """The value, or `FAILED` after a report."""
+        if schema.name in REFERENCES:
+            return self._reference(value, schema)
+        if isinstance(value, ast.Block):
+            return self._wrong_type(value, schema, "a block")
+        chosen = self._choice(value, schema) if isinstance(value, ast.Word) else FAILED
+        if not isinstance(chosen, Failed):
+            return chosen
+        if isinstance(value, ast.Word) and self._is_unknown_choice(value, schema):
+            return self._no_choice(value, value.text, schema)
+        if isinstance(value, ast.Word) and self._is_unquoted(value, schema):
+            return self._unquoted(value, schema)
+        if isinstance(value, ast.List) and schema.type.many:
+            found = self._list(value, schema)
+        else:
+            found = self.context.evaluator.evaluate(value)
+        return FAILED if isinstance(found, Failed) else self._judged(value, found, schema)
+
+    def _list(self, value: ast.List, schema: FieldSchema) -> Constant | Failed:
+        items: list[Constant] = []
+        for item in value.items:
+            chosen = self._choice(item, schema) if isinstance(item, ast.Word) else FAILED
+            unknown = isinstance(chosen, Failed)
+            found = self.context.evaluator.evaluate(item) if unknown else chosen
+            if isinstance(found, Failed):
+                return FAILED
+            items.append(found)
+        return tuple(items)
+
+    def _reference(self, value: ast.Value, schema: FieldSchema) -> str | Failed:
+        if isinstance(value, ast.Word) and value.text not in LITERAL_WORDS:
+            return value.text
+        self.context.report(
+            codes.WRONG_TYPE.at(value.span, f"`{schema.name}` takes the name of a {schema.name}")
+        )
+        return FAILED
+
+    def _choice(self, word: ast.Word, schema: FieldSchema) -> str | Failed:
+        for enum in schema.type.enums:
+            if word.text in enum:
+                return enum(word.text)
+        return FAILED
+
+    def _is_unknown_choice(self, word: ast.Word, schema: FieldSchema) -> bool:
+        known = word.text in LITERAL_WORDS or word.text in self.context.scope.names(ast.Let)
+        return bool(schema.type.enums) and not known
+
+    def _is_unquoted(self, word: ast.Word, schema: FieldSchema) -> bool:
+        names = self.context.scope.names(ast.Let)
+        return str in schema.type.bases and word.text not in (*LITERAL_WORDS, *names)
+
+    def _unquoted(self, word: ast.Word, schema: FieldSchema) -> Failed:
+        self.context.scope.missing(
+            ast.Let,
+            ast.Name(text=word.text, span=word.span),
+            advice=(f'a string stands in quotes: `{schema.name} = "{word.text}"`',),
+        )
+        return FAILED
+
+    def _no_choice(self, value: ast.Value, word: str, schema: FieldSchema) -> Failed:
+        choices = [str(member) for enum in schema.type.enums for member in enum]
+        self.context.report(
+            codes.UNKNOWN_CHOICE.at(
+                value.span,
+                f"`{word}` is no choice of `{schema.name}`",
+                notes=(f"`{schema.name}` is {listed(choices)}",),
+                help=did_you_mean(word, choices),
+            )
+        )
+        return FAILED
+
+    def _judged(self, value: ast.Value, found: Constant, schema: FieldSchema) -> object | Failed:
+        if found is None and schema.type.optional:
+            return None
+        converted = _converted(found, schema)
+        if not schema.type.accepts(converted):
+            if isinstance(found, str) and schema.type.enums:
+                return self._no_choice(value, found, schema)
+            return self._wrong_type(value, schema, described(found))
+        if schema.constraint is not None and not schema.constraint.accepts(converted):
+            self.context.report(
+                codes.OUT_OF_BOUNDS.at(
+                    value.span,
+                    f"`{schema.name}` must be {schema.constraint.words}, found {_plain(found)}",
+                    secondary=self.definition(value, found),
+                )
+            )
+            return FAILED
+        return converted
+
+    def _wrong_type(self, value: ast.Value, schema: FieldSchema, found: str) -> Failed:
+        self.context.report(
+            codes.WRONG_TYPE.at(
+                value.span,
+                f"`{schema.name}` takes {describe(schema.type)}, found {found}",
+                secondary=self.definition(value, None),
+            )
+        )
+        return FAILED
+
+    def definition(self, value: ast.Value, found: Constant) -> tuple[Label, ...]:
+        """Where the constant that a field was set to has its value from."""
+        if not isinstance(value, ast.Word):
+            return ()
+        let = self.context.scope.names(ast.Let).get(value.text)
+        if not isinstance(let, ast.Let):
+            return ()
+        text = "" if found is None else f"`{value.text}` is {_plain(found)}"
+        return (Label(let.value.span, text),)
+
+
+def _plain(value: Constant) -> str:
+    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, tuple) else str(value)
+
+
+def _converted(value: Constant, schema: FieldSchema) -> object:
+    """A string that names a choice becomes it, and an integer a float where only floats fit."""
+    bases = schema.type.bases
+    if isinstance(value, str):
+        return next((enum(value) for enum in schema.type.enums if value in enum), value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value) if float in bases and int not in bases else value
+    if isinstance(value, tuple):
+        return tuple(_converted(item, schema) for item in value)
+    return value
+
+
+def block_types(schema: FieldSchema) -> tuple[type[Node], ...]:
+    """The blocks that a field takes."""
+    return tuple(base for base in schema.type.bases if issubclass(base, Node))

@@ -1,0 +1,125 @@
+"""Presets and modules: a kind's values, taken over and overridden."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import frozen
+
+from mimodsl.diagnostics import Diagnostic, Label, codes
+from mimodsl.diagnostics.suggest import listed
+from mimodsl.ir.kinds import KINDS, Kind
+from mimodsl.ir.lower.blocks import Draft, make, read_block
+from mimodsl.ir.lower.constants import Constants, Context
+from mimodsl.ir.lower.names import Scope, Scopes
+from mimodsl.ir.lower.order import in_order_of_need
+from mimodsl.ir.module import Module
+from mimodsl.ir.node import Origin
+from mimodsl.ir.schema import schema
+from mimodsl.syntax import ast
+
+# What a module has beside its kind; a preset may give it too.
+_OWN: Final = ("grid", "frozen")
+_OWN_FIELDS: Final = tuple(field for field in schema(Module) if field.name in _OWN)
+
+type Drafts = Mapping[str, Draft | None]
+
+
+def read_presets(scopes: Scopes, constants: Constants) -> Drafts:
+    """Every preset with what it is based on laid under it; `None` for one that has no kind."""
+    presets = {preset.name.text: (preset, scope) for preset, scope in scopes.each(ast.Preset)}
+    order, cycles = in_order_of_need(
+        {name: (preset.base.text,) for name, (preset, _) in presets.items()}
+    )
+    drafts: dict[str, Draft | None] = {}
+    for cycle in cycles:
+        scopes.report(_cycle(cycle, {name: preset for name, (preset, _) in presets.items()}))
+        drafts |= dict.fromkeys(cycle)
+    for name in order:
+        preset, scope = presets[name]
+        drafts[name] = _draft(preset, Context(scope=scope, constants=constants), drafts)
+    return drafts
+
+
+def _cycle(cycle: tuple[str, ...], presets: Mapping[str, ast.Preset]) -> Diagnostic:
+    first, *others = dict.fromkeys(cycle)
+    return codes.PRESET_CYCLE.at(
+        presets[first].base.span,
+        f"presets are based on each other: {' -> '.join(cycle)}",
+        secondary=tuple(Label(presets[name].base.span) for name in others),
+    )
+
+
+def _draft(declaration: ast.Preset | ast.Module, context: Context, presets: Drafts) -> Draft | None:
+    """The fields of a preset or module over those of its base."""
+    base = declaration.base
+    known = context.scope.names(ast.Preset)
+    if base.text in KINDS:
+        below = Draft(cls=KINDS[base.text], settings={}, span=declaration.span)
+    elif base.text in known:
+        below = presets[base.text]
+    else:
+        context.scope.missing(ast.Preset, base, KINDS)
+        below = None
+    if below is None:
+        return None
+    fields = (*schema(below.cls), *_OWN_FIELDS)
+    own = read_block(declaration.block, below.cls, context, declaration, fields)
+    return own.over(below)
+
+
+@frozen(kw_only=True)
+class ModuleReader:
+    """Makes modules of their declarations; grids are those of the whole spec."""
+
+    main: Scope
+    constants: Constants
+    presets: Drafts
+
+    def read(self, declaration: ast.Module, scope: Scope) -> Module | None:
+        """The module, or `None` after a report."""
+        context = Context(scope=scope, constants=self.constants)
+        draft = _draft(declaration, context, self.presets)
+        if draft is None:
+            return None
+        name = declaration.name
+        kind = make(draft.without(_OWN), name.span, scope.report)
+        grid = self._grid(declaration, draft)
+        if kind is None or grid is None:
+            return None
+        assert isinstance(kind, Kind)
+        fields = {key: one.span for key, one in draft.settings.items() if key in _OWN}
+        return Module(
+            name=name.text,
+            grid=grid,
+            frozen=bool(draft.taken("frozen")),
+            kind=kind,
+            origin=Origin(span=declaration.span, name=name.span, fields=fields),
+        )
+
+    def _grid(self, declaration: ast.Module, draft: Draft) -> str | None:
+        """The grid that is named, or the only one."""
+        grids = self.main.names(ast.Grid)
+        setting = draft.settings.get("grid")
+        if setting is None:
+            return self._only_grid(declaration, draft, tuple(grids))
+        if not isinstance(setting.value, str):
+            return None
+        if setting.value not in grids:
+            self.main.missing(ast.Grid, ast.Name(text=setting.value, span=setting.span))
+            return None
+        return setting.value
+
+    def _only_grid(
+        self, declaration: ast.Module, draft: Draft, grids: tuple[str, ...]
+    ) -> str | None:
+        if len(grids) == 1 and not self.main.lost.may_hold("grid"):
+            return grids[0]
+        if draft.sound and grids and not self.main.lost.may_hold("grid"):
+            self.main.report(
+                codes.MISSING_FIELD.at(
+                    declaration.name.span,
+                    f"the module `{declaration.name}` is on no grid",
+                    help=(f"set `grid` to {listed(grids)}",),
+                )
+            )
+        return None

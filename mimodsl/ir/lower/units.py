@@ -1,0 +1,165 @@
+"""The files of a spec: what `use` brings in, and from where it may."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+from mimodsl.diagnostics import Diagnostic, Label, codes
+from mimodsl.resources import presets_folder
+from mimodsl.source import SourceFile, Span
+from mimodsl.syntax import ast
+from mimodsl.syntax.parser import parse_source
+from mimodsl.syntax.reader import read_source
+
+PRESETS = "presets/"
+
+
+@frozen(kw_only=True, eq=False)
+class Unit:
+    """One file with the files that it uses. `incomplete` says that a `use` of it failed."""
+
+    file: ast.File
+    used: "tuple[Unit, ...]" = ()
+    is_main: bool = False
+    incomplete: bool = False
+
+    def reach(self) -> "Iterator[Unit]":
+        """This file and all that it uses, directly or not, each once, used ones first."""
+        seen: set[int] = set()
+        stack: list[tuple[Unit, bool]] = [(self, False)]
+        while stack:
+            unit, done = stack.pop()
+            if done:
+                yield unit
+            elif id(unit) not in seen:
+                seen.add(id(unit))
+                stack.append((unit, True))
+                stack.extend((used, False) for used in reversed(unit.used))
+
+
+@frozen(kw_only=True)
+class _Place:
+    """Where a file lies, and the folder that what it uses may not leave."""
+
+    path: Path
+    root: Path
+
+
+@define(kw_only=True)
+class UnitReader:
+    """Reads a main file and, depth first, what it uses; each file once."""
+
+    diagnostics: list[Diagnostic] = field(factory=list[Diagnostic])
+    _units: dict[Path, Unit] = field(factory=dict[Path, Unit], init=False)
+    _open: list[tuple[Path, Span]] = field(factory=list[tuple[Path, Span]], init=False)
+
+    def main(self, source: SourceFile, path: Path | None) -> Unit:
+        """The unit of the main file; without a path it can only use shipped presets."""
+        if path is None:
+            return self._unit(source, None)
+        place = _Place(path=path.resolve(), root=path.parent.resolve())
+        self._open.append((place.path, Span(source, 0, 0)))
+        return self._unit(source, place)
+
+    def _unit(self, source: SourceFile, place: _Place | None) -> Unit:
+        parsed = parse_source(source)
+        self.diagnostics.extend(parsed.diagnostics)
+        is_main = place is None or len(self._open) == 1
+        used = [self._use(use, place) for use in parsed.file.of(ast.Use)]
+        found = tuple(unit for unit in used if unit is not None)
+        return Unit(
+            file=parsed.file, used=found, is_main=is_main, incomplete=len(found) < len(used)
+        )
+
+    def _use(self, use: ast.Use, user: _Place | None) -> Unit | None:
+        place = self._locate(use, user)
+        if isinstance(place, Diagnostic):
+            self.diagnostics.append(place)
+            return None
+        if any(path == place.path for path, _ in self._open):
+            self.diagnostics.append(self._cycle(use, place.path))
+            return None
+        if place.path not in self._units:
+            source = read_source(place.path, _shown(place.path, use))
+            if isinstance(source, Diagnostic):
+                self.diagnostics.append(source)
+                return None
+            self._open.append((place.path, use.path.span))
+            self._units[place.path] = self._unit(source, place)
+            self._open.pop()
+        return self._units[place.path]
+
+    def _locate(self, use: ast.Use, user: _Place | None) -> _Place | Diagnostic:
+        written = use.path.value
+        span = use.path.span
+        try:
+            for place in _candidates(written, user):
+                if not place.path.exists():
+                    continue
+                path = place.path.resolve()
+                if not path.is_relative_to(place.root):
+                    return _escapes(span, written, place.root)
+                return _Place(path=path, root=place.root)
+        except (OSError, ValueError):
+            pass
+        if user is not None and _leaves(user.path.parent / written, user.root):
+            return _escapes(span, written, user.root)
+        return codes.USE_MISSING.at(
+            span,
+            f"there is no file `{written}`",
+            notes=("paths are relative to the using file",),
+            help=_shipped_help(written),
+        )
+
+    def _cycle(self, use: ast.Use, path: Path) -> Diagnostic:
+        start = next(index for index, (one, _) in enumerate(self._open) if one == path)
+        cycle = self._open[start:]
+        names = [one.name for one, _ in cycle] + [path.name]
+        return codes.USE_CYCLE.at(
+            use.path.span,
+            f"files use each other: {' -> '.join(names)}",
+            secondary=tuple(Label(span, "used from here") for _, span in cycle[1:]),
+        )
+
+
+def _candidates(written: str, user: _Place | None) -> Iterator[_Place]:
+    """Beside the using file, and for `presets/…` among the shipped presets."""
+    if user is not None:
+        yield _Place(path=user.path.parent / written, root=user.root)
+    if written.startswith(PRESETS):
+        presets = presets_folder().resolve()
+        yield _Place(path=presets / written.removeprefix(PRESETS), root=presets)
+
+
+def _leaves(path: Path, root: Path) -> bool:
+    try:
+        return not path.resolve().is_relative_to(root)
+    except (OSError, ValueError):
+        return False
+
+
+def _escapes(span: Span, written: str, root: Path) -> Diagnostic:
+    return codes.USE_ESCAPES.at(
+        span,
+        f"`{written}` lies outside the spec's folder",
+        notes=(f"the folder is {root}",),
+    )
+
+
+def _shipped_help(written: str) -> tuple[str, ...]:
+    if not written.startswith(PRESETS):
+        return ()
+    names = sorted(path.name for path in presets_folder().glob("*.mimo"))
+    return (f"shipped presets: {', '.join(f'`{PRESETS}{name}`' for name in names)}",)
+
+
+def _shown(path: Path, use: ast.Use) -> str:
+    """A used file as users know it: beside the path of the using file, where it lies there."""
+    beside = Path(use.span.file.path).parent / use.path.value
+    try:
+        if beside.resolve() == path:
+            return str(beside)
+        return str(path.relative_to(Path.cwd()))
+    except (OSError, ValueError):
+        return str(path)
