@@ -205,7 +205,7 @@ def _transformer_layer(
 
 
 def _attention(modules: BackendSpecProvider, mask: AttnMaskType, qk_norm: bool) -> ModuleSpec:
-    head_norm: Any = modules.layer_norm(for_qk=True) if qk_norm else IdentityOp
+    head_norm = modules.layer_norm(for_qk=True) if qk_norm else None
     return ModuleSpec(
         module=SelfAttention,
         params={"attn_mask_type": mask},

@@ -2,7 +2,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Callable
 from typing import Any, override
 
 import torch
@@ -12,25 +11,26 @@ from megatron.core.tensor_parallel.layers import ColumnParallelLinear
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
-_NORMS: dict[str, Callable[..., nn.Module]] = {"LayerNorm": nn.LayerNorm, "RMSNorm": nn.RMSNorm}
 
-
-class LocalNorm:
-    """A torch LayerNorm or RMSNorm whose weights say that they are shared over a split sequence.
+class LocalNorm(nn.Module):
+    """A LayerNorm or RMSNorm whose weights say that they are shared over a split sequence.
 
     megatron-core's WrappedTorchNorm refuses sequence parallelism (transformer/torch_norm.py:54),
     which MoE with tp > 1 demands. Nothing else is in the way: each tp rank normalises its own
     tokens, and finalize_model_grads sums over tp the gradients of parameters marked
-    `sequence_parallel`.
+    `sequence_parallel`. Input and output `[..., h]`, the output in the weights' dtype.
     """
 
-    def __new__(cls, config: TransformerConfig, hidden_size: int, eps: float = 1e-5) -> Any:
-        norm = _NORMS[config.normalization](
-            hidden_size, eps=eps, device=torch.cuda.current_device(), dtype=config.params_dtype
-        )
-        for parameter in norm.parameters():
-            _mark_sequence_parallel(parameter, config)
-        return norm
+    bias: nn.Parameter | None
+
+    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight, self.bias = _norm_parameters(config, hidden_size)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return _norm(x, self.weight, self.bias, self.eps)
 
 
 class NormColumnParallelLinear(ColumnParallelLinear):
@@ -47,26 +47,11 @@ class NormColumnParallelLinear(ColumnParallelLinear):
     ) -> None:
         super().__init__(input_size, output_size, config=config, **kwargs)
         self.eps = config.layernorm_epsilon
-        self.layer_norm_weight = self._norm_parameter(torch.ones, config)
-        self.layer_norm_bias = None
-        if config.normalization == "LayerNorm":
-            self.layer_norm_bias = self._norm_parameter(torch.zeros, config)
-
-    def _norm_parameter(
-        self, fill: Callable[..., Tensor], config: TransformerConfig
-    ) -> nn.Parameter:
-        data = fill(self.input_size, device=torch.cuda.current_device(), dtype=config.params_dtype)
-        return _mark_sequence_parallel(nn.Parameter(data), config)
+        self.layer_norm_weight, self.layer_norm_bias = _norm_parameters(config, input_size)
 
     @override
     def forward(self, input_: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        shape = (self.input_size,)
-        if self.layer_norm_bias is None:
-            normed = F.rms_norm(input_, shape, self.layer_norm_weight, self.eps)
-        else:
-            normed = F.layer_norm(
-                input_, shape, self.layer_norm_weight, self.layer_norm_bias, self.eps
-            )
+        normed = _norm(input_, self.layer_norm_weight, self.layer_norm_bias, self.eps)
         return super().forward(normed, *args, **kwargs)
 
 
@@ -87,6 +72,26 @@ class LocalHybridStack(HybridStack):
             self.final_norm = LocalNorm(config, config.hidden_size, config.layernorm_epsilon)
 
 
-def _mark_sequence_parallel(parameter: nn.Parameter, config: TransformerConfig) -> nn.Parameter:
-    parameter.sequence_parallel = config.sequence_parallel  # pyright: ignore[reportAttributeAccessIssue]
-    return parameter
+def _norm_parameters(
+    config: TransformerConfig, size: int
+) -> tuple[nn.Parameter, nn.Parameter | None]:
+    """Weight and bias of a norm; an RMSNorm has no bias."""
+
+    def parameter(value: float) -> nn.Parameter:
+        device = torch.cuda.current_device()
+        data = torch.full((size,), value, device=device, dtype=config.params_dtype)
+        new: Any = nn.Parameter(data)
+        new.sequence_parallel = config.sequence_parallel
+        return new
+
+    has_bias = config.normalization == "LayerNorm"
+    return parameter(1.0), parameter(0.0) if has_bias else None
+
+
+def _norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    """Normalises in x's precision, which with an fp32 residual stream is above the weights'."""
+    if bias is None:
+        normed = F.rms_norm(x, weight.shape, weight.to(x.dtype), eps)
+    else:
+        normed = F.layer_norm(x, weight.shape, weight.to(x.dtype), bias.to(x.dtype), eps)
+    return normed.to(weight.dtype)
