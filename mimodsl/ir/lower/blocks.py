@@ -25,7 +25,7 @@ class Setting:
 
 
 @frozen(kw_only=True)
-class Draft:
+class OpenBlock:
     """A block that may still be laid over another. `sound` says that nothing in it was refused."""
 
     cls: type[Node]
@@ -33,7 +33,7 @@ class Draft:
     span: Span
     sound: bool = True
 
-    def over(self, base: "Draft") -> "Draft":
+    def over(self, base: "OpenBlock") -> "OpenBlock":
         """This block's fields, and for the rest the base's; blocks inside likewise."""
         merged = dict(base.settings)
         for name, setting in self.settings.items():
@@ -46,14 +46,14 @@ class Draft:
         setting = self.settings.get(name)
         return setting.value if setting is not None else None
 
-    def without(self, names: tuple[str, ...]) -> "Draft":
+    def without(self, names: tuple[str, ...]) -> "OpenBlock":
         rest = {name: one for name, one in self.settings.items() if name not in names}
         return evolve(self, settings=rest)
 
 
 def _over(setting: Setting, below: Setting) -> Setting:
     above, base = setting.value, below.value
-    if isinstance(above, Draft) and isinstance(base, Draft) and above.cls is base.cls:
+    if isinstance(above, OpenBlock) and isinstance(base, OpenBlock) and above.cls is base.cls:
         return evolve(setting, value=above.over(base))
     return setting
 
@@ -64,10 +64,10 @@ def read_block(
     context: Context,
     whole: ast.Syntax,
     fields: tuple[FieldSchema, ...] | None = None,
-) -> Draft:
+) -> OpenBlock:
     """Read a block, which is part of a `whole`, against the fields of its IR class, or `fields`."""
     if block is None:
-        return Draft(cls=cls, settings={}, span=whole.span)
+        return OpenBlock(cls=cls, settings={}, span=whole.span)
     known = {field.name: field for field in (schema(cls) if fields is None else fields)}
     settings: dict[str, Setting] = {}
     sound = True
@@ -85,7 +85,7 @@ def read_block(
             value = _value(field.value, known[name], context)
             settings[name] = Setting(value=value, span=field.value.span)
             sound = sound and value is not FAILED
-    return Draft(cls=cls, settings=settings, span=whole.span, sound=sound)
+    return OpenBlock(cls=cls, settings=settings, span=whole.span, sound=sound)
 
 
 def field_set_twice(second: ast.Name, first: ast.Name) -> Diagnostic:
@@ -135,35 +135,35 @@ def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
 
 
 def make(
-    draft: Draft,
+    block: OpenBlock,
     name: Span,
     report: Report,
     given: Mapping[str, Setting] | None = None,
     spans: Mapping[str, Span] | None = None,
 ) -> Node | None:
-    """The node of a draft with what is `given` outside its block, or `None` after a report.
+    """The node of a block with what is `given` outside its block, or `None` after a report.
 
     `name` is what the node is known by, and where missing fields are reported; `spans` are further
     places that its origin knows.
     """
-    settings = {**draft.settings, **(given or {})}
+    settings = {**block.settings, **(given or {})}
     values: dict[str, object] = {}
-    sound = draft.sound
+    sound = block.sound
     for key, setting in settings.items():
         value = setting.value
-        if isinstance(value, Draft):
+        if isinstance(value, OpenBlock):
             value = make(value, value.span, report)
             sound = sound and value is not None
         values[key] = value
-    missing = [one.name for one in schema(draft.cls) if one.required and one.name not in values]
-    if missing and draft.sound:
+    missing = [one.name for one in schema(block.cls) if one.required and one.name not in values]
+    if missing and block.sound:
         verb = "is" if len(missing) == 1 else "are"
         report(
             codes.MISSING_FIELD.at(
-                name, f"{title(draft.cls)} needs {listed(missing, 'and')}, which {verb} not set"
+                name, f"{title(block.cls)} needs {listed(missing, 'and')}, which {verb} not set"
             )
         )
     if missing or not sound:
         return None
     fields = {key: setting.span for key, setting in settings.items()} | dict(spans or {})
-    return draft.cls(**values, origin=Origin(span=draft.span, name=name, fields=fields))
+    return block.cls(**values, origin=Origin(span=block.span, name=name, fields=fields))

@@ -6,10 +6,12 @@ from pathlib import Path
 from attrs import frozen
 
 from mimodsl.diagnostics import Diagnostic, in_order
-from mimodsl.ir.lower.spec import PARTS, lower
+from mimodsl.ir.draft import Draft
+from mimodsl.ir.lower.spec import lower
 from mimodsl.ir.lower.units import UnitReader
+from mimodsl.ir.node import Origin
 from mimodsl.ir.spec import Spec
-from mimodsl.source import SourceFile
+from mimodsl.source import SourceFile, Span
 from mimodsl.syntax.reader import read_source, source_of
 
 
@@ -17,15 +19,11 @@ from mimodsl.syntax.reader import read_source, source_of
 class Loaded:
     """What became of a spec's text.
 
-    `spec` is `None` exactly where a diagnostic is an error. `draft` is then the spec of what is
-    sound nevertheless, so that rules about one grid or one module can still speak; `missing` names
-    the kinds of declaration (`grid`, `place`, `module`, `flow`, `schedule`, `train`) of which some
-    are not in it. Where there is a spec, `draft` is that spec and nothing is missing.
+    `spec` is `None` exactly where a diagnostic is an error; `draft` is what is sound nevertheless.
     """
 
     spec: Spec | None
-    draft: Spec | None
-    missing: frozenset[str]
+    draft: Draft
     sources: tuple[SourceFile, ...]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -34,13 +32,7 @@ def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Loaded
     """Read a spec's file and what it uses; `overrides` are constants by name, as `--set` gives."""
     source = read_source(Path(path), str(path))
     if isinstance(source, Diagnostic):
-        return Loaded(
-            spec=None,
-            draft=None,
-            missing=frozenset(PARTS),
-            sources=(),
-            diagnostics=(source,),
-        )
+        return Loaded(spec=None, draft=Draft(), sources=(), diagnostics=(source,))
     return _loaded(source, Path(path), overrides or {})
 
 
@@ -54,13 +46,27 @@ def parse(text: str, path: str = "<text>", overrides: Mapping[str, str] | None =
 def _loaded(source: SourceFile, path: Path | None, overrides: Mapping[str, str]) -> Loaded:
     reader = UnitReader()
     main = reader.main(source, path)
-    lowered = lower(main, overrides, reader.diagnostics.append)
+    draft = lower(main, overrides, reader.diagnostics.append)
     diagnostics = tuple(in_order(reader.diagnostics))
-    failed = any(one.is_error for one in diagnostics)
+    spec = None if any(one.is_error for one in diagnostics) else _whole(draft, source)
     return Loaded(
-        spec=None if failed else lowered.spec,
-        draft=lowered.spec,
-        missing=lowered.missing,
+        spec=spec,
+        draft=draft if spec is None else Draft.of(spec),
         sources=tuple(unit.file.source for unit in main.reach()),
         diagnostics=diagnostics,
+    )
+
+
+def _whole(draft: Draft, source: SourceFile) -> Spec:
+    assert draft.place is not None
+    assert draft.schedule is not None
+    assert draft.train is not None
+    return Spec(
+        grids=draft.grids,
+        place=draft.place,
+        modules=draft.modules,
+        flows=draft.flows,
+        schedule=draft.schedule,
+        train=draft.train,
+        origin=Origin(span=Span(source, 0, len(source.text))),
     )

@@ -8,7 +8,7 @@ from attrs import frozen
 from mimodsl.diagnostics import Diagnostic, Label, codes
 from mimodsl.diagnostics.suggest import listed
 from mimodsl.ir.kinds import KINDS, Kind
-from mimodsl.ir.lower.blocks import Draft, make, read_block
+from mimodsl.ir.lower.blocks import OpenBlock, make, read_block
 from mimodsl.ir.lower.constants import Constants, Context
 from mimodsl.ir.lower.names import Scope, Scopes
 from mimodsl.ir.lower.order import in_order_of_need
@@ -21,23 +21,23 @@ from mimodsl.syntax import ast
 _OWN: Final = ("grid", "frozen")
 _OWN_FIELDS: Final = tuple(field for field in schema(Module) if field.name in _OWN)
 
-type Drafts = Mapping[str, Draft | None]
+type OpenBlocks = Mapping[str, OpenBlock | None]
 
 
-def read_presets(scopes: Scopes, constants: Constants) -> Drafts:
+def read_presets(scopes: Scopes, constants: Constants) -> OpenBlocks:
     """Every preset with what it is based on laid under it; `None` for one that has no kind."""
     presets = {preset.name.text: (preset, scope) for preset, scope in scopes.each(ast.Preset)}
     order, cycles = in_order_of_need(
         {name: (preset.base.text,) for name, (preset, _) in presets.items()}
     )
-    drafts: dict[str, Draft | None] = {}
+    blocks: dict[str, OpenBlock | None] = {}
     for cycle in cycles:
         scopes.report(_cycle(cycle, {name: preset for name, (preset, _) in presets.items()}))
-        drafts |= dict.fromkeys(cycle)
+        blocks |= dict.fromkeys(cycle)
     for name in order:
         preset, scope = presets[name]
-        drafts[name] = _draft(preset, Context(scope=scope, constants=constants), drafts)
-    return drafts
+        blocks[name] = _open(preset, Context(scope=scope, constants=constants), blocks)
+    return blocks
 
 
 def _cycle(cycle: tuple[str, ...], presets: Mapping[str, ast.Preset]) -> Diagnostic:
@@ -49,12 +49,14 @@ def _cycle(cycle: tuple[str, ...], presets: Mapping[str, ast.Preset]) -> Diagnos
     )
 
 
-def _draft(declaration: ast.Preset | ast.Module, context: Context, presets: Drafts) -> Draft | None:
+def _open(
+    declaration: ast.Preset | ast.Module, context: Context, presets: OpenBlocks
+) -> OpenBlock | None:
     """The fields of a preset or module over those of its base."""
     base = declaration.base
     known = context.scope.names(ast.Preset)
     if base.text in KINDS:
-        below = Draft(cls=KINDS[base.text], settings={}, span=declaration.span)
+        below = OpenBlock(cls=KINDS[base.text], settings={}, span=declaration.span)
     elif base.text in known:
         below = presets[base.text]
     else:
@@ -73,35 +75,35 @@ class ModuleReader:
 
     main: Scope
     constants: Constants
-    presets: Drafts
+    presets: OpenBlocks
 
     def read(self, declaration: ast.Module, scope: Scope) -> Module | None:
         """The module, or `None` after a report."""
         context = Context(scope=scope, constants=self.constants)
-        draft = _draft(declaration, context, self.presets)
-        if draft is None:
+        block = _open(declaration, context, self.presets)
+        if block is None:
             return None
         name = declaration.name
-        kind = make(draft.without(_OWN), name.span, scope.report)
-        grid = self._grid(declaration, draft)
+        kind = make(block.without(_OWN), name.span, scope.report)
+        grid = self._grid(declaration, block)
         if kind is None or grid is None:
             return None
         assert isinstance(kind, Kind)
-        fields = {key: one.span for key, one in draft.settings.items() if key in _OWN}
+        fields = {key: one.span for key, one in block.settings.items() if key in _OWN}
         return Module(
             name=name.text,
             grid=grid,
-            frozen=bool(draft.taken("frozen")),
+            frozen=bool(block.taken("frozen")),
             kind=kind,
             origin=Origin(span=declaration.span, name=name.span, fields=fields),
         )
 
-    def _grid(self, declaration: ast.Module, draft: Draft) -> str | None:
+    def _grid(self, declaration: ast.Module, block: OpenBlock) -> str | None:
         """The grid that is named, or the only one."""
         grids = self.main.names(ast.Grid)
-        setting = draft.settings.get("grid")
+        setting = block.settings.get("grid")
         if setting is None:
-            return self._only_grid(declaration, draft, tuple(grids))
+            return self._only_grid(declaration, block, tuple(grids))
         if not isinstance(setting.value, str):
             return None
         if setting.value not in grids:
@@ -110,11 +112,11 @@ class ModuleReader:
         return setting.value
 
     def _only_grid(
-        self, declaration: ast.Module, draft: Draft, grids: tuple[str, ...]
+        self, declaration: ast.Module, block: OpenBlock, grids: tuple[str, ...]
     ) -> str | None:
         if len(grids) == 1 and not self.main.lost.may_hold("grid"):
             return grids[0]
-        if draft.sound and grids and not self.main.lost.may_hold("grid"):
+        if block.sound and grids and not self.main.lost.may_hold("grid"):
             self.main.report(
                 codes.MISSING_FIELD.at(
                     declaration.name.span,

@@ -24,15 +24,3 @@ def read_placement(placement: ast.Placement, scope: Scope) -> Place | None:
                 return None
             together = isinstance(placement, ast.Together)
             return (Together if together else Beside)(parts=tuple(found), origin=origin)
-
-
-def without(place: Place, lost: frozenset[str]) -> Place | None:
-    """The placement of the grids that are left."""
-    if isinstance(place, Placed):
-        return None if place.grid in lost else place
-    parts = [found for part in place.parts if (found := without(part, lost)) is not None]
-    if len(parts) == len(place.parts):
-        return place
-    if len(parts) < 2:
-        return parts[0] if parts else None
-    return type(place)(parts=tuple(parts), origin=place.origin)

@@ -1,61 +1,32 @@
-"""A spec from its syntax trees: every name resolved, every value checked on its own."""
+"""A spec's syntax trees to IR: every name resolved, every value checked on its own."""
 
 from collections.abc import Mapping
 from typing import Final
 
-from attrs import frozen
-
 from mimodsl.diagnostics import codes
 from mimodsl.diagnostics.suggest import did_you_mean, listed
+from mimodsl.ir.draft import Draft
 from mimodsl.ir.flow import Flow
-from mimodsl.ir.grid import Grid
 from mimodsl.ir.lower.blocks import Setting, make, read_block
 from mimodsl.ir.lower.constants import Context, evaluate_lets
 from mimodsl.ir.lower.grids import GridReader
 from mimodsl.ir.lower.modules import ModuleReader, read_presets
 from mimodsl.ir.lower.names import Lost, Report, Scope, Scopes, check_declarations, declared_twice
-from mimodsl.ir.lower.placement import read_placement, without
+from mimodsl.ir.lower.placement import read_placement
 from mimodsl.ir.lower.units import Unit
-from mimodsl.ir.module import Module
-from mimodsl.ir.node import Node, Origin
+from mimodsl.ir.node import Node
 from mimodsl.ir.placement import Place, Placed
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.schema import FieldSchema, schema
-from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Train
 from mimodsl.source import Span
 from mimodsl.syntax import ast
 
 _HEADER: Final = ("path", "kind")
-PARTS: Final = ("grid", "place", "module", "flow", "schedule", "train")
 
 
-@frozen(kw_only=True)
-class Lowered:
-    """What a spec's files come to.
-
-    `spec` is made of the declarations that are sound; `None` where too few are. `missing` names
-    the kinds of declaration of which some are not in it.
-    """
-
-    spec: Spec | None
-    missing: frozenset[str]
-
-
-@frozen(kw_only=True)
-class _Parts:
-    """The nodes of a spec; `None` where a declaration was refused."""
-
-    grids: Mapping[str, Grid | None]
-    place: Place | None
-    modules: Mapping[str, Module | None]
-    flows: tuple[Flow | None, ...]
-    schedule: Schedule | None
-    train: Train | None
-
-
-def lower(main: Unit, overrides: Mapping[str, str], report: Report) -> Lowered:
-    """Lower a main file with all that it uses."""
+def lower(main: Unit, overrides: Mapping[str, str], report: Report) -> Draft:
+    """The declarations of a main file, and of all that it uses, that are sound."""
     lost = Lost.of(main.reach())
     scopes = Scopes(main=main, lost=lost, report=report)
     check_declarations(main, report)
@@ -63,20 +34,22 @@ def lower(main: Unit, overrides: Mapping[str, str], report: Report) -> Lowered:
     presets = read_presets(scopes, constants)
     scope = scopes.of(main)
     context = Context(scope=scope, constants=constants)
-    modules = ModuleReader(main=scope, constants=constants, presets=presets)
     _report_missing(main, scope)
-    parts = _Parts(
-        grids={
-            one.name.text: GridReader(context=Context(scope=its, constants=constants)).read(one)
-            for one, its in scopes.each(ast.Grid)
-        },
+    grids = [
+        GridReader(context=Context(scope=its, constants=constants)).read(one)
+        for one, its in scopes.each(ast.Grid)
+    ]
+    reader = ModuleReader(main=scope, constants=constants, presets=presets)
+    modules = [reader.read(one, its) for one, its in scopes.each(ast.Module)]
+    flows = [_flow(one, context) for one in main.file.of(ast.Flow)]
+    return Draft(
+        grids=tuple(one for one in grids if one is not None),
         place=_place(main, scope),
-        modules={one.name.text: modules.read(one, its) for one, its in scopes.each(ast.Module)},
-        flows=tuple(_flow(one, context) for one in main.file.of(ast.Flow)),
+        modules=tuple(one for one in modules if one is not None),
+        flows=tuple(one for one in flows if one is not None),
         schedule=_schedule(main, context),
         train=_train(main, context),
     )
-    return _assemble(main, parts, lost)
 
 
 def _report_missing(main: Unit, scope: Scope) -> None:
@@ -134,9 +107,9 @@ def _flow(declaration: ast.Flow, context: Context) -> Flow | None:
         context.scope.missing(ast.Module, name)
     path = declaration.path[0].span.to(declaration.path[-1].span)
     names = tuple(name.text for name in declaration.path)
-    draft = read_block(declaration.block, Flow, context, declaration, _inside(Flow))
+    block = read_block(declaration.block, Flow, context, declaration, _inside(Flow))
     flow = make(
-        draft,
+        block,
         path,
         context.report,
         given={"path": Setting(value=names, span=path)},
@@ -150,7 +123,7 @@ def _schedule(main: Unit, context: Context) -> Schedule | None:
     if declaration is None:
         return None
     word = declaration.kind
-    draft = read_block(declaration.block, Schedule, context, declaration, _inside(Schedule))
+    block = read_block(declaration.block, Schedule, context, declaration, _inside(Schedule))
     choices = [str(kind) for kind in ScheduleKind]
     if word.text not in choices:
         context.report(
@@ -163,7 +136,7 @@ def _schedule(main: Unit, context: Context) -> Schedule | None:
         )
         return None
     kind = Setting(value=ScheduleKind(word.text), span=word.span)
-    schedule = make(draft, word.span, context.report, given={"kind": kind})
+    schedule = make(block, word.span, context.report, given={"kind": kind})
     return schedule if isinstance(schedule, Schedule) else None
 
 
@@ -171,36 +144,6 @@ def _train(main: Unit, context: Context) -> Train | None:
     declaration = _only(main, ast.Train, context.scope)
     if declaration is None:
         return Train()
-    draft = read_block(declaration.block, Train, context, declaration)
-    train = make(draft, declaration.span, context.report)
+    block = read_block(declaration.block, Train, context, declaration)
+    train = make(block, declaration.span, context.report)
     return train if isinstance(train, Train) else None
-
-
-def _assemble(main: Unit, parts: _Parts, lost: Lost) -> Lowered:
-    """A spec of the sound parts: of a module its grid, of a flow its modules are sound too."""
-    grids = [grid for grid in parts.grids.values() if grid is not None]
-    names = {grid.name for grid in grids}
-    modules = [one for one in parts.modules.values() if one is not None and one.grid in names]
-    known = {module.name for module in modules}
-    flows = [one for one in parts.flows if one is not None and known.issuperset(one.path)]
-    missing = {
-        "grid": len(grids) < len(parts.grids),
-        "module": len(modules) < len(parts.modules),
-        "flow": len(flows) < len(parts.flows),
-        "train": parts.train is None,
-    }
-    place = parts.place and without(parts.place, frozenset(parts.grids.keys() - names))
-    found = frozenset(word for word in PARTS if missing.get(word) or lost.may_hold(word))
-    if not grids or place is None or parts.schedule is None:
-        return Lowered(spec=None, missing=found)
-    source = main.file.source
-    spec = Spec(
-        grids=tuple(grids),
-        place=place,
-        modules=tuple(modules),
-        flows=tuple(flows),
-        schedule=parts.schedule,
-        train=parts.train or Train(),
-        origin=Origin(span=Span(source, 0, len(source.text))),
-    )
-    return Lowered(spec=spec, missing=found)
