@@ -103,6 +103,18 @@ class BridgePlan:
             return BridgeRole.SENDER
         return BridgeRole.RECEIVER if rank in self.receivers else BridgeRole.MEMBER
 
+    def leader(self, rank: int) -> int | None:
+        """The leader that broadcasts to a rank, perhaps itself; `None` away from the boundary:
+        only the last stage of the encoder and the first of the language model listen."""
+        for grid, leaders, stage in (
+            (self.source, self.senders, self.source.axis("pp") - 1),
+            (self.destination, self.receivers, 0),
+        ):
+            if not self.colocated and rank in grid.ranks:
+                at = grid.base.coordinates(rank)
+                return leaders[at["dp"]] if at["pp"] == stage else None
+        return None
+
     def peers(self, rank: int) -> tuple[int, ...]:
         """The leaders that a leader exchanges tensors with; empty for any other rank.
 

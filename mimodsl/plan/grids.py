@@ -7,7 +7,7 @@ from attrs import frozen
 
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW, Grid, View
 from mimodsl.ir.spec import Spec
-from mimodsl.plan.ranks import Factorization
+from mimodsl.plan.ranks import Factorization, Ranks
 
 BASE_VIEW: Final = "base"
 """What megatron-core calls the first view, whatever a spec calls it (hyper_comm_grid.py:38)."""
@@ -71,8 +71,15 @@ class GridPlan:
         return self.base.axis(name)
 
     def coordinates(self, rank: int) -> dict[str, dict[str, int]]:
-        """A rank's coordinates in every view, by the view's name. `ValueError` outside the grid."""
-        return {view.name: view.layout.coordinates(rank) for view in self.views}
+        """A rank's coordinates in every declared view, by the view's name.
+
+        `ValueError` outside the grid.
+        """
+        return {view.name: view.layout.coordinates(rank) for view in self.views if not view.implied}
+
+    def stage(self, stage: int) -> Ranks:
+        """The ranks of one pipeline stage, ascending along tp, cp and dp."""
+        return self.base.groups(("tp", "cp", "dp"), at={"pp": stage})[0]
 
 
 def grid_plans(spec: Spec) -> tuple[GridPlan, ...]:

@@ -10,7 +10,7 @@ from mimodsl.ir.spec import Spec
 from mimodsl.plan.bridges import BridgePlan, BridgeRole, bridge_groups, bridge_plans
 from mimodsl.plan.grids import GridPlan, grid_plans
 from mimodsl.plan.groups import GroupPlan, grid_groups
-from mimodsl.plan.ranks import Members
+from mimodsl.plan.ranks import Members, Ranks
 from mimodsl.plan.roles import ModuleRole, module_roles
 from mimodsl.plan.schedule import StageSchedule
 
@@ -25,10 +25,11 @@ class Layout(Enum):
 
 @frozen(kw_only=True)
 class Crossing:
-    """A rank's part in one bridge: whether it leads its replica, and the leaders it deals with."""
+    """A rank's part in one bridge: its leader, and for a leader those that it deals with."""
 
     bridge: BridgePlan
     role: BridgeRole
+    leader: int | None
     peers: tuple[int, ...]
 
 
@@ -36,7 +37,7 @@ class Crossing:
 class RankPlan:
     """Everything about one rank.
 
-    `coordinates` are by grid and view: `{"llm": {"base": {"tp": 1, …}, "expert": {…}}}`.
+    `coordinates` are by grid and declared view: `{"llm": {"base": {"tp": 1, …}, "expert": …}}`.
     """
 
     rank: int
@@ -55,9 +56,9 @@ class RankPlan:
 class Summary:
     """A plan in numbers.
 
-    `groups` counts the process groups that are made, under `group_names` names. `batch` is in samples
-    and `tokens` in tokens of the language model, both a step. `bubble` is the share of a step in which
-    a stage waits, when all passes take equally long.
+    `groups` counts the process groups that are made, under `group_names` names. `batch` is in
+    samples and `tokens` in tokens of the language model, both a step. `bubble` is the share of a
+    step in which a stage waits, when all passes take equally long.
     """
 
     world: int
@@ -114,7 +115,9 @@ class Plan:
             },
             groups=tuple((group, own) for group, own in members if own is not None),
             crossings=tuple(
-                Crossing(bridge=bridge, role=role, peers=bridge.peers(rank))
+                Crossing(
+                    bridge=bridge, role=role, leader=bridge.leader(rank), peers=bridge.peers(rank)
+                )
                 for bridge, role in parts
                 if role is not None
             ),
@@ -155,6 +158,13 @@ class Plan:
             bubble=self.schedule(0).bubble,
         )
 
+    def stage(self, stage: int) -> Iterator[tuple[GridPlan, Ranks]]:
+        """The ranks of one stage of that pipeline, by grid."""
+        for grid in self.grids:
+            own = stage - self._first_stage(grid)
+            if 0 <= own < grid.axis("pp"):
+                yield grid, grid.stage(own)
+
     @property
     def _grids(self) -> dict[str, GridPlan]:
         return {grid.name: grid for grid in self.grids}
@@ -166,11 +176,14 @@ class Plan:
     def _stage(self, roles: tuple[ModuleRole, ...]) -> int:
         """Of a rank with several modules the first one's stage counts
         (MultiModulePipelineCommunicator.current_stage)."""
-        if self.layout is Layout.COLOCATED or not roles:
+        if not roles:
             return 0
         first = min(roles, key=lambda role: role.module.role is Role.LANGUAGE)
-        before = self._encoder_stages if first.module.role is Role.LANGUAGE else 0
-        return before + first.stage
+        return self._first_stage(self._grids[first.module.grid]) + first.stage
+
+    def _first_stage(self, grid: GridPlan) -> int:
+        last = self.layout is Layout.NON_COLOCATED and grid.name == self.spec.language.grid
+        return self._encoder_stages if last else 0
 
 
 def plan(spec: Spec) -> Plan:

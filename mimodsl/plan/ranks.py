@@ -79,9 +79,17 @@ class Ranks:
 
 @frozen
 class Union:
-    """Several disjoint sequences of ranks, one after the other."""
+    """Several sequences of ranks, each ascending and all of it before the next one."""
 
     parts: tuple[Ranks, ...]
+
+    @property
+    def start(self) -> int:
+        return self.parts[0].start
+
+    @property
+    def last(self) -> int:
+        return self.parts[-1].last
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))

@@ -16,9 +16,9 @@ from mimodsl.plan.grids import GridPlan
 class ModuleRole:
     """One rank's part of one module.
 
-    `layers` are its layers by their index in the whole module and `pattern` their symbols, where the
-    kind has some; `experts` are its routed experts in every layer that has any. `replica` is its
-    data-parallel index: it works on `samples_each` samples of every microbatch.
+    `layers` are its layers by their index in the whole module and `pattern` their symbols, where
+    the kind has some; `experts` are its routed experts in every layer that has any. `replica` is
+    its data-parallel index: it works on `samples_each` samples of every microbatch.
     """
 
     module: Module
@@ -95,7 +95,7 @@ def _layers(kind: Kind, stage: int, stages: int) -> tuple[range, str]:
 
 
 def _experts(kind: Kind, pattern: str, grid: GridPlan, rank: int) -> range:
-    """As transformer/moe/moe_layer.py:187 divides them. Without an expert view a rank has them all."""
+    """As transformer/moe/moe_layer.py:187 divides them; without an expert view, all are here."""
     moe = kind.moe if isinstance(kind, Gpt | Hybrid) else None
     if moe is None or (isinstance(kind, Hybrid) and "E" not in pattern):
         return range(0)

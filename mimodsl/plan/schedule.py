@@ -63,7 +63,7 @@ class StageSchedule:
             yield Pass(PassKind.BACKWARD, microbatch)
 
     def timeline(self) -> Iterator[tuple[int, Pass]]:
-        """Every pass with the slot it starts in, when each takes one and starts as soon as it can."""
+        """Every pass after its slot, when each takes one slot and starts as soon as it can."""
         for step in self.order():
             if step.kind is PassKind.BACKWARD:
                 yield 2 * self.stages - 1 - self.stage + 2 * step.microbatch, step

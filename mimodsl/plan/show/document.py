@@ -1,0 +1,155 @@
+"""The plan as plain values, ready for JSON."""
+
+from typing import Any, Final
+
+import attrs
+
+from mimodsl.plan.bridges import BridgePlan
+from mimodsl.plan.grids import GridPlan
+from mimodsl.plan.groups import GroupPlan
+from mimodsl.plan.plan import Plan, RankPlan
+from mimodsl.plan.ranks import Groups, Members
+from mimodsl.plan.roles import ModuleRole
+from mimodsl.plan.schedule import StageSchedule
+
+LISTED: Final = 1024
+"""Worlds of more ranks than this are not enumerated: `ranks` and `members` are null then."""
+
+
+def as_json(plan: Plan, rank: int | None = None) -> dict[str, Any]:
+    """A plan, or the plan of one rank, as plain values.
+
+    Groups stand there twice: as `members`, and as `blocks` of strides, which stay small: a group's
+    ranks are `start` plus any digit times its stride for each `[size, stride]` of `inner`; groups
+    differ by those of `outer`. `ValueError` for a rank outside the world.
+    """
+    if rank is not None:
+        own = plan.rank(rank)
+        groups = {group.name: _members(ranks) for group, ranks in own.groups}
+        return {"world": plan.world, **_rank(own), "groups": groups}
+    listed = plan.world <= LISTED
+    return {
+        "summary": attrs.asdict(plan.summary()),
+        "grids": [_grid(grid) for grid in plan.grids],
+        "modules": [
+            {
+                "name": module.name,
+                "kind": module.kind.keyword,
+                "role": module.role.value,
+                "grid": module.grid,
+                "frozen": module.frozen,
+            }
+            for module in plan.spec.modules
+        ],
+        "groups": [_group(group, listed) for group in plan.groups()],
+        "bridges": [_bridge(bridge) for bridge in plan.bridges],
+        "schedule": {
+            "kind": plan.spec.schedule.kind.value,
+            "stages": [_stage(plan.schedule(stage)) for stage in range(plan.stages)],
+        },
+        "ranks": [_rank(plan.rank(each)) for each in range(plan.world)] if listed else None,
+    }
+
+
+def _grid(grid: GridPlan) -> dict[str, Any]:
+    return {
+        "name": grid.name,
+        "ranks": _range(grid.ranks),
+        "views": [
+            {
+                "name": view.name,
+                "axes": dict(view.layout.axes),
+                "shared": list(view.shared),
+                "implied": view.implied,
+            }
+            for view in grid.views
+        ],
+    }
+
+
+def _group(group: GroupPlan, listed: bool) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "kind": group.kind.value,
+        "implied": group.implied,
+        "count": group.count,
+        "size": group.size,
+        "joined": group.joined,
+        "blocks": [_block(block) for block in group.blocks],
+        "members": [list(ranks) for ranks in group] if listed else None,
+    }
+
+
+def _block(block: Groups) -> dict[str, Any]:
+    return {
+        "start": block.start,
+        "inner": [[factor.size, factor.stride] for factor in block.inner],
+        "outer": [[factor.size, factor.stride] for factor in block.outer],
+    }
+
+
+def _bridge(bridge: BridgePlan) -> dict[str, Any]:
+    return {
+        "name": bridge.name,
+        "path": list(bridge.flow.path),
+        "source": bridge.source.name,
+        "destination": bridge.destination.name,
+        "colocated": bridge.colocated,
+        "direction": bridge.direction.value,
+        "scale": bridge.scale,
+        "sent": list(bridge.sent),
+        "received": list(bridge.received),
+    }
+
+
+def _rank(rank: RankPlan) -> dict[str, Any]:
+    return {
+        "rank": rank.rank,
+        "modules": [_role(role) for role in rank.modules],
+        "coordinates": rank.coordinates,
+        "bridges": [
+            {
+                "name": crossing.bridge.name,
+                "role": crossing.role.value,
+                "leader": crossing.leader,
+                "peers": list(crossing.peers),
+            }
+            for crossing in rank.crossings
+        ],
+        "schedule": _stage(rank.schedule),
+    }
+
+
+def _role(role: ModuleRole) -> dict[str, Any]:
+    return {
+        "name": role.name,
+        "grid": role.module.grid,
+        "stage": role.stage,
+        "stages": role.stages,
+        "first": role.first,
+        "last": role.last,
+        "layers": _range(role.layers),
+        "pattern": role.pattern,
+        "experts": _range(role.experts),
+        "replica": role.replica,
+        "replicas": role.replicas,
+        "samples": _range(role.samples(0)),
+    }
+
+
+def _members(ranks: Members) -> list[int] | None:
+    return list(ranks) if len(ranks) <= LISTED else None
+
+
+def _stage(schedule: StageSchedule) -> dict[str, Any]:
+    return {
+        "stage": schedule.stage,
+        "stages": schedule.stages,
+        "warmup": schedule.warmup,
+        "in_flight": schedule.in_flight,
+        "order": [str(step) for step in schedule.order()],
+    }
+
+
+def _range(numbers: range) -> dict[str, int]:
+    return {"first": numbers.start, "count": len(numbers)}

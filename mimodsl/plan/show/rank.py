@@ -1,0 +1,95 @@
+"""The plan of one rank: its modules, coordinates, groups, bridges and the order of its passes."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mimodsl.plan.bridges import BridgeRole
+from mimodsl.plan.groups import GroupPlan
+from mimodsl.plan.plan import Crossing, Plan, RankPlan
+from mimodsl.plan.roles import ModuleRole
+from mimodsl.plan.show import text
+from mimodsl.plan.show.tables import print_table, table, title, width
+
+
+def show_rank(plan: Plan, rank: RankPlan, console: Console) -> None:
+    """Print everything about one rank."""
+    schedule = rank.schedule
+    where = f"stage {schedule.stage}/{schedule.stages}"
+    title(console, f"Rank {rank.rank:,}", f"world of {plan.world:,}", plan.layout.value, where)
+    print_table(console, _modules(rank, width(console) - 60))
+    title(console, "Coordinates")
+    print_table(console, _coordinates(plan, rank))
+    title(console, "Groups", "in the order in which all ranks make them")
+    print_table(console, _groups(rank))
+    if rank.crossings:
+        title(console, "Bridges")
+        print_table(console, _crossings(rank))
+    title(console, "Order", f"{schedule.warmup} warm-up", f"{schedule.in_flight} in flight at most")
+    console.print(Text(f"  {schedule.text((width(console) - 4) // 4)}"))
+    console.print()
+
+
+def _modules(rank: RankPlan, width: int) -> Table:
+    rows = table("module", "kind", "grid", "pp", "dp", "layers", "experts", "samples")
+    for role in rank.modules:
+        rows.add_row(
+            Text(role.name, style="bold"),
+            role.module.kind.keyword + (", frozen" if role.module.frozen else ""),
+            role.module.grid,
+            f"{role.stage}/{role.stages}",
+            f"{role.replica}/{role.replicas}",
+            text.layers(role, symbols=width) or "–",
+            text.span(role.experts),
+            _samples(role),
+        )
+    return rows
+
+
+def _samples(role: ModuleRole) -> str:
+    """Those of the first two microbatches, which show the step between them."""
+    return f"{text.span(role.samples(0))}, {text.span(role.samples(1))} …"
+
+
+def _coordinates(plan: Plan, rank: RankPlan) -> Table:
+    rows = table("", "", "")
+    for grid, views in rank.coordinates.items():
+        names = {"base": plan.spec.grid(grid).base.name}
+        for view, at in views.items():
+            place = " · ".join(f"{axis} {index}" for axis, index in at.items())
+            rows.add_row(grid, Text(names.get(view, view), style="dim"), place)
+    return rows
+
+
+def _groups(rank: RankPlan) -> Table:
+    rows = table("name", "of>", "members")
+    for group, own in rank.groups:
+        rows.add_row(_name(group), f"{len(own):,}", text.members(own, limit=16))
+    return rows
+
+
+def _name(group: GroupPlan) -> Text:
+    return Text(group.name, style="dim" if group.implied else "")
+
+
+def _crossings(rank: RankPlan) -> Table:
+    rows = table("flow", "part", "tensor")
+    for crossing in rank.crossings:
+        bridge = crossing.bridge
+        tensor = bridge.sent if rank.rank in bridge.source.ranks else bridge.received
+        flow = f"{bridge.flow.encoder} → {bridge.flow.language}"
+        rows.add_row(flow, _part(crossing), str(list(tensor)))
+    return rows
+
+
+def _part(crossing: Crossing) -> str:
+    peers = " ".join(map(str, crossing.peers))
+    match crossing.role:
+        case BridgeRole.SENDER:
+            return f"sends to {peers}, broadcasts gradients"
+        case BridgeRole.RECEIVER:
+            return f"receives from {peers}, broadcasts them"
+        case BridgeRole.MEMBER:
+            if crossing.leader is None:
+                return "none: not at the boundary"
+            return f"gets what {crossing.leader} broadcasts"

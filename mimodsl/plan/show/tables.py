@@ -1,0 +1,48 @@
+"""The look of a plan on a terminal: titles, and tables without boxes."""
+
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDEST: Final = 100
+"""Columns beyond which tables get no wider: eyes lose the row."""
+
+
+def title(console: Console, name: str, *remarks: str) -> None:
+    """A section's title: a name, and remarks beside it."""
+    line = Text(name, style="bold")
+    if remarks:
+        line.append("  ").append(" · ".join(remarks), style="not bold dim")
+    console.print()
+    console.print(line)
+
+
+def width(console: Console) -> int:
+    """The columns that a plan may use."""
+    return min(console.width, WIDEST)
+
+
+def table(*columns: str) -> Table:
+    """A table without lines; columns whose names end in `>` are right-aligned."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
+    for column in columns:
+        made.add_column(
+            column.removesuffix(">"),
+            header_style="dim",
+            justify="right" if column.endswith(">") else "left",
+            overflow="fold",
+        )
+    return made
+
+
+def print_table(console: Console, made: Table, indent: int = 2) -> None:
+    """Print a table, a little to the right of its title and without blanks at its right."""
+    options = console.options.update(width=width(console) - indent)
+    for line in console.render_lines(made, options, pad=False):
+        row = Text(" " * indent)
+        for segment in line:
+            row.append(segment.text, segment.style)
+        row.rstrip()
+        console.print(row)

@@ -1,0 +1,55 @@
+"""Ranks, axes and groups in few characters, the middle left out where there are many."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice, zip_longest
+
+from mimodsl.ir.grid import View
+from mimodsl.plan.groups import GroupPlan
+from mimodsl.plan.ranks import Members
+from mimodsl.plan.roles import ModuleRole
+
+
+def span(numbers: range) -> str:
+    """Consecutive numbers: `4–7`, `4`, or a dash for none."""
+    if not numbers:
+        return "–"
+    return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"
+
+
+def members(ranks: Members, limit: int = 4) -> str:
+    """The members of a group: `4–7` where they are neighbours, else `0 2 4 6` or `0 2 … 30`."""
+    if len(ranks) > 2 and ranks.last - ranks.start == len(ranks) - 1:
+        return f"{ranks.start}–{ranks.last}"
+    if len(ranks) <= limit:
+        return " ".join(map(str, ranks))
+    return f"{' '.join(map(str, islice(ranks, limit - 2)))} … {ranks.last}"
+
+
+def layers(role: ModuleRole, symbols: int = 12) -> str:
+    """A rank's layers of a module, with the first of their symbols: `0–5 MEM*EM`."""
+    if not role.layers:
+        return ""
+    cut = len(role.pattern) > symbols
+    pattern = f"{role.pattern[: symbols - 1]}…" if cut else role.pattern
+    return f"{span(role.layers)} {pattern}".rstrip()
+
+
+def groups(group: GroupPlan, width: int) -> str:
+    """The groups of one name, as many as fit: `0 1 │ 2 3 │ … 62 more`."""
+    more = f" │ … {group.count:,} more"
+    shown = ""
+    for index, ranks in enumerate(group):
+        longer = f"{shown} │ {members(ranks)}" if shown else members(ranks)
+        room = width if index == group.count - 1 else width - len(more)
+        if shown and len(longer) > room:
+            return f"{shown} │ … {group.count - index:,} more"
+        shown = longer
+    return shown
+
+
+def products(views: Iterable[View]) -> Iterator[str]:
+    """Views as a spec writes them, one above the other in columns: `tp:2  * cp:1 * dp:2`."""
+    table = [tuple(map(str, view.axes)) for view in views]
+    widths = [max(map(len, column)) for column in zip_longest(*table, fillvalue="")]
+    for row in table:
+        yield " * ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))

@@ -1,0 +1,42 @@
+"""The schedule as a picture: stages one above the other, time from left to right."""
+
+from rich.table import Table
+from rich.text import Text
+
+from mimodsl.plan.plan import Plan
+from mimodsl.plan.schedule import PassKind, StageSchedule
+from mimodsl.plan.show import text
+from mimodsl.plan.show.tables import table
+
+_STYLES = {PassKind.FORWARD: "cyan", PassKind.BACKWARD: "magenta"}
+
+
+def timelines(plan: Plan, width: int) -> Table:
+    """A row for each pipeline stage: what it runs in each slot, if all passes take one."""
+    rows = table("stage>", "modules", "ranks", "passes, one a slot")
+    heads = [_head(plan, stage) for stage in range(plan.stages)]
+    taken = sum(max(map(len, column)) for column in zip(*heads, strict=True)) + 14
+    for stage, (modules, ranks) in enumerate(heads):
+        rows.add_row(str(stage), modules, ranks, timeline(plan.schedule(stage), width - taken))
+    return rows
+
+
+def _head(plan: Plan, stage: int) -> tuple[str, str]:
+    grids = list(plan.stage(stage))
+    names = [grid.name for grid, _ in grids]
+    held = [module.name for module in plan.spec.modules if module.grid in names]
+    ranks = list(dict.fromkeys(text.members(ranks) for _, ranks in grids))
+    return ", ".join(held), ", ".join(ranks)
+
+
+def timeline(schedule: StageSchedule, width: int) -> Text:
+    """One stage's passes, each at its slot: `F0 F1    B0 F2 B1    B2`."""
+    cell = len(f"F{schedule.microbatches - 1}") + 1
+    line = Text()
+    for slot, step in schedule.timeline():
+        column = slot * cell
+        if column + 2 * cell > width:
+            return line.append("…", style="dim")
+        line.append(" " * (column - len(line)))
+        line.append(f"{step} ", style=_STYLES[step.kind])
+    return line
