@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from attrs import field, frozen
 
@@ -162,3 +162,9 @@ def _redirect(log: Path | None) -> None:
         os.dup2(2, 1)
     else:
         redirect(log)
+    # A forked worker's streams may be a notebook's or a test runner's, which write elsewhere.
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
+
+
+def _stream(descriptor: int) -> TextIO:
+    return os.fdopen(descriptor, "w", 1, encoding="utf-8", errors="replace", closefd=False)

@@ -1,0 +1,79 @@
+"""Local ranks form a world over gloo, and a collective that not all of them join ends the run."""
+
+import os
+import threading
+
+import pytest
+import torch
+from torch import distributed as dist
+
+from mimodsl.runtime.errors import RankFailed, RanksHung
+from mimodsl.runtime.launch import run_ranks
+from mimodsl.runtime.workers import Silent, Watch
+
+
+def test_ranks_form_a_world_on_the_cpu():
+    def work(worker):
+        total = torch.ones(2, device="cuda") * worker.rank
+        dist.all_reduce(total)
+        pair = dist.new_group([0, 1], backend="nccl")
+        return total.tolist(), os.environ["RANK"], torch.get_num_threads(), pair is not None
+
+    assert run_ranks(3, work) == tuple(([3.0, 3.0], str(rank), 1, True) for rank in range(3))
+
+
+def test_the_launcher_stays_as_it_was(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    before = dict(os.environ)
+    run_ranks(2, lambda worker: None)
+    assert dict(os.environ) == before
+    assert not dist.is_initialized()
+
+
+def test_a_rank_that_fails_ends_those_that_wait_for_it():
+    def work(worker):
+        worker.phase("step 1")
+        if worker.rank == 1:
+            raise ValueError("no such expert")
+        dist.barrier()
+
+    with pytest.raises(RankFailed) as raised:
+        run_ranks(3, work)
+    failure = raised.value.failure
+    assert (failure.rank, failure.phase, failure.error) == (
+        1,
+        "step 1",
+        "ValueError: no such expert",
+    )
+
+
+def test_a_hung_collective_says_who_waits_in_it_and_who_does_not():
+    class Quiet(Silent):
+        last = 0
+
+        def entered(self, rank, phase):
+            self.last += phase == "step 7"
+
+    observer = Quiet()
+    times = iter(range(0, 10**9, 100))
+
+    def clock():
+        return next(times) if observer.last == 2 else 0
+
+    def work(worker):
+        worker.phase("step 7")
+        if worker.rank == 0:
+            dist.all_reduce(torch.ones(1))
+        else:
+            never_joins()
+
+    def never_joins():
+        threading.Event().wait()
+
+    with pytest.raises(RanksHung) as raised:
+        run_ranks(2, work, watch=Watch(timeout=30, observer=observer, clock=clock))
+    waiting = {at.rank: at for at in raised.value.waiting}
+    assert {at.phase for at in waiting.values()} == {"step 7"}
+    assert "all_reduce" in waiting[0].stack
+    assert waiting[0].where.endswith("in work")
+    assert waiting[1].where.endswith("in never_joins")
