@@ -39,7 +39,7 @@ def _run(args: argparse.Namespace) -> int:
 
     whole = plan(spec)
     if args.json:
-        print(json.dumps(as_json(whole, rank=args.rank), indent=2))
+        print(json.dumps(as_json(whole, rank=args.rank), indent=2, ensure_ascii=False))
     else:
         render(whole, terminal.console(sys.stdout), rank=args.rank)
     return 0

@@ -6,7 +6,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from importlib import metadata
 
 from mimodsl._version import __version__
 from mimodsl.cli import terminal
@@ -90,6 +89,8 @@ def _about() -> str:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # slow, and for reports alone
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -8,7 +8,7 @@ _FRAME = re.compile(
     r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<function>.+)$', re.MULTILINE
 )
 _THREAD = re.compile(r"^(?:Current thread|Thread) .*\(most recent call first\):$", re.MULTILINE)
-_LIBRARIES = ("torch/", "multiprocessing/", "threading.py", "contextlib.py")
+_NOT_ITS_OWN = ("torch/", "mimodsl/runtime/cpu.py", "multiprocessing/", "threading.py")
 
 
 def innermost_call(dump: str) -> str:
@@ -24,6 +24,6 @@ def innermost_call(dump: str) -> str:
     ]
     if not frames:
         return ""
-    own = (frame for frame in frames if not frame[0].startswith(_LIBRARIES))
+    own = (frame for frame in frames if not frame[0].startswith(_NOT_ITS_OWN))
     file, line, function = next(own, frames[0])
     return f"{file}:{line} in {function}"

@@ -55,7 +55,7 @@ def as_json(run: Run, path: str) -> dict[str, Any]:
         "backend": run.backend,
         "world": run.spec.world,
         "seed": run.spec.train.seed,
-        "plan": plan_as_json(plan(run.spec)),
+        "plan": plan_as_json(plan(run.spec))["summary"],
         "groups": [{"name": group.name, "ranks": group.ranks} for group in groups(run)],
         "parameters": {
             module.name: {

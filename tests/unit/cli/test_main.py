@@ -1,0 +1,154 @@
+"""Exit codes, and what is said when a command can't do what it was asked for."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mimodsl import __version__
+from mimodsl.runtime.errors import Failure, NoDevice, RankFailed
+
+
+@pytest.fixture
+def failing(monkeypatch, demo, mimodsl):
+    """Runs `mimodsl plan` where the planning raises."""
+
+    def run(error, *arguments):
+        def raises(*_args, **_kwargs):
+            raise error
+
+        monkeypatch.setattr("mimodsl.cli.specs.sound_spec", raises)
+        return mimodsl("plan", demo, *arguments)
+
+    return run
+
+
+def test_the_version(mimodsl):
+    ran = mimodsl("--version")
+    assert (ran.code, ran.out) == (0, f"mimodsl {__version__}\n")
+
+
+def test_no_command_shows_help(mimodsl):
+    ran = mimodsl()
+    assert (ran.code, ran.out) == (2, "")
+    assert "commands:" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["biuld", "x.mimo"], "invalid choice: 'biuld'"),
+        (["plan", "nowhere.mimo"], "there is no file nowhere.mimo"),
+        (["plan", "."], ". is a folder"),
+        (["build", "SPEC", "--steps", "-1"], "expected an integer from 0 on, found '-1'"),
+        (["build", "SPEC", "--timeout", "0"], "expected seconds above 0"),
+        (["build", "SPEC", "--dev", "cpu"], "unrecognized arguments: --dev"),
+        (["plan", "SPEC", "--set", "replicas"], "expected NAME=VALUE, found 'replicas'"),
+        (["plan", "SPEC", "--set", "1x=2"], "expected NAME=VALUE"),
+        (["plan", "SPEC", "--rank", "8"], "there is no rank 8: the ranks are 0 to 7"),
+        (["explain", "MIMO0O1"], "there is no code MIMO0O1; did you mean MIMO"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, said, mimodsl, demo):
+    ran = mimodsl(*(demo if argument == "SPEC" else argument for argument in arguments))
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_a_missing_extra_says_how_to_get_it(failing):
+    ran = failing(ModuleNotFoundError("No module named 'torch'", name="torch.distributed"))
+    assert ran.code == 2
+    assert "pip install 'mimodsl[build]'" in ran.err
+
+
+def test_another_missing_module_is_a_bug(failing):
+    ran = failing(ModuleNotFoundError("No module named 'mimodsl.plot'", name="mimodsl.plot"))
+    assert ran.code == 2
+    assert "internal error[MIMO900]" in ran.err
+
+
+def test_a_bug_says_so_and_what_to_report(failing):
+    ran = failing(KeyError("llm"))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("internal error[MIMO900]: KeyError: 'llm'\n  at ")
+    assert "in raises" in ran.err
+    assert f"mimodsl {__version__}, Python 3." in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_verbose_shows_the_traceback(failing):
+    assert "Traceback (most recent call last)" in failing(KeyError("llm"), "--verbose").err
+
+
+def test_a_failed_rank_exits_with_1(failing):
+    failure = Failure(rank=3, phase="model", error="ValueError: no", traceback="Traceback of 3")
+    ran = failing(RankFailed(failure))
+    assert ran.code == 1
+    assert ran.err.startswith("error: rank 3 failed (model)\n  ValueError: no\n")
+    assert "Traceback of 3" not in ran.err
+    assert "Traceback of 3" in failing(RankFailed(failure), "--verbose").err
+
+
+def test_too_few_devices_exit_with_2(failing):
+    assert failing(NoDevice("8 GPUs, please")).code == 2
+
+
+def test_ctrl_c_exits_with_130(failing):
+    ran = failing(KeyboardInterrupt())
+    assert (ran.code, ran.err) == (130, "interrupted\n")
+
+
+def test_a_file_error_names_the_file(failing):
+    ran = failing(OSError(errno.EACCES, os.strerror(errno.EACCES), "a.mimo"))
+    assert (ran.code, ran.err) == (2, "error: a.mimo: Permission denied\n")
+
+
+def test_a_reader_that_leaves_early_is_no_error(demo):
+    """`mimodsl plan … | head -1`."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    ran = subprocess.run(
+        [sys.executable, "-m", "mimodsl", "plan", str(demo), "--json"],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(theirs)
+    assert (ran.returncode, ran.stderr) == (1, b"")
+
+
+def test_colour_is_for_terminals(monkeypatch):
+    from mimodsl.cli.terminal import colorful
+
+    class Terminal:
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert colorful(Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not colorful(Terminal())
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not colorful(Terminal())
+    with Path(os.devnull).open("w") as nowhere:
+        assert not colorful(nowhere)
+
+
+HEAVY = {"torch", "megatron", "numpy", "einops"}
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "fmt --check"])
+def test_language_commands_start_without_torch(command, demo):
+    program = (
+        "import sys\n"
+        "from mimodsl.cli.main import main\n"
+        f"main({[*command.split(), str(demo)]!r})\n"
+        f"sys.exit(' '.join({HEAVY!r} & set(sys.modules)) or 0)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
