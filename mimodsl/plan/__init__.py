@@ -3,13 +3,16 @@
 from mimodsl.plan.bridges import BridgePlan, BridgeRole, Direction
 from mimodsl.plan.grids import BASE_VIEW, GridPlan, ViewPlan
 from mimodsl.plan.groups import GroupKind, GroupPlan
-from mimodsl.plan.plan import Layout, Plan, plan
+from mimodsl.plan.plan import Crossing, Layout, Plan, RankPlan, Summary, plan
 from mimodsl.plan.ranks import Factorization, Groups, Members, Ranks
+from mimodsl.plan.roles import ModuleRole
+from mimodsl.plan.schedule import Pass, PassKind, StageSchedule
 
 __all__ = [
     "BASE_VIEW",
     "BridgePlan",
     "BridgeRole",
+    "Crossing",
     "Direction",
     "Factorization",
     "GridPlan",
@@ -18,8 +21,14 @@ __all__ = [
     "Groups",
     "Layout",
     "Members",
+    "ModuleRole",
+    "Pass",
+    "PassKind",
     "Plan",
+    "RankPlan",
     "Ranks",
+    "StageSchedule",
+    "Summary",
     "ViewPlan",
     "plan",
 ]

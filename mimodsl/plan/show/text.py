@@ -25,7 +25,7 @@ def members(ranks: Members, limit: int = 4) -> str:
     return f"{' '.join(map(str, islice(ranks, limit - 2)))} … {ranks.last}"
 
 
-def layers(role: ModuleRole, symbols: int = 12) -> str:
+def layers(role: ModuleRole, symbols: int = 8) -> str:
     """A rank's layers of a module, with the first of their symbols: `0–5 MEM*EM`."""
     if not role.layers:
         return ""
