@@ -35,6 +35,12 @@ class Spec(Node):
             raise ValueError("Spec.place: may be left out only where there is one grid")
         return Placed(grid=self.grids[0].name)
 
+    def __str__(self) -> str:
+        """The spec as `.mimo` text."""
+        from mimodsl.ir.printer import print_spec  # the printer imports this class
+
+        return print_spec(self)
+
     def grid(self, name: str) -> Grid:
         """The grid of that name; `KeyError` without one."""
         return _named(self.grids, name)

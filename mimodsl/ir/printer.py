@@ -1,0 +1,102 @@
+"""IR to text: every name and value resolved, only what differs from the defaults, in the one style.
+
+Reading the text back gives an equal spec, where its names are names of the language.
+"""
+
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final, cast
+
+from mimodsl.ir.flow import Flow
+from mimodsl.ir.grid import Grid
+from mimodsl.ir.module import Module
+from mimodsl.ir.node import Node
+from mimodsl.ir.placement import Place, Placed, Together
+from mimodsl.ir.schedule import Schedule
+from mimodsl.ir.schema import schema
+from mimodsl.ir.spec import Spec
+from mimodsl.ir.train import Train
+from mimodsl.source import SourceFile
+from mimodsl.syntax.formatter import format_source
+
+_WORDS: Final = {None: "none", True: "true", False: "false"}
+
+
+def print_spec(spec: Spec) -> str:
+    """A spec as `.mimo` text."""
+    text = "\n".join(_declarations(spec)) + "\n"
+    return format_source(SourceFile("<printed>", text)).text or text
+
+
+def _declarations(spec: Spec) -> Iterator[str]:
+    yield from map(_grid, spec.grids)
+    if [spec.place] != [Placed(grid=grid.name) for grid in spec.grids]:
+        yield f"place {_place(spec.place)}"
+    yield from map(_module, spec.modules)
+    yield from map(_flow, spec.flows)
+    yield _schedule(spec.schedule)
+    if spec.train != Train():
+        yield f"train {_block(spec.train)}"
+
+
+def _grid(grid: Grid) -> str:
+    ranks = [] if grid.ranks is None else [f"ranks = {grid.ranks}"]
+    views = [f"{view.name} = {view}" for view in grid.views]
+    return f"grid {grid.name} {{ {', '.join(ranks + views)} }}"
+
+
+def _place(place: Place) -> str:
+    if isinstance(place, Placed):
+        return place.grid
+    together = isinstance(place, Together)
+    parts = (
+        part.grid
+        if isinstance(part, Placed)
+        else _place(part)
+        if isinstance(part, Together) and not together
+        else f"({_place(part)})"
+        for part in place.parts
+    )
+    return (" & " if together else " | ").join(parts)
+
+
+def _module(module: Module) -> str:
+    fields = [f"grid = {module.grid}"]
+    if module.frozen:
+        fields.append("frozen = true")
+    fields += _fields(module.kind)
+    return f"module {module.name} : {module.kind.keyword} {{ {', '.join(fields)} }}"
+
+
+def _flow(flow: Flow) -> str:
+    return f"flow {' -> '.join(flow.path)} {_block(flow, but='path')}"
+
+
+def _schedule(schedule: Schedule) -> str:
+    return f"schedule {schedule.kind} {_block(schedule, but='kind')}"
+
+
+def _block(node: Node, but: str = "") -> str:
+    return f"{{ {', '.join(_fields(node, but))} }}"
+
+
+def _fields(node: Node, but: str = "") -> Iterator[str]:
+    """`key = value` for every field that is not at its default, `but` for one of them."""
+    for field in schema(type(node)):
+        value = getattr(node, field.name)
+        if field.name != but and (field.required or value != field.default):
+            yield f"{field.name} = {_value(value, field.name)}"
+
+
+def _value(value: object, name: str) -> str:
+    if isinstance(value, Node):
+        tag = getattr(value, "tag", name)
+        return _block(value) if tag == name else f"{tag} {_block(value)}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(_value(item, name) for item in cast(tuple[object, ...], value))}]"
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return _WORDS[value] if value is None or isinstance(value, bool) else str(value)
