@@ -1,7 +1,7 @@
 """HyperCommGrids from a plan's grids, with every process group that Megatron will ask them for."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, cast
 
 import torch.distributed as dist
 from attrs import frozen
@@ -11,7 +11,7 @@ from mimodsl.plan.grids import BASE_VIEW, GridPlan, ViewPlan
 from mimodsl.plan.groups import GroupKind, GroupPlan, grid_groups
 
 _MEGATRON_AXES: Final = {"etp": "expt_tp", "edp": "expt_dp"}
-"""The expert axes that megatron-core's optimizer knows by another name (models/mimo/optimizer.py:345)."""
+"""The axes that megatron-core's optimizer knows by another name (models/mimo/optimizer.py:345)."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -85,5 +85,5 @@ def _view_name(name: str) -> str | None:
 
 def _embedding_group(plan: GroupPlan) -> dist.ProcessGroup | None:
     ranks = [list(members) for members in plan]
-    group, _ = dist.new_subgroups_by_enumeration(ranks, group_desc=plan.name)
+    group, _ = cast(Any, dist).new_subgroups_by_enumeration(ranks, group_desc=plan.name)
     return group

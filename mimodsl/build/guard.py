@@ -1,52 +1,52 @@
 """A guard under which any read of megatron-core's global topology raises, naming the reader."""
 
+import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from types import FunctionType, ModuleType
+from types import FrameType, FunctionType
 from typing import Any, Final, NoReturn
 
 from megatron.core import parallel_state, utils
 
 _READER: Final = re.compile(
-    r"(get_.*_(group|groups|rank|ranks|size|group_gloo)|is_(pipeline|rank)_.*)"
+    r"get_.*_(group|group_gloo|groups|rank|ranks|size)|is_(pipeline|rank)_.*"
 )
 
 _PROBE: Final = re.compile(r"get_(expert_)?gtp_weight_remat_.*")
-"""Every linear layer asks whether weights are rematerialised over ranks (tensor_parallel/layers.py:1025
-of megatron-core 0.19.2), whatever it was given. Uninitialised, the answer is no."""
+"""Every linear of megatron-core 0.19.2 asks whether weights are rematerialised over ranks, whatever
+groups it was given (tensor_parallel/layers.py:1025). Uninitialised, the answer is no."""
 
-
+_DEFAULTING: Final = "get_tensor_model_parallel_group_if_none"
 _GROUPLESS: Final = {
     "linear_with_frozen_weight",
     "linear_with_grad_accumulation_and_async_allreduce",
 }
-"""Row-parallel linears give these no group, and they use none (tensor_parallel/layers.py:1349)."""
+"""Row-parallel linears give these no group, and they use none (tensor_parallel/layers.py:1459)."""
+
+type _Substitutes = Mapping[FunctionType, FunctionType]
 
 
 class ParallelStateRead(AssertionError):
-    """Something read its topology from `parallel_state` instead of a group that a grid made."""
+    """Something took its topology from `parallel_state` instead of a group that a grid made."""
 
 
 @contextmanager
-def no_parallel_state() -> Iterator[None]:
-    """Make every getter of `megatron.core.parallel_state` raise `ParallelStateRead` in this process.
+def no_parallel_state() -> Generator[None]:
+    """Make every getter of `megatron.core.parallel_state` raise `ParallelStateRead` here.
 
-    Also `get_tensor_model_parallel_group_if_none` given `None`: uninitialised, it hands the `None` on,
-    and a collective over `None` is one over the world. Modules imported inside the block, too, get
-    the raising functions if they import them by name.
+    So does `get_tensor_model_parallel_group_if_none` without a group: uninitialised, it hands the
+    `None` on, and a collective over `None` is one over the world. The guard covers this process.
     """
-    replaced = {original: _raiser(original) for original in _readers()}
-    replaced[utils.get_tensor_model_parallel_group_if_none] = _without_default(
-        utils.get_tensor_model_parallel_group_if_none
-    )
-    originals = {substitute: original for original, substitute in replaced.items()}
-    _substitute(replaced)
+    guards: dict[FunctionType, FunctionType] = {reader: _raising(reader) for reader in _readers()}
+    defaulting: FunctionType = vars(utils)[_DEFAULTING]
+    guards[defaulting] = _insisting(defaulting)
+    _substitute(guards)
     try:
         yield
     finally:
-        _substitute(originals)
+        _substitute({guard: original for original, guard in guards.items()})
 
 
 def _readers() -> list[FunctionType]:
@@ -57,32 +57,43 @@ def _readers() -> list[FunctionType]:
     ]
 
 
-def _substitute(by: dict[Any, Any]) -> None:
+def _substitute(substitutes: _Substitutes) -> None:
     """Put functions in place of others wherever a megatron module holds them under any name."""
-    for module in list(sys.modules.values()):
-        if isinstance(module, ModuleType) and module.__name__.startswith("megatron."):
-            for name, value in list(vars(module).items()):
-                if isinstance(value, FunctionType) and value in by:
-                    setattr(module, name, by[value])
+    modules = [module for name, module in sys.modules.items() if name.startswith("megatron.")]
+    for module in modules:
+        for name, value in list(vars(module).items()):
+            if isinstance(value, FunctionType) and value in substitutes:
+                setattr(module, name, substitutes[value])
 
 
-def _raiser(original: FunctionType) -> Callable[..., NoReturn]:
+def _raising(reader: FunctionType) -> FunctionType:
     def read(*_args: object, **_kwargs: object) -> NoReturn:
-        raise ParallelStateRead(f"{_caller()} reads parallel_state.{original.__name__}")
+        raise ParallelStateRead(f"{_name(_caller())} reads parallel_state.{reader.__name__}")
 
-    return read
+    return _as_function(read)
 
 
-def _without_default(original: Callable[..., Any]) -> Callable[..., Any]:
+def _insisting(defaulting: FunctionType) -> FunctionType:
     def checked(tp_group: Any, *args: Any, **kwargs: Any) -> Any:
-        if tp_group is None and sys._getframe(1).f_code.co_name not in _GROUPLESS:  # pyright: ignore[reportPrivateUsage]
-            raise ParallelStateRead(f"{_caller()} was given no tensor-parallel group")
-        return original(tp_group, *args, **kwargs)
+        if tp_group is None and _caller().f_code.co_name not in _GROUPLESS:
+            raise ParallelStateRead(f"{_name(_caller())} has no tensor-parallel group")
+        return defaulting(tp_group, *args, **kwargs)
 
-    return checked
+    return _as_function(checked)
 
 
-def _caller() -> str:
-    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
-    code = frame.f_code
-    return f"{code.co_qualname} ({code.co_filename}:{frame.f_lineno})"
+def _as_function(function: Callable[..., Any]) -> FunctionType:
+    assert isinstance(function, FunctionType)
+    return function
+
+
+def _caller() -> FrameType:
+    """The frame that called the function that calls this one."""
+    frame = inspect.currentframe()
+    caller = frame and frame.f_back and frame.f_back.f_back
+    assert caller
+    return caller
+
+
+def _name(frame: FrameType) -> str:
+    return f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"

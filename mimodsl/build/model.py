@@ -1,11 +1,12 @@
 """The MimoModel of a spec on this rank: its modules seeded one by one, then each wrapped in DDP."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import torch
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
+from megatron.core.enums import ModelType
 from megatron.core.models.common.language_module.language_module import LanguageModule
 from megatron.core.models.mimo import MimoModel, MimoModelConfig
 from megatron.core.models.mimo.config.role import (
@@ -15,14 +16,13 @@ from megatron.core.models.mimo.config.role import (
     RankRole,
 )
 from megatron.core.models.mimo.submodules.vision import VisionModalitySubmodules
-from megatron.core.enums import ModelType
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from megatron.core.transformer.spec_utils import ModuleSpec
 from torch import nn
 
+from mimodsl.build.configs import language_config
 from mimodsl.build.grids import GridGroups
-from mimodsl.build.configs import DTYPES, language_config
 from mimodsl.build.language import language_spec
 from mimodsl.build.process_groups import ModuleGroups
 from mimodsl.build.projector import modality_spec
@@ -43,7 +43,7 @@ def mimo_names(spec: Spec) -> dict[str, str]:
 def build_model(
     spec: Spec, grids: Mapping[str, GridGroups], groups: Mapping[str, ModuleGroups]
 ) -> MimoModel:
-    """Build this rank's modules, without DDP, on the current device and in the spec's precision.
+    """Build this rank's modules, without DDP, on the current device.
 
     `groups` holds this rank's modules by megatron-core's key. Collective over the world: where
     modules are colocated, MimoModel makes their bridges' groups.
@@ -62,7 +62,7 @@ def build_model(
     )
     model = SeededMimoModel(config, layers=layers, seed=spec.train.seed)
     _freeze(model, spec)
-    return model.to(device=torch.cuda.current_device(), dtype=DTYPES[spec.train.precision])
+    return model.to(device=torch.cuda.current_device())
 
 
 def _language_spec(spec: Spec, groups: ProcessGroupCollection | None) -> ModuleSpec:
@@ -95,10 +95,8 @@ class SeededMimoModel(MimoModel):
         self._layers = layers
         self._seed = seed
         language = layers.get(MIMO_LANGUAGE_MODULE_KEY)
-        super().__init__(
-            config,
-            cp_group=language and language.cp,
-            tp_group=language and language.tp,
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            config, cp_group=language and language.cp, tp_group=language and language.tp
         )
         if self.role.mode is ModuleLayout.COLOCATED and language and language.pp.size() > 1:
             self.role = _pipelined(language)
@@ -108,7 +106,7 @@ class SeededMimoModel(MimoModel):
             if name in self.role.modules:
                 stage = self.role.modules[name]
                 seed_module(self._seed, name, self._layers[name])
-                self.modality_submodules[name] = spec.module.from_spec(
+                self.modality_submodules[name] = cast(Any, spec).module.from_spec(
                     spec, is_first_stage=stage.is_first_stage, is_last_stage=stage.is_last_stage
                 )
 
@@ -136,7 +134,7 @@ def seed_module(seed: int, name: str, groups: ProcessGroupCollection) -> None:
     and etp ranks apart and gives data-parallel replicas the same (tensor_parallel/random.py:430).
     """
     seed = Random(f"{seed} {name} {groups.pp.rank()}").getrandbits(31)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
     model_parallel_cuda_manual_seed(
         seed,
         tp_rank=groups.tp.rank(),
@@ -153,8 +151,9 @@ def _freeze(model: MimoModel, spec: Spec) -> None:
                 modality.encoders.requires_grad_(False)
             if flow.projector and spec.module(flow.projector).frozen:
                 modality.input_projections.requires_grad_(False)
-    if model.language_model is not None and spec.language.frozen:
-        model.language_model.requires_grad_(False)
+    language = cast(Any, model).language_model
+    if language is not None and spec.language.frozen:
+        language.requires_grad_(False)
 
 
 def wrap_in_ddp(model: MimoModel, ddp: Ddp, groups: Mapping[str, ModuleGroups]) -> None:
@@ -162,7 +161,7 @@ def wrap_in_ddp(model: MimoModel, ddp: Ddp, groups: Mapping[str, ModuleGroups]) 
 
     A module that is wholly frozen is wrapped, too, and then holds no gradient buffer at all.
     """
-    for name, module in modules_of(model):
+    for name, module in modules_of(model).items():
         wrapped = DistributedDataParallel(
             config=_config_of(module),
             ddp_config=_ddp_config(ddp),
@@ -175,11 +174,11 @@ def wrap_in_ddp(model: MimoModel, ddp: Ddp, groups: Mapping[str, ModuleGroups]) 
             model.modality_submodules[name] = wrapped
 
 
-def modules_of(model: MimoModel) -> Iterator[tuple[str, nn.Module]]:
+def modules_of(model: MimoModel) -> dict[str, Any]:
     """This rank's modules by megatron-core's key, encoders first."""
-    yield from list(model.modality_submodules.items())
-    if model.language_model is not None:
-        yield MIMO_LANGUAGE_MODULE_KEY, model.language_model
+    modules: dict[str, Any] = dict(model.modality_submodules.items())
+    language = cast(Any, model).language_model
+    return modules if language is None else modules | {MIMO_LANGUAGE_MODULE_KEY: language}
 
 
 def _config_of(module: nn.Module) -> Any:

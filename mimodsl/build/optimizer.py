@@ -1,6 +1,7 @@
 """The MIMO distributed optimizer: one optimizer a module, one gradient norm over all of them."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from megatron.core.models.mimo import MimoModel
 from megatron.core.models.mimo.optimizer import MimoOptimizer, ModuleOptimizerInfo
@@ -11,9 +12,9 @@ from mimodsl.build.model import modules_of
 from mimodsl.build.process_groups import ModuleGroups
 from mimodsl.ir.train import Precision, Train
 
-FP16_LOSS_SCALE = 4096.0
-"""Constant, because each module would adapt a scale of its own, and only one of them scales the loss
-(models/mimo/optimizer.py: `get_loss_scale` asks the first module's optimizer)."""
+FP16_LOSS_SCALE: Final = 4096.0
+"""Constant, because each module's optimizer would adapt a scale of its own, and only the language
+model's scales the loss."""
 
 
 def build_optimizer(
@@ -21,11 +22,11 @@ def build_optimizer(
 ) -> MimoOptimizer:
     """The optimizer of a model whose modules are in DDP; `groups` by megatron-core's module key.
 
-    In place of `get_mimo_optimizer`, whose own collection has no `expt_tp`: the biases of experts on
-    tp ranks other than the first would be missing from the gradient norm.
+    In place of `get_mimo_optimizer`, whose own collection has no `expt_tp`: the biases of experts
+    on tp ranks other than the first would be missing from the gradient norm.
     """
     config = optimizer_config(train)
-    modules = dict(modules_of(model))
+    modules = modules_of(model)
     infos: dict[str, ModuleOptimizerInfo] = {}
     for name, grid in (model.mimo_config.module_to_grid_map or {}).items():
         module = modules.get(name)

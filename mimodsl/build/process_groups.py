@@ -1,7 +1,8 @@
-"""The ProcessGroupCollection of a module, made from its grid: megatron-core 0.19.2 has no such maker.
+"""The ProcessGroupCollection of a module, made from its grid; megatron-core 0.19.2 makes none.
 
-A field that is never set reads as `None`, and a collective over `None` runs over the world without a
-word (process_groups_config.py:178). So every field is set here: to a group, or to `None` with a reason.
+A field that is never set reads as `None`, and a collective over `None` runs over the world without
+a word (process_groups_config.py:178). So every field is set here: to a group, or to `None` for a
+reason.
 """
 
 from typing import Final

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -11,11 +11,8 @@ from megatron.core.distributed import DistributedDataParallel
 from megatron.core.distributed.finalize_model_grads import finalize_model_grads
 from megatron.core.models.mimo import MimoModel
 from megatron.core.models.mimo.config.role import MIMO_LANGUAGE_MODULE_KEY, ModuleLayout
+from megatron.core.pipeline_parallel import schedules
 from megatron.core.pipeline_parallel.multimodule_communicator import MultiModulePipelineCommunicator
-from megatron.core.pipeline_parallel.schedules import (
-    forward_backward_no_pipelining,
-    forward_backward_pipelining_without_interleaving,
-)
 from megatron.core.process_groups_config import MultiModuleProcessGroupCollection
 
 from mimodsl.build.model import modules_of
@@ -58,7 +55,7 @@ def build_communicator(model: MimoModel) -> MultiModulePipelineCommunicator | No
         grids,
         topology=edges | {MIMO_LANGUAGE_MODULE_KEY: []},
         config=model.config,
-        dim_mapping={"s": 0, "b": 1, "h": 2},
+        dim_mapping=cast(Any, {"s": 0, "b": 1, "h": 2}),
         # Encoders send [b * tokens, h]; left unsaid, the bridge would expect three dimensions.
         module_output_ndim=dict.fromkeys(encoders, 2),
     )
@@ -89,12 +86,13 @@ class MicrobatchSchedule:
         return totals
 
     def _run(self, microbatches: Iterator[Microbatch], forward_only: bool) -> list[torch.Tensor]:
-        run, links = forward_backward_no_pipelining, {}
+        megatron: Any = schedules
         if self.communicator is None:
-            links = {"pg_collection": self._language.layers}
+            run = megatron.forward_backward_no_pipelining
+            links: dict[str, Any] = {"pg_collection": self._language.layers}
         else:
-            run = forward_backward_pipelining_without_interleaving
-            links = {"p2p_communicator": self.communicator, "pg_collection": self._collections()}
+            run = megatron.forward_backward_pipelining_without_interleaving
+            links = {"pg_collection": self._collections(), "p2p_communicator": self.communicator}
         return run(
             forward_step_func=partial(_forward_step, self.loss_per),
             data_iterator=microbatches,
@@ -122,8 +120,8 @@ class MicrobatchSchedule:
         sums = torch.zeros(3, dtype=torch.float64, device=torch.cuda.current_device())
         if reports and self._language.layers.tp.rank() == 0:
             sums += torch.stack(reports).sum(0)
-        dist.all_reduce(sums)
-        loss, weight, tokens = sums.tolist()
+        dist.all_reduce(sums)  # pyright: ignore[reportUnknownMemberType]
+        loss, weight, tokens = map(float, sums)
         return Totals(loss=loss, weight=weight, tokens=int(tokens))
 
     def _finalize_gradients(self, weight: float) -> None:
@@ -132,7 +130,7 @@ class MicrobatchSchedule:
         megatron-core's finaliser takes no multi-module collection, and would divide by a count of
         each module's own: encoder gradients off by the ratio of the dp sizes.
         """
-        for name, module in modules_of(self.model):
+        for name, module in modules_of(self.model).items():
             assert isinstance(module, DistributedDataParallel)
             finalize_model_grads([module], pg_collection=self.groups[name].gradients)
             module.scale_gradients(1.0 / max(weight, 1.0))

@@ -1,15 +1,17 @@
 """Synthetic samples with something to learn, the same for every layout of the same global batch.
 
-A sample's text walks through a small alphabet again and again, in an order that depends on what its
-images show. The loss falls at once, because few tokens ever occur, and further for a model that looks.
+A sample's text walks through a small alphabet again and again, in an order that depends on what
+its images show. The loss falls at once, because few tokens ever occur, and further for a model that
+looks.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from random import Random
 from typing import Any, Final
 
 import torch
-from attrs import field, frozen
+from attrs import frozen
 from megatron.core.process_groups_config import ProcessGroupCollection
 
 from mimodsl.build.configs import DTYPES
@@ -37,31 +39,24 @@ class SyntheticData:
     """
 
     spec: Spec
-    letters: tuple[int, ...] = field(init=False)
-
-    @letters.default
-    def _letters(self) -> tuple[int, ...]:
-        """The first ids of the vocabulary that are no placeholder."""
-        placeholders = {flow.token for flow in self.spec.flows}
-        vocabulary = range(language_kind(self.spec).vocabulary)
-        letters = [token for token in vocabulary if token not in placeholders][:LETTERS]
-        if not letters:
-            raise ValueError("the vocabulary has no ids besides the placeholders")
-        return tuple(letters)
 
     def __attrs_post_init__(self) -> None:
         sequence = self.spec.schedule.sequence
-        if self._placeholder_count >= sequence:
-            raise ValueError(
-                f"{self._placeholder_count} image tokens leave no room for text in a sequence of {sequence}"
-            )
+        taken = sum(image_tokens(self.spec, flow) for flow in self.spec.flows)
+        if taken >= sequence:
+            raise ValueError(f"{taken} image tokens leave no room for text in {sequence} tokens")
+        if not self.letters:
+            raise ValueError("the vocabulary has no ids besides the placeholders")
 
     @property
-    def _placeholder_count(self) -> int:
-        return sum(image_tokens(self.spec, flow) for flow in self.spec.flows)
+    def letters(self) -> tuple[int, ...]:
+        """The token ids of text: the first of the vocabulary that are no placeholder."""
+        placeholders = {flow.token for flow in self.spec.flows}
+        vocabulary = range(language_kind(self.spec).vocabulary)
+        return tuple(islice((token for token in vocabulary if token not in placeholders), LETTERS))
 
     def tokens(self, step: int, index: int) -> torch.Tensor:
-        """One sample's token ids and the one that would follow, [s + 1]: placeholders, then text."""
+        """One sample's token ids and the one after them, [s + 1]: placeholders, then text."""
         ids = [flow.token for flow in self.spec.flows for _ in range(image_tokens(self.spec, flow))]
         seen = sum(scene for flow in self.spec.flows for scene in self._scenes(flow, step, index))
         walk = Random(self._key("walk", seen % SCENES)).sample(self.letters, len(self.letters))
@@ -96,9 +91,9 @@ def microbatches(
 ) -> Iterator[Microbatch]:
     """This rank's share of one step, microbatch by microbatch, as `MimoModel.forward` takes it.
 
-    `groups` are this rank's modules by name (`Assembly.process_groups`). The samples of a microbatch
-    are dealt in order to the data-parallel ranks of the language model, and the same samples again to
-    those of each encoder: the order in which the bridges join and split what encoders send.
+    `groups` are this rank's modules by name (`Assembly.process_groups`). The samples of a
+    microbatch are dealt in order to the data-parallel ranks of the language model, and the same
+    samples again to those of each encoder, as the bridges join and split what encoders send.
 
     Raises:
         ValueError: where a microbatch can't be dealt evenly to an encoder's data-parallel ranks.

@@ -1,0 +1,54 @@
+"""Weights saved from one layout and loaded into any other."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.strategies import filesystem_async
+
+from mimodsl.build.assembly import Assembly
+
+
+def save_weights(assembly: Assembly, folder: Path) -> None:
+    """Save every module's weights, sharded, into an existing empty folder.
+
+    Collective over the world, whose ranks all see the folder.
+    """
+    megatron: Any = dist_checkpointing
+    with _results_in_process():
+        megatron.save(_sharded(assembly), str(folder))
+
+
+def load_weights(assembly: Assembly, folder: Path) -> None:
+    """Load weights that `save_weights` wrote in this or another layout of the same modules.
+
+    The optimizer takes them up as its master weights and keeps its moments. Collective over the
+    world, whose ranks all see the folder.
+    """
+    loaded: Any = dist_checkpointing.load(_sharded(assembly), str(folder))
+    assembly.model.load_state_dict(loaded)
+    optimizer: Any = assembly.optimizer
+    optimizer.reload_model_params()
+
+
+def _sharded(assembly: Assembly) -> dict[str, Any]:
+    model: Any = assembly.model
+    return model.sharded_state_dict()
+
+
+@contextmanager
+def _results_in_process() -> Generator[None]:
+    """Keep the list of written files in this process while it saves.
+
+    megatron-core 0.19.2 passes it through a manager process even where nothing is asynchronous:
+    one more Python with torch for each rank, which outlives it (strategies/filesystem_async.py:53).
+    """
+    megatron: Any = filesystem_async
+    megatron._results_queue = Queue()  # noqa: SLF001
+    try:
+        yield
+    finally:
+        megatron._results_queue = None  # noqa: SLF001
