@@ -125,7 +125,7 @@ def parameters(assembly: Any) -> dict[str, int]:
     spec: Spec = assembly.spec
     projectors = {flow.encoder: flow.projector for flow in spec.flows}
     counts: Counter[str] = Counter()
-    for key, module in modules_of(assembly.model):
+    for key, module in modules_of(assembly.model).items():
         for name, parameter in module.named_parameters():
             # A modality holds its encoder and, as an input projection, its projector
             # (models/mimo/submodules/base.py).
