@@ -159,6 +159,16 @@ def splits_sequence(language: Held[LanguageModel]) -> bool:
     return language.size("tp") > 1 if stated is None else stated
 
 
+def sequence_shards(language: Held[LanguageModel]) -> int:
+    """How many equal parts a sequence is cut into (models/mimo/partition/utils.py:127).
+
+    Context parallelism gives each rank two, one from either end, to balance causal attention.
+    """
+    tp = language.size("tp") if splits_sequence(language) else 1
+    cp = language.size("cp")
+    return tp * (2 * cp if cp > 1 else 1)
+
+
 def _moes(spec: Context) -> Iterator[HeldMoe]:
     for language in held(spec, LanguageModel):
         moe = uses_experts(language.kind)

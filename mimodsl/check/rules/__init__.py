@@ -4,9 +4,39 @@ from types import ModuleType
 from typing import Any, Final, cast
 
 from mimodsl.check.rule import Rule
-from mimodsl.check.rules import grids, names, placement, views
+from mimodsl.check.rules import (
+    edges,
+    encoders,
+    experts,
+    flows,
+    grids,
+    layers,
+    mamba,
+    names,
+    placement,
+    router,
+    tensor_parallel,
+    tokens,
+    training,
+    views,
+)
 
-FAMILIES: Final[tuple[ModuleType, ...]] = (grids, views, placement, names)
+FAMILIES: Final[tuple[ModuleType, ...]] = (
+    grids,
+    views,
+    placement,
+    names,
+    tensor_parallel,
+    mamba,
+    layers,
+    experts,
+    router,
+    encoders,
+    flows,
+    tokens,
+    edges,
+    training,
+)
 
 
 def _rules_of(family: ModuleType) -> list[Rule[Any]]:

@@ -1,0 +1,220 @@
+"""Vision encoders: images in whole patches, and what their ranks cannot do."""
+
+from mimodsl.check.arithmetic import division
+from mimodsl.check.context import Context
+from mimodsl.check.rule import Cost, Finding, Findings, rule
+from mimodsl.check.scopes import ENCODER, Held
+from mimodsl.check.words import code, either
+from mimodsl.diagnostics import Severity
+from mimodsl.ir import Radio, VisionEncoder
+
+
+def _around(size: int, step: int) -> tuple[int, ...]:
+    """The multiples of a step at or below a size and above it, 0 left out."""
+    below = size // step * step
+    return tuple(found for found in (below, below + step) if found)
+
+
+def _image_help(kind: VisionEncoder, step: int) -> str:
+    """The nearest images whose sides are multiples of a step."""
+    heights, widths = (_around(side, step) for side in (kind.image.height, kind.image.width))
+    sizes = dict.fromkeys((f"{heights[0]}x{widths[0]}", f"{heights[-1]}x{widths[-1]}"))
+    return either(code(f"image = {size}") for size in sizes)
+
+
+@rule(
+    "MIMO551",
+    "images that are no whole number of patches",
+    scope=ENCODER,
+    cost=Cost.RAISES,
+    mirrors=("models/vision/radio.py:109", "models/vision/clip_vit_model.py:76"),
+)
+def whole_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """The height and the width of images divide by the side of a patch.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+        module vision : radio_small {
+          grid  = encoder
+          image = 100x64
+        }
+    """
+    kind = encoder.kind
+    odd = [side for side in (kind.image.height, kind.image.width) if side % kind.patch]
+    if odd:
+        yield Finding(
+            message=f"images of {kind.image} are no whole number of patches of {kind.patch}",
+            primary=spec.label(kind, "image", division(odd[0], kind.patch)),
+            secondary=(spec.label(kind, "patch", f"patches of {kind.patch}"),),
+            help=(f"{_image_help(kind, kind.patch * (1 + kind.pixel_shuffle))} is whole",),
+        )
+
+
+@rule(
+    "MIMO552",
+    "a pixel shuffle of an odd grid of patches",
+    scope=ENCODER,
+    cost=Cost.LATE,
+)
+def even_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """Pixel shuffle folds squares of 2 by 2 patches, so each side has an even number of them.
+
+    Otherwise the last row or column has no partner, and the first forward pass fails.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+        module vision : radio_small {
+          grid  = encoder
+          image = 48x64
+        }
+    """
+    kind = encoder.kind
+    rows, columns = kind.image.height // kind.patch, kind.image.width // kind.patch
+    whole = kind.image.height % kind.patch == 0 and kind.image.width % kind.patch == 0
+    if kind.pixel_shuffle and whole and (rows % 2 or columns % 2):
+        yield Finding(
+            message=f"pixel shuffle cannot fold {rows} by {columns} patches",
+            primary=spec.label(kind, "image", f"{rows} by {columns} patches of {kind.patch}"),
+            secondary=(spec.label(kind, "pixel_shuffle", "folds 2 by 2"),),
+            help=(
+                f"{_image_help(kind, 2 * kind.patch)} is even",
+                f"{code('pixel_shuffle = false')} keeps the patches",
+            ),
+        )
+
+
+@rule(
+    "MIMO553",
+    "class tokens in a pixel shuffle",
+    scope=ENCODER,
+    cost=Cost.LATE,
+)
+def shuffled_class_tokens(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """Class tokens are dropped before a pixel shuffle: they have no place in the grid of patches.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+        module vision : radio_small {
+          grid              = encoder
+          drop_class_tokens = false
+        }
+    """
+    kind = encoder.kind
+    if kind.pixel_shuffle and kind.class_tokens and not kind.drop_class_tokens:
+        yield Finding(
+            message=f"{code(encoder.name)} keeps class tokens that pixel shuffle cannot fold",
+            primary=spec.label(kind, "drop_class_tokens", f"keeps {kind.class_tokens}"),
+            secondary=(spec.label(kind, "pixel_shuffle", "folds 2 by 2 patches"),),
+            help=(f"{code('drop_class_tokens = true')}, or {code('pixel_shuffle = false')}",),
+        )
+
+
+@rule(
+    "MIMO554",
+    "an encoder in a pipeline",
+    scope=ENCODER,
+    cost=Cost.SILENT,
+    mirrors=("models/mimo/submodules/base.py:322", "models/vision/radio.py:237"),
+)
+def encoder_pipeline(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """An encoder is whole on its ranks: pp is 1.
+
+    megatron-core passes what a later stage of an encoder receives straight on to the projector, so
+    the layers of every stage but the first would not run, and nothing would say so.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid encoder {
+          dense = tp:2 * dp:1 * pp:2
+        }
+        module vision : radio_small {
+          grid = encoder
+        }
+    """
+    pp, tp, dp = (encoder.size(axis) for axis in ("pp", "tp", "dp"))
+    if pp > 1:
+        yield Finding(
+            message=f"the encoder {code(encoder.name)} is in a pipeline of {pp} stages",
+            primary=spec.axis_label(encoder.grid, "pp", f"{pp} stages"),
+            secondary=(spec.label(encoder.module, "name", "an encoder"),),
+            notes=("megatron-core would skip the layers of every stage but the first",),
+            help=(f"{code('pp:1')} with {code(f'dp:{dp * pp}')} or {code(f'tp:{tp * pp}')}",),
+        )
+
+
+@rule(
+    "MIMO555",
+    "images of different sizes",
+    scope=ENCODER,
+    cost=Cost.LATE,
+    mirrors=("models/vision/radio.py:356", "models/vision/radio.py:406"),
+)
+def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """`dynamic_resolution` is not built yet: it takes image sizes and packed sequences.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+        module vision : radio_small {
+          grid               = encoder
+          dynamic_resolution = true
+        }
+    """
+    kind = encoder.kind
+    if isinstance(kind, Radio) and kind.dynamic_resolution:
+        yield Finding(
+            message=f"{code(encoder.name)} takes images of different sizes, which is not built yet",
+            primary=spec.label(kind, "dynamic_resolution", "not built yet"),
+            secondary=(spec.label(kind, "image", f"one size: {kind.image}"),),
+            help=(f"{code('dynamic_resolution = false')}, with every image {kind.image}",),
+        )
+
+
+@rule(
+    "MIMO556",
+    "images larger than the position embeddings",
+    scope=ENCODER,
+    cost=Cost.SILENT,
+    mirrors=("models/vision/radio.py:596",),
+    severity=Severity.WARNING,
+)
+def beyond_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """RADIO has position embeddings up to `max_image`; those of larger images are stretched.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+        module vision : radio_small {
+          grid  = encoder
+          image = 256x256
+        }
+    """
+    kind = encoder.kind
+    if isinstance(kind, Radio) and _is_beyond(kind):
+        height = max(kind.image.height, kind.max_image.height)
+        width = max(kind.image.width, kind.max_image.width)
+        yield Finding(
+            message=f"images of {kind.image} are larger than the position embeddings of "
+            f"{code(encoder.name)}",
+            primary=spec.label(kind, "image", "larger"),
+            secondary=(spec.label(kind, "max_image", "embeddings up to here"),),
+            notes=("position embeddings would be stretched to the image",),
+            help=(f"{code(f'max_image = {height}x{width}')} covers it",),
+        )
+
+
+def _is_beyond(kind: Radio) -> bool:
+    return kind.image.height > kind.max_image.height or kind.image.width > kind.max_image.width

@@ -1,0 +1,226 @@
+"""Image tokens: their width, their number, and the placeholders that keep their places."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from math import isqrt
+
+from mimodsl.check.arithmetic import next_multiple
+from mimodsl.check.context import Context
+from mimodsl.check.rule import Cost, Finding, Findings, rule
+from mimodsl.check.scopes import ROUTE, SPEC, Route, sequence_shards
+from mimodsl.check.words import code, count
+from mimodsl.diagnostics import Label
+from mimodsl.ir import Flow, VisionEncoder
+from mimodsl.ir.draft import Draft
+
+
+@rule(
+    "MIMO606",
+    "two flows with one placeholder",
+    scope=SPEC,
+    cost=Cost.LATE,
+    mirrors=("models/mimo/model/base.py:194",),
+)
+def same_token(spec: Context, draft: Draft) -> Findings:
+    """Every flow has a placeholder token of its own.
+
+    Two flows with one would each count all of its places as theirs, and the first forward pass
+    fails because there are fewer embeddings than places.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+        module left : radio_small {
+        }
+        module right : radio_small {
+        }
+        module project_left : mlp_projector {
+        }
+        module project_right : mlp_projector {
+        }
+        module language : nemotron_small {
+        }
+        flow left -> project_left -> language {
+          token = 511
+        }
+        flow right -> project_right -> language {
+          token = 511
+        }
+    """
+    by_token: defaultdict[int, list[Flow]] = defaultdict(list)
+    for flow in draft.flows:
+        by_token[flow.token].append(flow)
+    for token, (first, *others) in by_token.items():
+        for flow in others:
+            free = next(
+                token - step for step in range(1, token + 2) if token - step not in by_token
+            )
+            yield Finding(
+                message=f"two flows have the placeholder {token}",
+                primary=spec.label(flow, "token", "again here"),
+                secondary=(spec.label(first, "token", "first here"),),
+                help=(f"give it one of its own, such as {code(f'token = {max(free, 0)}')}",),
+            )
+
+
+@rule(
+    "MIMO607",
+    "a placeholder outside the vocabulary",
+    scope=ROUTE,
+    cost=Cost.SILENT,
+    mirrors=("models/mimo/model/base.py:359", "tensor_parallel/cross_entropy.py:44"),
+)
+def token_in_vocabulary(spec: Context, route: Route) -> Findings:
+    """The placeholder is an id of the language model's vocabulary.
+
+    It stands in the input ids and, one place earlier, in the labels. A label beyond the vocabulary
+    is masked without a word by one loss and read out of bounds by another.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+        module vision : radio_small {
+        }
+        module projector : mlp_projector {
+        }
+        module language : nemotron_small {
+        }
+        flow vision -> projector -> language {
+          token = 512
+        }
+    """
+    token, kind = route.flow.token, route.language.kind
+    if token >= kind.vocabulary:
+        yield Finding(
+            message=f"the placeholder {token} is outside the vocabulary of "
+            f"{code(route.language.name)}",
+            primary=spec.label(route.flow, "token", f"not below {kind.vocabulary}"),
+            secondary=(spec.label(kind, "vocabulary", f"ids 0 to {kind.vocabulary - 1}"),),
+            help=(f"{code(f'token = {kind.vocabulary - 1}')} is the last one",),
+        )
+
+
+@rule(
+    "MIMO611",
+    "embeddings of another width than the language model",
+    scope=ROUTE,
+    cost=Cost.SILENT,
+    mirrors=("models/mimo/model/base.py:207",),
+)
+def widths(spec: Context, route: Route) -> Findings:
+    """Without a projector, an encoder emits tokens as wide as the language model.
+
+    megatron-core scatters whatever arrives over the placeholders, number by number: wider
+    embeddings run over into the next token's place, and training goes on with scrambled images.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+        module vision : radio_small {
+        }
+        module language : nemotron_small {
+        }
+        flow vision -> language {
+          token = 511
+        }
+    """
+    kind, hidden = route.encoder.kind, route.language.kind.hidden
+    if route.projector is None and kind.output_width != hidden:
+        folded = f"4 · {kind.hidden}" if kind.pixel_shuffle else "hidden"
+        flow = f"flow {route.encoder.name} -> projector -> {route.language.name}"
+        yield Finding(
+            message=f"{code(route.encoder.name)} emits tokens {kind.output_width} wide, "
+            f"{code(route.language.name)} takes {hidden}",
+            primary=spec.label(route.flow, "path", "no projector between them"),
+            secondary=(
+                spec.label(kind, "hidden", f"{folded} = {kind.output_width}"),
+                spec.label(route.language.kind, "hidden", f"{hidden} wide"),
+            ),
+            help=(f"put a projector between them: {code(flow)}",),
+        )
+
+
+@rule(
+    "MIMO612",
+    "images that leave no room for text",
+    scope=SPEC,
+    cost=Cost.LATE,
+    mirrors=("models/mimo/model/base.py:200",),
+)
+def image_tokens(spec: Context, draft: Draft) -> Findings:
+    """The tokens of a sample's images fit into its sequence, with text beside them.
+
+    Every image takes a placeholder for each token that its encoder emits.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+        module vision : radio_small {
+          image = 128x128
+        }
+        module projector : mlp_projector {
+        }
+        module language : nemotron_small {
+        }
+        flow vision -> projector -> language {
+          token  = 511
+          images = 8
+        }
+        schedule no_pipelining {
+          sequence = 64
+        }
+    """
+    schedule = draft.schedule
+    counts = list(_tokens(draft))
+    total = sum(flow.images * kind.tokens for flow, kind in counts)
+    if schedule is None or not counts or total < schedule.sequence:
+        return
+    yield Finding(
+        message=f"a sample's images take {total} of {schedule.sequence} tokens",
+        primary=spec.label(schedule, "sequence", "no room for text"),
+        secondary=tuple(_taken(spec, flow, kind) for flow, kind in counts),
+        help=tuple(_room_help(spec, counts, schedule.sequence, total)),
+    )
+
+
+def _taken(spec: Context, flow: Flow, kind: VisionEncoder) -> Label:
+    images = f"{count(flow.images, 'image')} of {kind.image}"
+    return spec.label(flow, "path[0]", f"{images}: {flow.images * kind.tokens} tokens")
+
+
+def _tokens(draft: Draft) -> Iterator[tuple[Flow, VisionEncoder]]:
+    for flow in draft.flows:
+        module = draft.module(flow.encoder) if flow.path else None
+        if module is not None and isinstance(module.kind, VisionEncoder):
+            yield flow, module.kind
+
+
+def _room_help(
+    spec: Context, counts: list[tuple[Flow, VisionEncoder]], sequence: int, total: int
+) -> Iterator[str]:
+    """A longer sequence; fewer or smaller images where a single flow is to blame."""
+    shards = max((sequence_shards(route.language) for route in ROUTE.subjects(spec)), default=1)
+    longer = next_multiple(total + 1, max(shards, 64))
+    yield f"{code(f'sequence = {longer}')} leaves {longer - total} for text"
+    if len(counts) > 1:
+        return
+    ((flow, kind),) = counts
+    if flow.images > 1 and kind.tokens < sequence:
+        yield f"or fewer images: {code(f'images = {(sequence - 1) // kind.tokens}')}"
+    elif kind.image.height == kind.image.width and kind.drop_class_tokens:
+        step = kind.patch * (2 if kind.pixel_shuffle else 1)
+        side = isqrt((sequence - 1) // flow.images) * step
+        if side:
+            yield f"or smaller images: {code(f'image = {side}x{side}')}"
