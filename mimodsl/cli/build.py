@@ -76,14 +76,13 @@ def _train(spec: Any, args: argparse.Namespace) -> int:
     from mimodsl.runtime.run import DeviceChoice, is_first, run
     from mimodsl.runtime.workers import Watch
 
-    console = terminal.lasting_console(sys.stderr if args.json else sys.stdout)
-    progress = Progress(console=console)
-    watch = Watch(timeout=args.timeout, observer=progress, verbose=args.verbose)
-    with progress.shown():
-        done = run(spec, steps=args.steps, choice=DeviceChoice(args.device), watch=watch)
-    if is_first():
-        if args.json:
-            print(json.dumps(summary.as_json(done, str(args.spec)), indent=2))
-        else:
+    with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
+        progress = Progress(console=console)
+        watch = Watch(timeout=args.timeout, observer=progress, verbose=args.verbose)
+        with progress.shown():
+            done = run(spec, steps=args.steps, choice=DeviceChoice(args.device), watch=watch)
+        if is_first() and not args.json:
             summary.show(done, console)
+    if is_first() and args.json:
+        print(json.dumps(summary.as_json(done, str(args.spec)), indent=2))
     return 0

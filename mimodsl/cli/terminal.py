@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -27,10 +29,12 @@ def console(stream: TextIO) -> Console:
     )
 
 
-def lasting_console(stream: TextIO) -> Console:
+@contextmanager
+def lasting_console(stream: TextIO) -> Generator[Console]:
     """A console that still writes to a stream's terminal while the stream itself is redirected."""
-    copy = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", errors="replace", buffering=1)
-    return console(copy)
+    copy = os.dup(stream.fileno())
+    with os.fdopen(copy, "w", encoding="utf-8", errors="replace", buffering=1) as target:
+        yield console(target)
 
 
 def complain(*lines: str) -> None:

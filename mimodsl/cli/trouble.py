@@ -52,9 +52,9 @@ def details(error: BaseException) -> str:
 
 
 def _explained(error: BaseException) -> tuple[list[str], int]:
-    from mimodsl.runtime.errors import NoDevice, RunError
+    from mimodsl.runtime.errors import NoDevice, RunError, WrongWorld
 
-    if isinstance(error, UsageError | NoDevice):
+    if isinstance(error, UsageError | NoDevice | WrongWorld):
         return [f"error: {error}"], ABNORMAL
     if isinstance(error, RunError):
         return [f"error: {error}", "help: --verbose shows the traceback"], FAILURE

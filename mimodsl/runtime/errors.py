@@ -73,6 +73,10 @@ class NoDevice(RunError):
     """The asked-for devices are not there."""
 
 
+class WrongWorld(RunError):
+    """A launcher has started more or fewer ranks than the spec has."""
+
+
 def rank_list(ranks: Iterable[int]) -> str:
     """`rank 3`, or `ranks 0-3, 6` for several."""
     spans: list[list[int]] = []

@@ -1,8 +1,10 @@
 """Keeps what libraries print out of the terminal, and at hand for when something fails."""
 
 import contextlib
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 
@@ -28,6 +30,12 @@ def output_to(log: Path) -> Generator[None]:
         for number, original in enumerate(saved, start=1):
             os.dup2(original, number)
             os.close(original)
+
+
+def silence_warnings() -> None:
+    """Drops warnings, in this process and from now on: a log then ends with what went wrong."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
 
 
 def tail(log: Path, lines: int = 10) -> str:

@@ -13,9 +13,9 @@ import attrs
 from attrs import define, frozen
 
 from mimodsl.ir.spec import Spec
-from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed
+from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed, WrongWorld
 from mimodsl.runtime.launch import Device, join_launched, preload, run_ranks
-from mimodsl.runtime.quiet import output_to, tail
+from mimodsl.runtime.quiet import output_to, silence_warnings, tail
 from mimodsl.runtime.train import RankSummary, Step, Training
 from mimodsl.runtime.worker import failure_of
 from mimodsl.runtime.workers import Observer, Watch
@@ -62,9 +62,14 @@ def is_first() -> bool:
 def run(spec: Spec, *, steps: int, choice: DeviceChoice, watch: Watch) -> Run:
     """Builds a checked spec and trains it for some steps.
 
-    Raises `NoDevice` where there are too few GPUs for `cuda`, and what `run_ranks` raises.
+    Raises `NoDevice` where there are too few GPUs for `cuda`, `WrongWorld` where a launcher has
+    started another number of ranks, and what `run_ranks` raises.
     """
     start = time.perf_counter()
+    if under_launcher() and (started := int(os.environ["WORLD_SIZE"])) != spec.world:
+        raise WrongWorld(
+            f"the spec's world has {spec.world} ranks, the launcher has started {started}"
+        )
     training = Training(spec=spec, steps=steps)
     if is_first():
         watch.observer.entered(0, LOADING)
@@ -97,6 +102,8 @@ def _in_place(training: Training, device: Device, watch: Watch) -> tuple[RankSum
 
     rank = InPlace(rank=int(os.environ["RANK"]), observer=watch.observer)
     with _output(watch) as log:
+        if log is not None:
+            silence_warnings()
         try:
             rank.phase("rendezvous")
             join_launched(device, watch.timeout)

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, NoReturn, TextIO
 from attrs import field, frozen
 
 from mimodsl.runtime.errors import Failure
-from mimodsl.runtime.quiet import redirect
+from mimodsl.runtime.quiet import redirect, silence_warnings
 
 _PR_SET_PDEATHSIG = 1
 
@@ -153,16 +154,14 @@ def _settle_in(worker: Worker, files: Files, launcher: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != launcher:
             os._exit(1)
-    _redirect(None if files.echo else files.log(worker.rank))
-
-
-def _redirect(log: Path | None) -> None:
-    """Standard output and error go to a log, or both to the launcher's standard error."""
-    if log is None:
+    # The filters of warnings are the launcher's no more, where it was forked.
+    warnings.resetwarnings()
+    if files.echo:
         os.dup2(2, 1)
     else:
-        redirect(log)
-    # A forked worker's streams may be a notebook's or a test runner's, which write elsewhere.
+        redirect(files.log(worker.rank))
+        silence_warnings()
+    # Nor are the streams, which may be a notebook's or a test runner's that write elsewhere.
     sys.stdout, sys.stderr = _stream(1), _stream(2)
 
 
