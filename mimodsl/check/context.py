@@ -8,6 +8,7 @@ import attrs
 from mimodsl.diagnostics import Label, ObjectPath, Where
 from mimodsl.ir import Flow, Grid, Module, Node, View
 from mimodsl.ir.draft import Draft
+from mimodsl.source import SourceFile, Span
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -37,6 +38,19 @@ class Context:
     def label(self, node: Node, field: str | None = None, text: str = "") -> Label:
         return Label(self.at(node, field), text)
 
+    def part_label(self, node: Node, field: str, part: range, text: str = "") -> Label:
+        """A label on some characters of a field's string; on all of it where escapes hide them."""
+        where = self.at(node, field)
+        value = getattr(node, field)
+        if isinstance(where, Span) and part and where.text == f'"{value}"':
+            start = where.start + 1
+            where = Span(where.file, start + part.start, start + part.stop)
+        return Label(where, text)
+
+    def in_main_file(self, label: Label) -> bool:
+        """Whether a label is in the spec's own file, rather than in a preset's."""
+        return isinstance(label.where, Span) and label.where.file is self.main_file
+
     def axis_label(self, grid: Grid, name: str, text: str = "") -> Label:
         """A label on an axis of a grid, in the view that sizes it; on the grid where none does."""
         for view in grid.views:
@@ -55,6 +69,15 @@ class Context:
     def flow_through(self, module: Module) -> Flow | None:
         """The flow that an encoder or projector belongs to."""
         return next((flow for flow in self.draft.flows if module.name in flow.path[:-1]), None)
+
+    @cached_property
+    def main_file(self) -> SourceFile | None:
+        """The spec's own file, known by a declaration that used files may not hold."""
+        draft = self.draft
+        for node in (draft.schedule, *draft.flows, draft.place, draft.train):
+            if node is not None and node.origin is not None:
+                return node.origin.span.file
+        return None
 
     @cached_property
     def _places(self) -> dict[int, "_Place"]:

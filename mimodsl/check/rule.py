@@ -10,6 +10,7 @@ from attrs import frozen
 
 from mimodsl.check.context import Context
 from mimodsl.diagnostics import Diagnostic, Edit, Label, Severity
+from mimodsl.source import Span
 
 
 class Cost(Enum):
@@ -69,19 +70,27 @@ class Rule[S]:
         """Every place where a spec breaks the rule."""
         for subject in self.scope.subjects(spec):
             for finding in self.check(spec, subject):
-                yield self._diagnostic(finding)
+                yield self._diagnostic(finding, *_own_file_first(spec, finding))
 
-    def _diagnostic(self, finding: Finding) -> Diagnostic:
+    def _diagnostic(self, finding: Finding, primary: Label, *secondary: Label) -> Diagnostic:
         return Diagnostic(
             code=self.code,
             severity=self.severity,
             message=finding.message,
-            primary=finding.primary,
-            secondary=finding.secondary,
+            primary=primary,
+            secondary=secondary,
             notes=finding.notes,
             help=finding.help,
             edits=finding.edits,
         )
+
+
+def _own_file_first(spec: Context, finding: Finding) -> list[Label]:
+    """The labels of a finding, primary first: one in the spec's own file rather than a preset's."""
+    labels = [finding.primary, *finding.secondary]
+    if isinstance(finding.primary.where, Span) and not spec.in_main_file(finding.primary):
+        labels.sort(key=lambda label: not spec.in_main_file(label))
+    return labels
 
 
 _EXAMPLE: Final = "\nExample:\n"

@@ -114,21 +114,25 @@ def colocated_pipeline(spec: Context, route: Route) -> Findings:
     language, pp = route.language, route.language.size("pp")
     if pp == 1 or not is_colocated(spec, route):
         return
-    dp = language.size("dp")
-    a, b = route.encoder.grid.name, language.grid.name
+    place, dp = spec.draft.place, language.size("dp")
+    shared = route.encoder.grid is language.grid
     yield Finding(
         message=f"{code(language.name)} has {pp} pipeline stages on the ranks of its encoder "
         f"{code(route.encoder.name)}",
         primary=spec.axis_label(language.grid, "pp", f"{pp} stages"),
         secondary=(
             spec.label(route.encoder.module, "grid", "on the same ranks"),
-            *((spec.label(spec.draft.place, None, "placed here"),) if spec.draft.place else ()),
+            *(() if shared or place is None else (spec.label(place, None, "placed here"),)),
         ),
-        help=(
-            f"{code(f'place {a} | {b}')} gives each ranks of its own",
-            f"or {code('pp:1')} with {code(f'dp:{dp * pp}')}",
-        ),
+        help=(_apart_help(route), f"or {code('pp:1')} with {code(f'dp:{dp * pp}')}"),
     )
+
+
+def _apart_help(route: Route) -> str:
+    a, b = route.encoder.grid.name, route.language.grid.name
+    if a == b:
+        return f"give {code(route.encoder.name)} a grid of its own, beside {code(b)}"
+    return f"{code(f'place {a} | {b}')} gives each ranks of its own"
 
 
 @rule(

@@ -4,9 +4,10 @@ from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import COMPLETE, FLOW, ROUTE, SPEC, Route
 from mimodsl.check.words import code, either
-from mimodsl.diagnostics import Label
+from mimodsl.diagnostics import Edit, Label
 from mimodsl.ir import Flow, Module, Role
 from mimodsl.ir.draft import Draft
+from mimodsl.source import Span
 
 _A_ROLE = {
     Role.ENCODER: "an encoder",
@@ -58,8 +59,7 @@ def path_roles(spec: Context, flow: Flow) -> Findings:
         message=f"a flow cannot lead over {either(map(code, flow.path), 'and')}",
         primary=spec.label(flow, "path", " -> ".join(_A_ROLE[role] for role in roles)),
         secondary=tuple(
-            spec.label(module.kind, None, f"{code(module.name)} is {_A_ROLE[module.role]}")
-            for module in dict.fromkeys(known)
+            spec.label(module, "name", _A_ROLE[module.role]) for module in dict.fromkeys(known)
         ),
         notes=("a flow leads from an encoder, perhaps through a projector, to a language model",),
         help=_path_help(spec.draft, known),
@@ -150,9 +150,9 @@ def idle_module(spec: Context, draft: Draft) -> Findings:
     flowing = {name for flow in draft.flows for name in flow.path}
     language = next((m.name for m in draft.modules if m.role is Role.LANGUAGE), None)
     for module in draft.modules:
-        if module.role is Role.LANGUAGE or module.name in flowing:
+        if module.role is Role.LANGUAGE or module.name in flowing or language is None:
             continue
-        flow = f"flow {module.name} -> {language or 'language'} {{ token = … }}"
+        flow = f"flow {module.name} -> {language} {{ token = … }}"
         of_encoder = module.role is Role.ENCODER
         yield Finding(
             message=f"{code(module.name)} is in no flow",
@@ -197,12 +197,14 @@ def projector_grid(spec: Context, route: Route) -> Findings:
     """
     projector, encoder = route.projector, route.encoder
     if projector is not None and projector.module.grid != encoder.module.grid:
+        where = spec.at(projector.module, "grid")
         yield Finding(
             message=f"{code(projector.name)} is on another grid than its encoder "
             f"{code(encoder.name)}",
-            primary=spec.label(projector.module, "grid", f"on {code(projector.grid.name)}"),
+            primary=Label(where, f"on {code(projector.grid.name)}"),
             secondary=(spec.label(encoder.module, "grid", f"on {code(encoder.grid.name)}"),),
             help=(f"write {code(f'grid = {encoder.grid.name}')}",),
+            edits=(Edit(where, encoder.grid.name),) if isinstance(where, Span) else (),
         )
 
 

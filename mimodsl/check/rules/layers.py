@@ -1,6 +1,6 @@
 """The layers of a language model: what its pattern says, and how they fall on pipeline stages."""
 
-from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from mimodsl.check.arithmetic import division, divisors, nearest, next_multiple
@@ -8,7 +8,7 @@ from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import HYBRID, LANGUAGE, Held
 from mimodsl.check.words import code, count, either
-from mimodsl.diagnostics import Severity
+from mimodsl.diagnostics import Label, Severity
 from mimodsl.ir import Gpt, Hybrid, LanguageModel
 
 _BLOCKS: Final = {"M": "mamba", "*": "attention", "E": "moe"}
@@ -58,7 +58,7 @@ def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
             upper = symbol.upper()
             yield Finding(
                 message=f"{code(symbol)} in a pattern is no layer",
-                primary=spec.label(kind, "pattern", f"at layer {_layer_of(kind, symbol)}"),
+                primary=_part(spec, kind, kind.pattern.index(symbol), 1, "no such layer"),
                 notes=(_FOREIGN[symbol],) if symbol in _FOREIGN else (),
                 help=(
                     (f"did you mean {code(upper)}?",)
@@ -74,8 +74,9 @@ def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
         )
 
 
-def _layer_of(kind: Hybrid, symbol: str) -> int:
-    return kind.layers.index(symbol) + 1
+def _part(spec: Context, kind: Hybrid, start: int, length: int, text: str) -> Label:
+    """A label on some symbols of a pattern."""
+    return spec.part_label(kind, "pattern", range(start, start + length), text)
 
 
 @rule(
@@ -106,7 +107,7 @@ def missing_block(spec: Context, language: Held[Hybrid]) -> Findings:
             layers = count(kind.pattern.count(symbol), f"{_WORDS[symbol]} layer")
             yield Finding(
                 message=f"{code(language.name)} has {layers} and no {code(block)} block",
-                primary=spec.label(kind, "pattern", f"{code(symbol)} is {_WORDS[symbol]}"),
+                primary=_part(spec, kind, kind.pattern.index(symbol), 1, _WORDS[symbol]),
                 secondary=(spec.label(language.module, "name", f"no {code(block)}"),),
                 help=(f"write {code(_block_text(block))}",),
             )
@@ -197,7 +198,7 @@ def stage_marks(spec: Context, language: Held[Hybrid]) -> Findings:
         notes=dropped,
         help=(
             f"{code(f'pp:{len(parts)}')} has a stage for each part",
-            *_pattern_help(kind, pp),
+            f"or write {code(f'pattern = "{_respread(kind, pp)}"')}",
         ),
     )
 
@@ -206,13 +207,17 @@ def _stages(pp: int) -> str:
     return count(pp, "stage")
 
 
-def _pattern_help(kind: Hybrid, pp: int) -> Iterator[str]:
-    """The same layers in `pp` even parts, where they divide."""
-    size, rest = divmod(len(kind.layers), pp)
-    if not rest:
-        parts = [kind.layers[i : i + size] for i in range(0, len(kind.layers), size)]
-        pattern = "|".join(parts)
-        yield f"or write {code(f'pattern = "{pattern}"')}"
+def _offset(parts: list[str], stage: int) -> int:
+    """Where a stage begins in its pattern; the mark before it for an empty last stage."""
+    start = sum(len(part) + 1 for part in parts[: stage - 1])
+    return start - (stage == len(parts))
+
+
+def _respread(kind: Hybrid, pp: int) -> str:
+    """The same layers in `pp` parts as even as can be."""
+    layers = kind.layers
+    cuts = [stage * len(layers) // pp for stage in range(pp + 1)]
+    return "|".join(layers[a:b] for a, b in pairwise(cuts))
 
 
 @rule(
@@ -266,10 +271,9 @@ def _even_layers(kind: LanguageModel) -> int | None:
 def _uneven_help(kind: LanguageModel, layers: int, pp: int) -> str:
     if not isinstance(kind, Hybrid):
         return f"and so does {code(f'layers = {next_multiple(layers, pp)}')} by {code(f'pp:{pp}')}"
-    cut = -(-layers // pp)
-    parts = [kind.layers[i * layers // pp : (i + 1) * layers // pp] for i in range(pp)]
-    pattern = "|".join(parts) if layers >= pp else kind.layers[:cut]
-    return f"or say where stages end: {code(f'pattern = "{pattern}"')}"
+    if layers < pp:
+        return f"or give it {count(pp - layers, 'more layer')}"
+    return f"or say where stages end: {code(f'pattern = "{_respread(kind, pp)}"')}"
 
 
 @rule(
@@ -301,8 +305,13 @@ def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
         if not layers:
             yield Finding(
                 message=f"stage {stage} of {pp} of {code(language.name)} has no layer",
-                primary=spec.label(kind, "pattern", f"part {stage} is empty"),
+                primary=_part(spec, kind, _offset(parts, stage), 1, f"part {stage} is empty"),
                 secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
-                help=tuple(_pattern_help(kind, pp))
-                or (f"move a layer to it, or take {code(f'pp:{pp - 1}')}",),
+                help=(_fill_help(kind, pp),),
             )
+
+
+def _fill_help(kind: Hybrid, pp: int) -> str:
+    if len(kind.layers) < pp:
+        return f"{code(f'pp:{len(kind.layers)}')} has a layer for every stage"
+    return f"write {code(f'pattern = "{_respread(kind, pp)}"')}"

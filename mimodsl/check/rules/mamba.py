@@ -37,10 +37,8 @@ def heads_by_groups(spec: Context, language: Held[Hybrid]) -> Findings:
         }
     """
     mamba = mamba_of(language.kind)
-    if mamba is None:
-        return
-    heads = mamba_heads(language.kind, mamba)
-    if heads % mamba.groups:
+    heads = mamba_heads(language.kind, mamba) if mamba else None
+    if mamba is not None and heads is not None and heads % mamba.groups:
         options = [code(f"groups = {size}") for size in nearest(mamba.groups, divisors(heads))]
         yield Finding(
             message=f"{heads} Mamba heads do not divide into {mamba.groups} groups",
@@ -109,10 +107,8 @@ def context_parallel(spec: Context, language: Held[Hybrid]) -> Findings:
         }
     """
     mamba, tp, cp = mamba_of(language.kind), language.size("tp"), language.size("cp")
-    if mamba is None or cp == 1:
-        return
-    heads = mamba_heads(language.kind, mamba)
-    if heads % tp or mamba.groups % tp:
+    heads = mamba_heads(language.kind, mamba) if mamba else None
+    if mamba is None or heads is None or cp == 1 or heads % tp or mamba.groups % tp:
         return
     fits = [size for size in divisors(heads // tp) if divides_one_way(mamba.groups // tp, size)]
     if cp not in fits:

@@ -277,16 +277,16 @@ def mixed_layout(spec: Context, draft: Draft) -> Findings:
                 f"but not with {either(map(code, others), 'and')}",
                 primary=spec.label(llm, None, f"{code(language.name)} is here"),
                 secondary=(spec.label(one, None, "on the same ranks"),),
-                help=(_separate_help(spans, language.grid),),
+                help=_separate_help(spans, language.grid),
             )
 
 
-def _separate_help(spans: dict[str, range], language: str) -> str:
+def _separate_help(spans: dict[str, range], language: str) -> tuple[str, ...]:
     encoders = " | ".join(name for name in spans if name != language)
     together = " & ".join(spans)
     return (
-        f"{code(f'place {encoders} | {language}')} gives it ranks of its own; "
-        f"{code(f'place {together}')} needs grids of one size"
+        f"{code(f'place {encoders} | {language}')} gives it ranks of its own",
+        f"or {code(f'place {together}')}, with grids of one size",
     )
 
 

@@ -56,9 +56,12 @@ def mamba_of(kind: Kind) -> Mamba | None:
     return kind.mamba if isinstance(kind, Hybrid) and "M" in kind.pattern else None
 
 
-def mamba_heads(kind: LanguageModel, mamba: Mamba) -> int:
-    """Heads of a mixer; `2 · hidden / head_dim` if unset (ssm/mamba_mixer.py:247)."""
-    return mamba.heads or 2 * kind.hidden // mamba.head_dim
+def mamba_heads(kind: LanguageModel, mamba: Mamba) -> int | None:
+    """Heads of a mixer; `2 · hidden / head_dim` if unset (ssm/mamba_mixer.py:247), if whole."""
+    if mamba.heads is not None:
+        return mamba.heads
+    heads, rest = divmod(2 * kind.hidden, mamba.head_dim)
+    return None if rest else heads
 
 
 def has_dense_mlp(kind: LanguageModel) -> bool:
@@ -108,7 +111,8 @@ def _language_splits(kind: LanguageModel) -> Iterator[Split]:
     if has_dense_mlp(kind):
         yield Split(kind, "ffn", "ffn", kind.mlp_width, free=True)
     if (mamba := mamba_of(kind)) is not None:
-        yield Split(mamba, "heads", "Mamba heads", mamba_heads(kind, mamba))
+        if (heads := mamba_heads(kind, mamba)) is not None:
+            yield Split(mamba, "heads", "Mamba heads", heads)
         yield Split(mamba, "groups", "Mamba groups", mamba.groups)
     moe = uses_experts(kind)
     if moe is not None and moe.shared_ffn is not None:
@@ -156,18 +160,24 @@ def undivided(spec: Context, module: Held[Kind]) -> Findings:
         secondary=tuple(
             spec.label(split.node, split.field, division(split.size, tp)) for split in odd
         ),
-        help=tuple(_undivided_help(splits, odd, tp)),
+        help=tuple(_undivided_help(module.kind, splits, odd, tp)),
     )
 
 
-def _undivided_help(splits: list[Split], odd: list[Split], tp: int) -> Iterator[str]:
+def _undivided_help(kind: Kind, splits: list[Split], odd: list[Split], tp: int) -> Iterator[str]:
     common = gcd(*(split.size for split in splits))
-    options = [code(f"tp:{size}") for size in nearest(tp, divisors(common))]
+    fits = nearest(tp, (size for size in divisors(common) if _groups_fit(kind, size)))
+    options = [code(f"tp:{size}") for size in fits]
     whole = "all that it splits" if len(splits) > 1 else "it"
     yield f"{either(options, 'and')} {'divide' if len(options) > 1 else 'divides'} {whole}"
     if all(split.free for split in odd):
         sizes = [f"{one.field} = {next_multiple(one.size, tp)}" for one in odd]
         yield f"or round up: {either(map(code, sizes), 'and')}"
+
+
+def _groups_fit(kind: Kind, tp: int) -> bool:
+    attention = attention_of(kind)
+    return attention is None or divides_one_way(attention.key_value_groups, tp)
 
 
 @rule(
@@ -196,7 +206,7 @@ def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
         }
     """
     attention, tp = attention_of(language.kind), language.size("tp")
-    if attention is None or attention.kv_groups is None:
+    if attention is None or attention.kv_groups is None or attention.heads % tp:
         return
     groups = attention.kv_groups
     if divides_one_way(groups, tp):

@@ -206,7 +206,7 @@ def fp16(spec: Context, draft: Draft) -> Findings:
 
 
 _ONLY_TRANSFORMER_ENGINE: Final = (
-    ("grouped_gemm", "one product for all experts"),
+    ("grouped_gemm", "grouped product of experts"),
     ("permute_fusion", "fused permutation"),
 )
 
