@@ -151,7 +151,8 @@ UNKNOWN_MODULE: Final = Code(
     id="MIMO105",
     title="unknown module",
     why="A flow names a module that is not declared.",
-    example="flow vision -> language {\n  token = 511\n}\n",
+    example="module language : affine_projector {\n}\n\n"
+    "flow vision -> language {\n  token = 511\n}\n",
 )
 LET_CYCLE: Final = Code(
     id="MIMO106",

@@ -159,6 +159,7 @@ def _unclosed(opener: Span, source: SourceFile, end: int) -> Diagnostic:
         f"this `{opener.text}` is never closed",
         "opened here",
         secondary=(Label(Span(source, place, place), f"{closer} expected after this"),),
+        help=(f"close it with {closer}",),
     )
 
 

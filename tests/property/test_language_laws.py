@@ -4,7 +4,6 @@ import re
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.property.strategies import specs
 
 from mimodsl.diagnostics.render import concise, full, github, json
 from mimodsl.ir import Spec
@@ -14,10 +13,9 @@ from mimodsl.resources import presets_folder
 from mimodsl.source import SourceFile
 from mimodsl.syntax.formatter import format_source
 from mimodsl.syntax.parser import parse_source
+from tests.property.strategies import specs
 
-examples = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+examples = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SPECS = sorted(presets_folder().parent.glob("*.mimo")) + sorted(presets_folder().glob("*.mimo"))
 TEXTS = [path.read_text() for path in SPECS]

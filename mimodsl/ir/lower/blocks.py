@@ -160,7 +160,9 @@ def make(
         verb = "is" if len(missing) == 1 else "are"
         report(
             codes.MISSING_FIELD.at(
-                name, f"{title(block.cls)} needs {listed(missing, 'and')}, which {verb} not set"
+                name,
+                f"{title(block.cls)} needs {listed(missing, 'and')}, which {verb} not set",
+                help=(f"add {', '.join(f'`{key} = …`' for key in missing)}",),
             )
         )
     if missing or not sound:

@@ -123,6 +123,7 @@ def _cycle(cycle: tuple[str, ...], lets: Mapping[str, ast.Let]) -> Diagnostic:
         lets[first].name.span,
         f"constants need each other: {' -> '.join(cycle)}",
         secondary=tuple(Label(lets[name].name.span) for name in others),
+        help=("give one of them a value that needs none of the others",),
     )
 
 

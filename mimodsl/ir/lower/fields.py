@@ -1,5 +1,6 @@
 """One field: its written value against its schema."""
 
+import re
 from typing import Final
 
 from attrs import frozen
@@ -119,6 +120,7 @@ class FieldReader:
                 value.span,
                 f"`{schema.name}` takes {describe(schema.type)}, found {found}",
                 secondary=self.definition(value, None),
+                help=_unquoted_help(value),
             )
         )
         return FAILED
@@ -132,6 +134,15 @@ class FieldReader:
             return ()
         text = "" if found is None else f"`{value.text}` is {_plain(found)}"
         return (Label(let.value.span, text),)
+
+
+_NOT_TEXT: Final = re.compile(r"-?[0-9][0-9_.e-]*|[0-9]+x[0-9]+|true|false|none")
+
+
+def _unquoted_help(value: ast.Value) -> tuple[str, ...]:
+    if isinstance(value, ast.String) and _NOT_TEXT.fullmatch(value.value):
+        return (f"write it without quotes: `{value.value}`",)
+    return ()
 
 
 def _plain(value: Constant) -> str:

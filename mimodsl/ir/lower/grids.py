@@ -157,7 +157,7 @@ class GridReader:
             codes.BAD_FILL.at(
                 blanks[-1].axis.span,
                 problem,
-                secondary=(Label(stated.span),) if stated else (),
+                secondary=(Label(stated.span, f"{total} ranks"),) if stated else (),
                 help=("give the grid `ranks = N`",) if total is None else (),
             )
         )
