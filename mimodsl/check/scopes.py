@@ -5,6 +5,7 @@ this is how a broken declaration silences what only follows from it.
 """
 
 from collections.abc import Iterator
+from math import prod
 from typing import Final
 
 from attrs import frozen
@@ -59,6 +60,17 @@ class GridView:
         """The axes that the view has in common with the base view; an expert view always pp."""
         named = {axis.name for axis in self.view.axes if axis.size is None}
         return frozenset(named | {"pp"} if self.is_expert else named)
+
+    @property
+    def own_ranks(self) -> int:
+        """The product of the axes that the view itself sizes."""
+        return prod(self.sized.values())
+
+    @property
+    def base(self) -> dict[str, int]:
+        """The base view's axes that this one does not share: what it factors again."""
+        axes = self.grid.base.axes
+        return {axis.name: axis.size or 1 for axis in axes if axis.name not in self.shared}
 
     @property
     def sized(self) -> dict[str, int]:
@@ -140,10 +152,11 @@ class HeldMoe:
 
     @property
     def expert(self) -> GridView | None:
-        """The expert view, where there is one and every size in it is known."""
+        """The expert view, where there is one and it factors the ranks of a stage."""
         view = self.grid.expert
-        found = view and GridView(self.grid, view)
-        return found if found and found.is_sound else None
+        if view is None or not (found := GridView(self.grid, view)).is_sound:
+            return None
+        return found if found.own_ranks == prod(found.base.values()) else None
 
 
 def uses_experts(kind: LanguageModel) -> Moe | None:

@@ -12,10 +12,14 @@ from mimodsl.ir.kinds import Kind
 
 
 def is_colocated(spec: Context, route: Route) -> bool:
-    """Whether a flow's encoder and language model are on the same ranks."""
+    """Whether a flow's encoder and language model share ranks, as far as that is known."""
     a, b = route.encoder.grid.name, route.language.grid.name
     spans = spans_of(spec.draft)
-    return a == b or (a in spans and spans.get(a) == spans.get(b))
+    return a == b or (a in spans and b in spans and _meet(spans[a], spans[b]))
+
+
+def _meet(a: range, b: range) -> bool:
+    return max(a.start, b.start) < min(a.stop, b.stop)
 
 
 @rule(

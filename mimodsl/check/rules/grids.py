@@ -94,7 +94,9 @@ def _axis_help(one: GridView, axis: Axis) -> tuple[str, ...]:
             return (f"experts have {code(twin)} in its place",)
         return ("leave it out: experts are shared out over all ranks of a pipeline stage",)
     match = closest(axis.name, one.known_axes or ())
-    return (f"did you mean {code(match)}?",) if match else ()
+    if match is None:
+        return ("leave it out: only views of other names may have axes of any name",)
+    return (f"did you mean {code(match)}?",)
 
 
 def _expert_line(grid: Grid) -> str:

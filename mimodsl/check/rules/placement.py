@@ -8,8 +8,7 @@ from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, Scope, rule
 from mimodsl.check.scopes import COMPLETE, SPEC, is_sound, span_size, spans_of
 from mimodsl.check.words import code, either
-from mimodsl.diagnostics import Label
-from mimodsl.ir import Beside, Grid, LanguageModel, Place, Placed, Together
+from mimodsl.ir import Beside, LanguageModel, Place, Placed, Together
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.placement import grid_names
 
@@ -327,15 +326,10 @@ def idle_grid(spec: Context, draft: Draft) -> Findings:
             yield Finding(
                 message=f"no module is on grid {code(grid.name)}",
                 primary=spec.label(grid, "name", ranks),
-                secondary=_homes(spec, draft, grid),
+                secondary=tuple(
+                    spec.label(one, None, "placed here")
+                    for one in _placed(draft.place)
+                    if one.grid == grid.name
+                ),
                 help=(f"put a module on it with {code(f'grid = {grid.name}')}, or leave it out",),
             )
-
-
-def _homes(spec: Context, draft: Draft, idle: Grid) -> tuple[Label, ...]:
-    """Where the modules say they are instead."""
-    return tuple(
-        spec.label(module, "grid", f"{code(module.name)} is here")
-        for module in draft.modules
-        if module.grid != idle.name
-    )

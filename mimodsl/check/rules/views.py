@@ -42,8 +42,8 @@ def view_product(spec: Context, one: GridView) -> Findings:
           expert = etp:1 * ep:3 * edp:2 * pp
         }
     """
-    base = {a.name: a.size or 1 for a in one.grid.base.axes if a.name not in one.shared}
-    own, target = prod(one.sized.values()), prod(base.values())
+    base, own = one.base, one.own_ranks
+    target = prod(base.values())
     if own == target or (one.is_expert and lacks_pp(one)):
         return
     a_stage = " a pipeline stage" if "pp" in one.shared else ""
