@@ -90,8 +90,10 @@ def _float(builder: Builder, branch: Branch) -> ast.Float:
 
 def _size(builder: Builder, branch: Branch) -> ast.Size:
     span = builder.span(branch)
-    height, width = span.text.split("x")
-    return ast.Size(height=_digits(span, height), width=_digits(span, width), span=span)
+    height, width = (_digits(span, side) for side in span.text.split("x"))
+    if height == 0 or width == 0:
+        raise Unreadable(codes.BAD_NUMBER.at(span, "a size has no side of 0"))
+    return ast.Size(height=height, width=width, span=span)
 
 
 def _string(builder: Builder, branch: Branch) -> ast.String:

@@ -10,6 +10,7 @@ from mimodsl.source import SourceFile, Span
 
 INDENT: Final = "  "
 _GAP: Final = "  "
+_INLINE: Final = " \t\r\f"
 
 
 @frozen(kw_only=True)
@@ -60,7 +61,7 @@ class Region:
     def opening(self, entries: list[Entry]) -> str:
         """The comment that follows the opening bracket on its line."""
         first = next(iter(self._own_comments(entries)), None)
-        if first is None or self.start == 0 or "\n" in self._between(self.start, first.start):
+        if first is None or self.start == 0 or not self._follows(self.start, first, _INLINE):
             return ""
         return _GAP + first.text
 
@@ -77,6 +78,10 @@ class Region:
 
     def _between(self, start: int, end: int) -> str:
         return self.source.text[start:end]
+
+    def _follows(self, position: int, comment: Span, between: str) -> bool:
+        """Whether a comment follows with nothing but certain characters before it."""
+        return not self._between(position, comment.start).strip(between)
 
     def _own_comments(self, entries: list[Entry]) -> Iterator[Span]:
         """The comments here that are in no entry's inside."""
@@ -120,7 +125,7 @@ class Region:
 
     def _trailing(self, comments: list[Span], entry: Entry) -> Span | None:
         """Takes the comment that follows an entry on its line."""
-        if not comments or self._between(entry.span.end, comments[0].start).strip(" \t\r\f,"):
+        if not comments or not self._follows(entry.span.end, comments[0], _INLINE + ","):
             return None
         return comments.pop(0)
 
