@@ -66,6 +66,10 @@ layers: $(READY) ## Check that imports point down the layers
 docs: $(READY) ## Check that the generated parts of the docs are up to date
 	@$(BIN)/python docs/generate.py --check
 
+.PHONY: reference
+reference: $(READY) ## Write the generated parts of the docs anew
+	@$(BIN)/python docs/generate.py
+
 .PHONY: wheel
 wheel: $(READY) ## Build the wheel and try it in a fresh environment
 	@rm -rf dist

@@ -1,0 +1,169 @@
+"""Writes the parts of the docs that follow from the code, or checks (`--check`) that they do.
+
+A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`; `docs/cli.md` and
+`docs/rules.md` are such parts as a whole.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mimodsl import ir
+from mimodsl.check.rules import RULES
+from mimodsl.cli.main import parser
+from mimodsl.diagnostics.codes import CODES
+from mimodsl.ir.schema import FieldSchema, schema
+from mimodsl.ir.types import Size
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/language.md", "docs/cli.md", "docs/rules.md")
+_PART = re.compile(
+    r"(?P<begin><!-- generated: (?P<name>[a-z_ ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
+_WIDTH = 96
+
+
+def main() -> int:
+    """Writes or checks every page; 1 where a checked page is stale."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--check", action="store_true", help="write nothing, fail where stale")
+    check = options.parse_args().check
+    stale = [page for page in PAGES if _brought_up_to_date(ROOT / page, check=check)]
+    for page in stale:
+        print(f"{page} {'is stale: run `make reference`' if check else 'written'}")
+    return int(check and bool(stale))
+
+
+def _brought_up_to_date(path: Path, *, check: bool) -> bool:
+    """Whether a page has changed, or, checked, would."""
+    before = path.read_text()
+    after = _PART.sub(lambda part: f"{part['begin']}{PARTS[part['name']]()}{part['end']}", before)
+    if after != before and not check:
+        path.write_text(after)
+    return after != before
+
+
+def fields(cls: type, *, without: tuple[str, ...] = ()) -> str:
+    """The fields of an IR class as a table."""
+    rows = [_row(field) for field in schema(cls) if field.name not in without]
+    return "\n".join(
+        ["", "| field | value | default | meaning |", "|---|---|---|---|", *rows, "", ""]
+    )
+
+
+def _row(field: FieldSchema) -> str:
+    value = field.words.replace(" or `none`", "")
+    unit = f" ({field.unit})" if field.unit and field.unit not in field.doc else ""
+    default = "required" if field.required else _default(field.default)
+    cells = (f"`{field.name}`", value, default, field.doc + unit)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, int | float | str | Size):
+        return f"`{value}`"
+    return f"`{getattr(value, 'tag', '')} {{ … }}`"
+
+
+def kinds() -> str:
+    """Every kind by role, with its fields."""
+    return "".join(_kind(kind) for kind in ir.KINDS.values())
+
+
+def _kind(kind: type[ir.Kind]) -> str:
+    text = (kind.__doc__ or "").strip().split("\n")[0]
+    return f"\n### `{kind.keyword}` ({kind.role.value})\n\n{text}\n{fields(kind)}".rstrip() + "\n"
+
+
+def blocks() -> str:
+    """The blocks inside kinds."""
+    parts = [
+        f"\n### `{cls.tag}`\n\n{(cls.__doc__ or '').strip()}\n{fields(cls)}".rstrip() + "\n"
+        for cls in (ir.Attention, ir.Mamba, ir.Moe)
+    ]
+    return "".join(parts)
+
+
+def train() -> str:
+    """The fields of `train` and of its blocks."""
+    parts = [fields(ir.Train).rstrip()]
+    parts += [
+        f"\n\n### `{cls.tag}`\n\n{(cls.__doc__ or '').strip()}\n{fields(cls).rstrip()}"
+        for cls in (ir.AdamW, ir.Ddp)
+    ]
+    return "".join(parts) + "\n\n"
+
+
+def commands() -> str:
+    """The help of the command and of every subcommand."""
+    top = parser()
+    helps = [("mimodsl", top), *(_subcommands(top))]
+    return (
+        "\n"
+        + "\n\n".join(f"## `{name}`\n\n```text\n{_help(command)}\n```" for name, command in helps)
+        + "\n\n"
+    )
+
+
+def _subcommands(top: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in top._actions:  # noqa: SLF001 - argparse has no other way to ask
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for name, command in action.choices.items():
+                yield f"mimodsl {name}", command
+
+
+def _help(command: argparse.ArgumentParser) -> str:
+    formatter = command.formatter_class
+
+    def wide(prog: str) -> argparse.HelpFormatter:
+        return formatter(prog, width=_WIDTH)
+
+    command.formatter_class = wide  # type: ignore[assignment]
+    return command.format_help().strip()
+
+
+def rules() -> str:
+    """A section for every code."""
+    sections = {code.id: _code(code.title, code.why, code.example or "") for code in CODES.values()}
+    for rule in RULES:
+        cost = f"\n\nA {rule.severity}; without it, {rule.cost.value}."
+        mirrors = ", ".join(f"`{place}`" for place in rule.mirrors)
+        source = f" From megatron-core 0.19.2: {mirrors}." if mirrors else ""
+        sections[rule.code] = _code(rule.title, rule.explanation + cost + source, rule.example)
+    return (
+        "\n"
+        + "\n\n".join(f"## {code}: {section}" for code, section in sorted(sections.items()))
+        + "\n\n"
+    )
+
+
+def _code(title: str, why: str, example: str) -> str:
+    shown = f"\n\n```text\n{example.rstrip()}\n```" if example else ""
+    return f"{title}\n\n{why.strip()}{shown}"
+
+
+def demo_spec() -> str:
+    """The spec that `make demo` trains."""
+    return f"```mimo\n{(ROOT / 'specs' / 'nemotron_vlm.mimo').read_text()}```\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "demo spec": demo_spec,
+    "kinds": kinds,
+    "blocks": blocks,
+    "flow": lambda: fields(ir.Flow, without=("path",)),
+    "schedule": lambda: fields(ir.Schedule, without=("kind",)),
+    "train": train,
+    "commands": commands,
+    "rules": rules,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
