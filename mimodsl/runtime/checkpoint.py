@@ -18,7 +18,7 @@ def save_weights(assembly: Assembly, folder: Path) -> None:
     Collective over the world, whose ranks all see the folder.
     """
     megatron: Any = dist_checkpointing
-    with _results_in_process():
+    with results_in_process():
         megatron.save(_sharded(assembly), str(folder))
 
 
@@ -40,7 +40,7 @@ def _sharded(assembly: Assembly) -> dict[str, Any]:
 
 
 @contextmanager
-def _results_in_process() -> Generator[None]:
+def results_in_process() -> Generator[None]:
     """Keep the list of written files in this process while it saves.
 
     megatron-core 0.19.2 passes it through a manager process even where nothing is asynchronous:

@@ -12,7 +12,9 @@ from typing import Any
 _PRELOADED = (
     "torch",
     "megatron.core",
-    "mimodsl.build",
+    "megatron.core.dist_checkpointing",
+    "mimodsl.build.language",
+    "mimodsl.build.projector",
     "tests.e2e.worlds",
 )
 _LIMIT = 120.0
