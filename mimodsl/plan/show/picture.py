@@ -68,7 +68,7 @@ def _fit(ranks: range, width: int, bands: Iterable[Band]) -> tuple[int, int]:
     for cell in (max(5, digits), max(3, digits), digits):
         if len(ranks) * (cell + 1) < width:
             return len(ranks), cell
-    most = (width - 1) // (digits + 1)
+    most = max(1, (width - 1 - len(f" … {ranks[-1]}")) // (digits + 1))
     run = max(band.stride for band in bands if band.stride <= most)
     return most // run * run, digits
 

@@ -21,7 +21,7 @@ def show_rank(plan: Plan, rank: RankPlan, console: Console) -> None:
     title(console, "Coordinates")
     print_table(console, _coordinates(plan, rank))
     title(console, "Groups", "in the order in which all ranks make them")
-    print_table(console, _groups(rank))
+    print_table(console, _groups(rank, width(console)))
     if rank.crossings:
         title(console, "Bridges")
         print_table(console, _crossings(rank))
@@ -61,10 +61,11 @@ def _coordinates(plan: Plan, rank: RankPlan) -> Table:
     return rows
 
 
-def _groups(rank: RankPlan) -> Table:
+def _groups(rank: RankPlan, room: int) -> Table:
+    room -= max(len(group.name) + len(f"{len(own):,}") for group, own in rank.groups) + 6
     rows = table("name", "of>", "members")
     for group, own in rank.groups:
-        rows.add_row(_name(group), f"{len(own):,}", text.members(own, limit=16))
+        rows.add_row(_name(group), f"{len(own):,}", text.members(own, room))
     return rows
 
 

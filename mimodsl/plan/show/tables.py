@@ -16,7 +16,9 @@ def title(console: Console, name: str, *remarks: str) -> None:
     if remarks:
         line.append("  ").append(" · ".join(remarks), style="not bold dim")
     console.print()
-    console.print(line)
+    for part in line.wrap(console, width(console)):
+        part.rstrip()
+        console.print(part)
 
 
 def width(console: Console) -> int:

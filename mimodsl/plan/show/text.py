@@ -16,13 +16,17 @@ def span(numbers: range) -> str:
     return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"
 
 
-def members(ranks: Members, limit: int = 4) -> str:
-    """The members of a group: `4–7` where they are neighbours, else `0 2 4 6` or `0 2 … 30`."""
+def members(ranks: Members, width: int = 80) -> str:
+    """The members of a group: `4–7` where they are neighbours, else `0 2 4 6`.
+
+    Of more than fit into the width, the first ones and the last: `0 2 … 30`.
+    """
     if len(ranks) > 2 and ranks.last - ranks.start == len(ranks) - 1:
         return f"{ranks.start}–{ranks.last}"
-    if len(ranks) <= limit:
+    most = (width + 1) // (len(str(ranks.last)) + 1)
+    if len(ranks) <= max(2, most):
         return " ".join(map(str, ranks))
-    return f"{' '.join(map(str, islice(ranks, limit - 2)))} … {ranks.last}"
+    return f"{' '.join(map(str, islice(ranks, max(1, most - 2))))} … {ranks.last}"
 
 
 def layers(role: ModuleRole, symbols: int = 8) -> str:
@@ -37,9 +41,10 @@ def layers(role: ModuleRole, symbols: int = 8) -> str:
 def groups(group: GroupPlan, width: int) -> str:
     """The groups of one name, as many as fit: `0 1 │ 2 3 │ … 62 more`."""
     more = f" │ … {group.count:,} more"
+    each = width if group.count == 1 else max(width // 3, width - len(more))
     shown = ""
     for index, ranks in enumerate(group):
-        longer = f"{shown} │ {members(ranks)}" if shown else members(ranks)
+        longer = f"{shown} │ {members(ranks, each)}" if shown else members(ranks, each)
         room = width if index == group.count - 1 else width - len(more)
         if shown and len(longer) > room:
             return f"{shown} │ … {group.count - index:,} more"

@@ -12,12 +12,16 @@ _STYLES = {PassKind.FORWARD: "cyan", PassKind.BACKWARD: "magenta"}
 
 
 def timelines(plan: Plan, width: int) -> Table:
-    """A row for each pipeline stage: what it runs in each slot, if all passes take one."""
-    rows = table("stage>", "modules", "ranks", "passes, one a slot")
+    """A row for each pipeline stage: its passes, at slots of time where the last stage's fit."""
     heads = [_head(plan, stage) for stage in range(plan.stages)]
-    taken = sum(max(map(len, column)) for column in zip(*heads, strict=True)) + 14
+    room = width - sum(max(map(len, column)) for column in zip(*heads, strict=True)) - 14
+    cell = len(f"F{plan.spec.schedule.microbatches - 1} ")
+    by_slots = (plan.stages + 2) * cell <= room
+    rows = table("stage>", "modules", "ranks", "passes, one a slot" if by_slots else "passes")
     for stage, (modules, ranks) in enumerate(heads):
-        rows.add_row(str(stage), modules, ranks, timeline(plan.schedule(stage), width - taken))
+        schedule = plan.schedule(stage)
+        passes = timeline(schedule, room) if by_slots else schedule.text(room // cell)
+        rows.add_row(str(stage), modules, ranks, passes)
     return rows
 
 

@@ -21,8 +21,8 @@ from mimodsl.plan.show.timeline import timelines
 _ALL: Final = 16
 """As many ranks have a row each; of more, only the first and the last of every span."""
 
-_NAMES: Final = 34
-"""Columns for the names of groups."""
+_NAMES: Final = 28
+"""Columns for the names of groups, if each of them fits."""
 
 
 def show_world(plan: Plan, console: Console) -> None:
@@ -42,7 +42,7 @@ def show_world(plan: Plan, console: Console) -> None:
         "Schedule",
         f"{plan.spec.schedule.kind}",
         f"{summary.microbatches} microbatches",
-        f"bubble {summary.bubble:.0%} if all passes take equally long",
+        f"ideal bubble {summary.bubble:.0%}",
     )
     print_table(console, timelines(plan, width(console)))
     console.print()
@@ -51,7 +51,8 @@ def show_world(plan: Plan, console: Console) -> None:
 def _grids(plan: Plan, console: Console) -> None:
     summary = plan.summary()
     step = f"{summary.batch:,} samples and {summary.tokens:,} tokens a step"
-    title(console, f"{plan.world:,} ranks", summary.layout, step)
+    ranks = "1 rank" if plan.world == 1 else f"{plan.world:,} ranks"
+    title(console, ranks, summary.layout, step)
     for grids in _spans(plan):
         for grid in grids:
             console.print()
@@ -130,9 +131,10 @@ def _groups(plan: Plan, room: int) -> Table:
         if not group.implied:
             same.setdefault((group.grid, group.joined, group.partition), []).append(group)
     numbers = len(f"{plan.world:,}")
-    room -= _NAMES + max(numbers, len("groups")) + numbers + 6
+    names = max(_NAMES, *(len(group.name) for group in plan.groups()))
     rows = table("name", "groups>", "of>", "members")
-    rows.columns[0].width = _NAMES
+    rows.columns[0].width = names
+    room -= names + max(numbers, len("groups")) + numbers + 6
     for group, *others in same.values():
         name = Text(group.name)
         for other in others:
