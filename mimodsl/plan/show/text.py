@@ -9,6 +9,11 @@ from mimodsl.plan.ranks import Members
 from mimodsl.plan.roles import ModuleRole
 
 
+def count(number: int, what: str, plural: str = "s") -> str:
+    """`1 rank`, `4,096 ranks`."""
+    return f"{number:,} {what}{'' if number == 1 else plural}"
+
+
 def span(numbers: range) -> str:
     """Consecutive numbers: `4–7`, `4`, or a dash for none."""
     if not numbers:

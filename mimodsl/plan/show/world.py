@@ -21,9 +21,6 @@ from mimodsl.plan.show.timeline import timelines
 _ALL: Final = 16
 """As many ranks have a row each; of more, only the first and the last of every span."""
 
-_NAMES: Final = 28
-"""Columns for the names of groups, if each of them fits."""
-
 
 def show_world(plan: Plan, console: Console) -> None:
     """Print everything about a plan, wide worlds in part."""
@@ -41,7 +38,7 @@ def show_world(plan: Plan, console: Console) -> None:
         console,
         "Schedule",
         f"{plan.spec.schedule.kind}",
-        f"{summary.microbatches} microbatches",
+        text.count(summary.microbatches, "microbatch", "es"),
         f"ideal bubble {summary.bubble:.0%}",
     )
     print_table(console, timelines(plan, width(console)))
@@ -51,8 +48,7 @@ def show_world(plan: Plan, console: Console) -> None:
 def _grids(plan: Plan, console: Console) -> None:
     summary = plan.summary()
     step = f"{summary.batch:,} samples and {summary.tokens:,} tokens a step"
-    ranks = "1 rank" if plan.world == 1 else f"{plan.world:,} ranks"
-    title(console, ranks, summary.layout, step)
+    title(console, text.count(plan.world, "rank"), summary.layout, step)
     for grids in _spans(plan):
         for grid in grids:
             console.print()
@@ -131,7 +127,7 @@ def _groups(plan: Plan, room: int) -> Table:
         if not group.implied:
             same.setdefault((group.grid, group.joined, group.partition), []).append(group)
     numbers = len(f"{plan.world:,}")
-    names = max(_NAMES, *(len(group.name) for group in plan.groups()))
+    names = max(room // 3, *(len(group.name) for group in plan.groups()))
     rows = table("name", "groups>", "of>", "members")
     rows.columns[0].width = names
     room -= names + max(numbers, len("groups")) + numbers + 6
