@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+import torch.distributed as dist
 from attrs import frozen
 from megatron.core.hyper_comm_grid import HyperCommGrid
 from megatron.core.models.mimo import MimoModel
@@ -77,6 +78,8 @@ def assemble(spec: Spec, *, on_phase: Callable[[str], None] = lambda _: None) ->
     Every rank of the spec's world calls it. `on_phase` hears of each phase as it begins. Raises
     `ValueError` where the world has not as many ranks as the spec.
     """
+    if dist.get_world_size() != spec.world:
+        raise ValueError(f"the spec has {spec.world} ranks, the world {dist.get_world_size()}")
     on_phase("grids")
     grids = build_grids(grid_plans(spec))
     on_phase("process groups")
@@ -93,7 +96,7 @@ def assemble(spec: Spec, *, on_phase: Callable[[str], None] = lambda _: None) ->
     on_phase("bridges")
     communicator = build_communicator(model)
     on_phase("optimizer")
-    optimizer = build_optimizer(model, spec.train, groups)
+    optimizer = build_optimizer(model, spec, groups)
     _connect(model, optimizer, spec.train)
     return Assembly(
         spec=spec,

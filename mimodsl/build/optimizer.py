@@ -1,7 +1,6 @@
 """The MIMO distributed optimizer: one optimizer a module, one gradient norm over all of them."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from megatron.core.models.mimo import MimoModel
 from megatron.core.models.mimo.optimizer import MimoOptimizer, ModuleOptimizerInfo
@@ -10,22 +9,20 @@ from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from mimodsl.build.configs import DTYPES
 from mimodsl.build.model import modules_of
 from mimodsl.build.process_groups import ModuleGroups
-from mimodsl.ir.train import Precision, Train
-
-FP16_LOSS_SCALE: Final = 4096.0
-"""Constant, because each module's optimizer would adapt a scale of its own, and only the language
-model's scales the loss."""
+from mimodsl.ir.schedule import Schedule
+from mimodsl.ir.spec import Spec
+from mimodsl.ir.train import Precision
 
 
 def build_optimizer(
-    model: MimoModel, train: Train, groups: Mapping[str, ModuleGroups]
+    model: MimoModel, spec: Spec, groups: Mapping[str, ModuleGroups]
 ) -> MimoOptimizer:
     """The optimizer of a model whose modules are in DDP; `groups` by megatron-core's module key.
 
     In place of `get_mimo_optimizer`, whose own collection has no `expt_tp`: the biases of experts
     on tp ranks other than the first would be missing from the gradient norm.
     """
-    config = optimizer_config(train)
+    config = optimizer_config(spec)
     modules = modules_of(model)
     infos: dict[str, ModuleOptimizerInfo] = {}
     for name, grid in (model.mimo_config.module_to_grid_map or {}).items():
@@ -43,8 +40,9 @@ def build_optimizer(
     return MimoOptimizer(infos, config)
 
 
-def optimizer_config(train: Train) -> OptimizerConfig:
+def optimizer_config(spec: Spec) -> OptimizerConfig:
     """Megatron-core's optimizer config of a spec's train block."""
+    train = spec.train
     adamw = train.optimizer
     return OptimizerConfig(
         optimizer="adam",
@@ -58,7 +56,15 @@ def optimizer_config(train: Train) -> OptimizerConfig:
         params_dtype=DTYPES[train.precision],
         bf16=train.precision is Precision.BF16,
         fp16=train.precision is Precision.FP16,
-        loss_scale=FP16_LOSS_SCALE if train.precision is Precision.FP16 else None,
+        loss_scale=_loss_scale(spec.schedule) if train.precision is Precision.FP16 else None,
         use_distributed_optimizer=True,
         overlap_param_gather=train.ddp.overlap_param_gather,
     )
+
+
+def _loss_scale(schedule: Schedule) -> float:
+    """The factor on a loss in fp16: 4096 on the mean of a microbatch, whose sum is what it is on.
+
+    Constant, because every module's optimizer would adapt a scale of its own, and the loss has one.
+    """
+    return 4096.0 / (schedule.micro_batch * schedule.sequence)
