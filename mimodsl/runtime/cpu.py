@@ -10,10 +10,11 @@ import contextlib
 import importlib
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from attrs import frozen
+from megatron.core import utils
 from torch.distributed import distributed_c10d
 from torch.overrides import (
     TorchFunctionMode,
@@ -23,6 +24,8 @@ from torch.overrides import (
 from mimodsl.runtime import mamba_kernels
 
 CPU = torch.device("cpu")
+
+_MEGATRON_UTILS: Any = utils
 
 _MEGATRON_RANDOM = "megatron.core.tensor_parallel.random"
 _DRAW_WARNING = "CPU RNG state changed within GPU RNG context"
@@ -48,20 +51,19 @@ def activate() -> contextlib.ExitStack:
     A rank calls it once, before it touches megatron-core, and drops the result: the patches then
     last as long as the process. Used as a context manager, the result takes them back on leaving.
     """
-    undo = contextlib.ExitStack()
-    for patch in (p for group in PATCHES.values() for p in group):
-        owner = importlib.import_module(patch.owner)
-        original = getattr(owner, patch.name)
-        setattr(owner, patch.name, patch.make(original))
-        undo.callback(setattr, owner, patch.name, original)
-    undo.enter_context(_CudaMeansCpu())
-    # jit_fuser is torch.compile (core/jit.py): its kernels would be built by a C++ compiler, for
-    # seconds each, to fuse what costs microseconds here.
-    undo.enter_context(torch.compiler.set_stance("force_eager"))
-    undo.callback(_silence_draw_warning())
-    if not mamba_kernels.installed():
+    with contextlib.ExitStack() as undo:
+        for patch in (patch for group in PATCHES.values() for patch in group):
+            owner = importlib.import_module(patch.owner)
+            original = getattr(owner, patch.name)
+            setattr(owner, patch.name, patch.make(original))
+            undo.callback(setattr, owner, patch.name, original)
+        undo.enter_context(_CudaMeansCpu())
+        # jit_fuser is torch.compile (core/jit.py): its kernels would be built by a C++ compiler,
+        # for seconds each, to fuse what costs microseconds here.
+        undo.enter_context(torch.compiler.set_stance("force_eager"))
+        undo.callback(_silence_draw_warning())
         undo.callback(mamba_kernels.install())
-    return undo
+        return undo.pop_all()
 
 
 class _CudaMeansCpu(TorchFunctionMode):
@@ -188,7 +190,7 @@ def _with_int_splits(all_to_all_single: Callable[..., Any]) -> Callable[..., Any
 
     def all_to_all_ints(
         output: Any,
-        input: Any,  # noqa: A002 # torch's own name for it
+        input: Any,  # torch's own name for it
         output_split_sizes: Any = None,
         input_split_sizes: Any = None,
         *args: Any,
@@ -234,7 +236,16 @@ def _cuda(name: str, make: Callable[[Any], Any], why: str) -> Patch:
     return Patch(owner="torch.cuda", name=name, make=make, why=why)
 
 
-PATCHES: dict[str, tuple[Patch, ...]] = {
+def _fused(owner: str, name: str, instead: Any) -> Patch:
+    return Patch(
+        owner=f"megatron.core.optimizer{owner}",
+        name=name,
+        make=_instead(instead),
+        why="where Transformer Engine or apex is installed, theirs is taken: it needs CUDA tensors",
+    )
+
+
+PATCHES: Final[dict[str, tuple[Patch, ...]]] = {
     "device": (
         _cuda("is_available", _returning(False), "a GPU that is there is not to be used"),
         _cuda("current_device", _returning(CPU), "the device of most of Megatron's allocations"),
@@ -292,5 +303,15 @@ PATCHES: dict[str, tuple[Patch, ...]] = {
             make=_with_int_splits,
             why="the MoE dispatcher passes split sizes as tensors; gloo takes ints",
         ),
+    ),
+    "optimizer": (
+        _fused("", "Adam", torch.optim.AdamW),
+        _fused("", "USING_PYTORCH_OPTIMIZER", True),
+        _fused(".optimizer", "multi_tensor_applier", _MEGATRON_UTILS.local_multi_tensor_applier),
+        _fused(".optimizer", "multi_tensor_scale_impl", _MEGATRON_UTILS.local_multi_tensor_scale),
+        _fused(".clip_grads", "multi_tensor_applier", _MEGATRON_UTILS.local_multi_tensor_applier),
+        _fused(".clip_grads", "l2_norm_impl", _MEGATRON_UTILS.local_multi_tensor_l2_norm),
+        _fused(".clip_grads", "multi_tensor_scale_impl", _MEGATRON_UTILS.local_multi_tensor_scale),
+        _fused(".clip_grads", "multi_tensor_scale_tensor_impl", None),
     ),
 }

@@ -17,19 +17,16 @@ from megatron.core.transformer.utils import make_sharded_tensors_for_checkpoint
 from torch import Tensor, nn
 
 
-def installed() -> bool:
-    """Whether MambaMixer has kernels to run with, mamba_ssm's own or these."""
-    return mamba_mixer.HAVE_MAMBA_SSM
-
-
 def install() -> Callable[[], None]:
     """Gives these kernels to MambaMixer; returns what takes them back.
 
-    Where mamba_ssm cannot be imported, megatron-core 0.19.2 leaves None and a mock in these names
-    (ssm/mamba_mixer.py:58-88) and MambaMixer refuses to be built.
+    mamba_ssm's own take CUDA tensors alone. Where it cannot be imported, megatron-core 0.19.2
+    leaves None and a mock in these names (ssm/mamba_mixer.py:58-88) and MambaMixer refuses to be
+    built.
     """
     stand_ins = {
         "HAVE_MAMBA_SSM": True,
+        "MAMBA_HAS_STATE_DTYPE": False,
         "RMSNormGated": GatedRMSNorm,
         "ExtendedRMSNorm": GatedRMSNorm,
         "mamba_split_conv1d_scan_combined": mamba_split_conv1d_scan_combined,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 import torch.distributed as dist
+from megatron.core import optimizer as megatron_optimizer
 from megatron.core.activations import squared_relu
 from megatron.core.tensor_parallel import random as megatron_random
 
@@ -29,9 +30,20 @@ def test_leaving_restores_every_name() -> None:
     before = _patched()
     with cpu.activate():
         inside = _patched()
-    assert all(a is not b for a, b in zip(before, inside, strict=True))
+    changed = [a is not b for a, b in zip(before, inside, strict=True)]
+    assert all(changed[: -len(cpu.PATCHES["optimizer"])])
     assert _patched() == before
     assert torch.zeros(1).type() == "torch.FloatTensor"
+
+
+def test_fused_optimizers_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = object()
+    for patch in cpu.PATCHES["optimizer"]:
+        monkeypatch.setattr(importlib.import_module(patch.owner), patch.name, fused)
+    with cpu.activate():
+        assert fused not in _patched()
+        assert megatron_optimizer.Adam is torch.optim.AdamW
+    assert megatron_optimizer.Adam is fused
 
 
 def test_every_patch_says_why() -> None:
