@@ -91,10 +91,12 @@ def rank_list(ranks: Iterable[int]) -> str:
 
 
 def phases_of(phases: Mapping[int, str]) -> str:
-    """Which ranks are in which phase, in few words."""
+    """Which ranks are in which phase, in few words; a phase that all share stands alone."""
     by_phase: dict[str, list[int]] = {}
     for rank, phase in phases.items():
         by_phase.setdefault(phase, []).append(rank)
+    if len(by_phase) == 1:
+        return next(iter(by_phase))
     return "; ".join(f"{rank_list(ranks)}: {phase}" for phase, ranks in by_phase.items())
 
 

@@ -1,5 +1,6 @@
 """Shows a run while it lasts: lines that stay, and on a terminal one that moves below them."""
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -13,15 +14,16 @@ from rich.text import Text
 from mimodsl.runtime.errors import phases_of
 from mimodsl.runtime.train import Step, is_step
 
+_FRAME = 0.08  # seconds a drawing of the moving line stays
 _HEAD = f"{'step':>5}  {'loss':>9}  {'grad norm':>9}  {'tokens/s':>9}  {'time':>8}"
 
 
 @define(kw_only=True)
 class Progress:
-    """An observer that writes to a console: a line a phase and a line a step.
+    """An observer that writes to a console: a line a step and, off a terminal, a line a phase.
 
-    The moving line is drawn in the launcher's own loop, without a thread, so that ranks can be
-    forked while it shows.
+    On a terminal the moving line shows the phases. It is drawn in the launcher's own loop, without
+    a thread, so that ranks can be forked while it shows.
     """
 
     console: Console
@@ -29,12 +31,14 @@ class Progress:
     _seen: set[str] = field(factory=set[str], init=False)
     _headed: bool = field(default=False, init=False)
     _live: Live | None = field(default=None, init=False)
+    _drawn: float = field(default=0.0, init=False)
 
     def entered(self, rank: int, phase: str) -> None:
         self._phases[rank] = phase
-        if phase not in self._seen and not is_step(phase):
+        if self._live is None and phase not in self._seen and not is_step(phase):
             self.console.print(Text(phase, style="dim"))
         self._seen.add(phase)
+        self.tick()
 
     def reported(self, rank: int, value: Any) -> None:  # noqa: ARG002 - Observer's
         if not isinstance(value, Step):
@@ -45,7 +49,9 @@ class Progress:
         self.console.print(Text(step_line(value)))
 
     def tick(self) -> None:
-        if self._live is not None:
+        now = time.monotonic()
+        if self._live is not None and now - self._drawn > _FRAME:
+            self._drawn = now
             self._live.refresh()
 
     @contextmanager
@@ -57,14 +63,24 @@ class Progress:
         spinner = Spinner("dots")
 
         def line() -> Spinner:
-            spinner.update(text=Text(phases_of(self._phases), style="dim"))
+            phases = phases_of(self._phases)
+            spinner.update(text=Text(phases, style="dim", no_wrap=True, overflow="ellipsis"))
             return spinner
 
-        live = Live(get_renderable=line, console=self.console, auto_refresh=False, transient=True)
+        live = Live(
+            get_renderable=line,
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         with live:
             self._live = live
-            yield
-        self._live = None
+            try:
+                yield
+            finally:
+                self._live = None
 
 
 def step_line(step: Step) -> str:
