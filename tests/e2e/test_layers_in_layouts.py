@@ -52,11 +52,11 @@ REPLICAS = _grid({"dense": {"dp": 2}, "expert": {"edp": 2, "pp": None}})
 def _groups(whole: Spec) -> ProcessGroupCollection:
     ensure_memory_buffer()
     (grid,) = build_grids(grid_plans(whole)).values()
-    layers = module_groups(grid).layers
+    groups = module_groups(grid).gradients
     model_parallel_cuda_manual_seed(
-        7, tp_rank=layers.tp.rank(), ep_rank=layers.ep.rank(), etp_rank=layers.expt_tp.rank()
+        7, tp_rank=groups.tp.rank(), ep_rank=groups.ep.rank(), etp_rank=groups.expt_tp.rank()
     )
-    return layers
+    return groups
 
 
 def _language_loss(model: nn.Module, groups: ProcessGroupCollection) -> Tensor:
@@ -146,6 +146,29 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
 
 def _distance(tensor: Tensor, reference: Tensor) -> float:
     return ((tensor - reference).norm() / reference.norm().clamp(min=1e-6)).item()
+
+
+def tied_stages(one: Spec, staged: Spec, folder: Path) -> bool:
+    """Whether the stages of a decoder whose embeddings are tied save one set of embeddings."""
+    with no_parallel_state(), results_in_process():
+        stages = _groups(staged)
+        stage = _build(staged, stages, "language")
+        dist_checkpointing.save(_sharded(stage, stages), str(folder / "weights"))
+        groups = _groups(one)
+        model = _build(one, groups, "language")
+        model.load_state_dict(
+            dist_checkpointing.load(_sharded(model, groups), str(folder / "weights"))
+        )
+    return torch.equal(
+        stage.shared_embedding_or_output_weight(), model.shared_embedding_or_output_weight()
+    )
+
+
+def test_tied_embeddings_across_stages(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    kind = attrs.evolve(DENSE_GPT, tie_embeddings=True)
+    one, staged = (spec(kind, grid=grid) for grid in (REPLICAS, _grid({"dense": {"pp": 2}})))
+    assert worlds.run(2, tied_stages, one, staged, tmp_path) == [True, True]
 
 
 @pytest.mark.parametrize(("kind", "views"), LANGUAGES.values(), ids=LANGUAGES)
