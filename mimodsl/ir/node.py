@@ -1,4 +1,4 @@
-"""The base of every IR class: frozen, keyword-only, checked field by field, plain values welcome."""
+"""The base of every IR class: frozen, keyword-only, plain values welcome, each field checked."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -69,7 +69,7 @@ class Keyword(StrEnum):
     """The base of every closed choice of words in the language."""
 
 
-def _check_knobs(cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs.Attribute[Any]"]:
+def _check_knobs(_cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs.Attribute[Any]"]:
     return [_checked(field) if KNOB in field.metadata else field for field in fields]
 
 

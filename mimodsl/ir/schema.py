@@ -43,7 +43,7 @@ def _field_schema(field: "attrs.Attribute[Any]") -> FieldSchema:
     knob = cast(Knob, field.metadata[KNOB])
     default: Any = field.default
     required = default is attrs.NOTHING
-    if isinstance(default, attrs.Factory):  # pyright: ignore
+    if isinstance(default, attrs.Factory):  # pyright: ignore[reportArgumentType]
         default = default.factory()
     return FieldSchema(
         name=field.name,

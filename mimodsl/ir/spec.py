@@ -1,6 +1,6 @@
 """The whole spec: what a `.mimo` file declares, with every name and value resolved."""
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -29,7 +29,7 @@ class Spec(Node):
     schedule: Schedule = attrs.field()
     train: Train = attrs.field(factory=Train)
 
-    @place.default  # pyright: ignore
+    @cast(Any, place).default  # a `place` that pyright takes for a Place
     def _only_grid(self) -> Place:
         if len(self.grids) != 1:
             raise ValueError("Spec.place: may be left out only where there is one grid")
