@@ -35,7 +35,7 @@ class Knob:
     constraint: Constraint | None
 
 
-def knob(
+def knob(  # noqa: PLR0913 - what a field says of itself, by keyword
     *,
     doc: str,
     default: Any = attrs.NOTHING,
