@@ -116,7 +116,8 @@ USE_ESCAPES: Final = Code(
 USE_CYCLE: Final = Code(
     id="MIMO012",
     title="files use each other",
-    why="A file that uses itself, directly or through others, has no order in which to be read.",
+    why="A file that uses itself, directly or through others, has no order in which to be read. "
+    "A chain of files that use each other has at most 64.",
 )
 
 # Names and declarations.

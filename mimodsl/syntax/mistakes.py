@@ -79,6 +79,11 @@ class _Found:
         return "the end of the line" if self.kind == "_NL" else _shown(self.span.text)
 
     @property
+    def in_view(self) -> bool:
+        """Whether what comes before is an axis, which only another one may follow."""
+        return "STAR" in self.accepted and "PLUS" not in self.accepted
+
+    @property
     def begins_line(self) -> bool:
         text = self.span.file.text
         return not text[text.rfind("\n", 0, self.span.start) + 1 : self.span.start].strip()
@@ -95,7 +100,7 @@ def explain(error: UnexpectedInput, source: SourceFile, text: Scan, end: int) ->
         return _not_a_number(found.span)
     if "MODULE" in found.accepted:
         return _no_declaration(found)
-    expected = _expected(found.accepted)
+    expected = _expected(found)
     return codes.UNEXPECTED.at(
         found.span, f"expected {expected}, found {found.words}", help=_advice(found)
     )
@@ -117,11 +122,11 @@ def _last_line_end(source: SourceFile, end: int) -> int:
     return len(source.text[:end].rstrip())
 
 
-def _expected(accepted: AbstractSet[str]) -> str:
+def _expected(found: _Found) -> str:
     """What the parser accepts, in a user's words."""
-    if "$END" in accepted or "_NL" in accepted:
-        in_view = "COLON" in accepted
-        accepted = frozenset(accepted - _OPERATORS) | ({"STAR"} if in_view else frozenset[str]())
+    accepted = found.accepted
+    if not found.in_view and ("$END" in accepted or "_NL" in accepted):
+        accepted = accepted - _OPERATORS
     words: list[str] = []
     for kinds, name in ((_VALUE, "a value"), (_SIZE, "a size")):
         if kinds <= accepted:
@@ -144,7 +149,7 @@ def _advice(found: _Found) -> tuple[str, ...]:
         return ("a field is written `key = value`",)
     if kind in _CONTINUING and found.begins_line:
         return ("a line goes on in the next one where it ends with the operator",)
-    if kind == "INTEGER" and ("COLON" in accepted or accepted == {"NAME"}):
+    if found.in_view or (kind == "INTEGER" and accepted == {"NAME"}):
         return ("an axis is written `name:size`, and axes are joined by `*`: `tp:2 * dp:4`",)
     if kind == "NAME" and {"COMMA", "_NL"} <= accepted:
         return ("fields stand on lines of their own or are separated by commas",)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from attrs import define, field, frozen
 
@@ -12,7 +13,8 @@ from mimodsl.syntax import ast
 from mimodsl.syntax.parser import parse_source
 from mimodsl.syntax.reader import read_source
 
-PRESETS = "presets/"
+PRESETS: Final = "presets/"
+MAX_CHAIN: Final = 64
 
 
 @frozen(kw_only=True, eq=False)
@@ -79,6 +81,13 @@ class UnitReader:
             return None
         if any(path == place.path for path, _ in self._open):
             self.diagnostics.append(self._cycle(use, place.path))
+            return None
+        if len(self._open) > MAX_CHAIN:
+            self.diagnostics.append(
+                codes.USE_CYCLE.at(
+                    use.path.span, f"more than {MAX_CHAIN} files use each other in turn"
+                )
+            )
             return None
         if place.path not in self._units:
             source = read_source(place.path, _shown(place.path, use))

@@ -84,6 +84,13 @@ def test_a_cycle_is_shown(folder: Path) -> None:
     assert found(load(own)) == ["MIMO012"]
 
 
+def test_a_chain_of_files_has_an_end(folder: Path) -> None:
+    for index in range(1_000):
+        (folder / f"f{index}.mimo").write_text(f'use "f{index + 1}.mimo"\n')
+    main = write(folder, main=f'use "f0.mimo"\n{BASE}', f1000="let n = 1\n")
+    assert found(load(main)) == ["MIMO012"]
+
+
 def test_set_reaches_constants_of_the_main_file_alone(folder: Path) -> None:
     main = write(folder, main=f'use "a.mimo"\nlet m = 1\n{BASE}', a="let n = 2\n")
     assert found(load(main, {"m": "2"})) == []

@@ -230,6 +230,8 @@ def test_what_stands_before_stray_text_is_kept() -> None:
         ("train\n{\n}\n", "expected `{`, found the end of the line", "a block opens on the line"),
         ("train { a: 1 }\n", "expected `=`, found `:`", "a field is written `key = value`"),
         ("grid g { d = tp:2 * 4 }\n", "expected a name, found `4`", "an axis is written `name:"),
+        ("grid g { d = tp:2 dp:2 }\n", "expected `*`, `,`, the end of the", "an axis is written"),
+        ("grid g { rank = 8 }\n", "expected a name, found `8`", "an axis is written `name:"),
         ("place a\n  | b\n", "`|` does not begin", "a line goes on in the next one where"),
         ("let x = 2 × 3\n", "`×` has no meaning here", "`*` is perhaps what was meant"),
         ("let x =\n", "expected a value, found the end of the file", None),
