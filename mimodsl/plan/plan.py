@@ -165,6 +165,16 @@ class Plan:
             if 0 <= own < grid.axis("pp"):
                 yield grid, grid.stage(own)
 
+    def representatives(self) -> tuple[int, ...]:
+        """One rank of every role: each rank of the world builds what one of these builds."""
+        found: dict[tuple[object, ...], int] = {}
+        for grid in self.grids:
+            for stage in range(grid.axis("pp")):
+                rank = grid.stage(stage)[0]
+                roles = module_roles(self.spec, self._grids, rank)
+                found.setdefault(tuple(role.part for role in roles), rank)
+        return tuple(found.values())
+
     @property
     def _grids(self) -> dict[str, GridPlan]:
         return {grid.name: grid for grid in self.grids}

@@ -45,6 +45,21 @@ class ModuleRole:
         """Whether this is the module's last stage: the one with the output."""
         return self.stage == self.stages - 1
 
+    @property
+    def part(self) -> tuple[str, bool, bool, str]:
+        """What is built of the module: the same for two ranks whose layers are alike.
+
+        Layers count by their symbols; those of a kind without symbols by whether they have experts.
+        """
+        return self.name, self.first, self.last, self.pattern or self._like_layers
+
+    @property
+    def _like_layers(self) -> str:
+        kind = self.module.kind
+        if not isinstance(kind, Gpt) or kind.moe is None:
+            return "-" * len(self.layers)
+        return "".join("-" if layer % kind.moe_every else "E" for layer in self.layers)
+
     def samples(self, microbatch: int) -> range:
         """Its samples of a microbatch, by their index in the step's global batch.
 

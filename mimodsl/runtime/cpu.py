@@ -52,17 +52,24 @@ def activate() -> contextlib.ExitStack:
     last as long as the process. Used as a context manager, the result takes them back on leaving.
     """
     with contextlib.ExitStack() as undo:
-        for patch in (patch for group in PATCHES.values() for patch in group):
-            owner = importlib.import_module(patch.owner)
-            original = getattr(owner, patch.name)
-            setattr(owner, patch.name, patch.make(original))
-            undo.callback(setattr, owner, patch.name, original)
+        undo.enter_context(applied(patch for group in PATCHES.values() for patch in group))
         undo.enter_context(_CudaMeansCpu())
         # jit_fuser is torch.compile (core/jit.py): its kernels would be built by a C++ compiler,
         # for seconds each, to fuse what costs microseconds here.
         undo.enter_context(torch.compiler.set_stance("force_eager"))
         undo.callback(_silence_draw_warning())
         undo.callback(mamba_kernels.install())
+        return undo.pop_all()
+
+
+def applied(patches: Iterable[Patch]) -> contextlib.ExitStack:
+    """Applies patches, one upon the other; leaving the result takes them back."""
+    with contextlib.ExitStack() as undo:
+        for patch in patches:
+            owner = importlib.import_module(patch.owner)
+            original = getattr(owner, patch.name)
+            setattr(owner, patch.name, patch.make(original))
+            undo.callback(setattr, owner, patch.name, original)
         return undo.pop_all()
 
 
