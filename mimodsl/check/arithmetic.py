@@ -2,11 +2,19 @@
 
 from collections.abc import Callable, Iterable
 from math import isqrt, log
+from typing import Final
+
+_MOST_STEPS: Final = 1 << 16
 
 
 def divisors(number: int) -> tuple[int, ...]:
-    """All divisors of a positive number, ascending. Takes its square root in steps."""
-    small = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
+    """The divisors of a positive number, ascending.
+
+    Above 2**32, those are left out that are neither small nor have a small cofactor: help lines are
+    not worth a search of seconds.
+    """
+    steps = min(isqrt(number), _MOST_STEPS)
+    small = [d for d in range(1, steps + 1) if number % d == 0]
     return (*small, *(number // d for d in reversed(small) if d * d != number))
 
 

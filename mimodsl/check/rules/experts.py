@@ -89,7 +89,7 @@ def no_expert_view(spec: Context, held: HeldMoe) -> Findings:
     "MIMO533",
     "expert parallelism without experts",
     scope=GRID,
-    cost=Cost.RAISES,
+    cost=Cost.WASTE,
     mirrors=("transformer/transformer_config.py:1468",),
 )
 def idle_expert_view(spec: Context, grid: Grid) -> Findings:

@@ -22,6 +22,22 @@ from mimodsl.ir.placement import grid_names
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED: Final = ("text", "language")
 
+MODULE_DICT_NAMES: Final = frozenset(
+    """
+    T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda
+    double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu items keys load_state_dict modules mtia named_buffers named_children
+    named_modules named_parameters parameters pop register_backward_hook register_buffer
+    register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook
+    register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+    set_submodule share_memory state_dict to to_empty train training type update values xpu
+    zero_grad
+    """.split()  # noqa: SIM905 - a list of strings would take seventy lines
+)
+"""What torch.nn.ModuleDict calls its own, and refuses as the name of a module in it."""
+
 
 @rule(
     "MIMO421",
@@ -84,13 +100,18 @@ def _unknown(what: str, name: str, known: list[str], label: Label) -> Iterator[F
     "an encoder with a name that is taken",
     scope=ENCODER,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/model/base.py:173", "models/mimo/config/role.py:11"),
+    mirrors=(
+        "models/mimo/model/base.py:173",
+        "models/mimo/model/base.py:97",
+        "models/mimo/config/role.py:17",
+    ),
 )
 def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
-    """An encoder is not called `text` or `language`.
+    """An encoder is not called `text` or `language`, nor by a name of torch's containers.
 
     Its name becomes megatron-core's name of the modality. There `text` stands for every token that
-    is no placeholder, and `language` for the language model, whose place the encoder would take.
+    is no placeholder, and `language` for the language model, whose place the encoder would take. A
+    name such as `train` or `values` is refused by the container that holds the modalities.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -101,10 +122,11 @@ def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
           grid = encoder
         }
     """
-    if encoder.name in _RESERVED:
+    if encoder.name in _RESERVED or encoder.name in MODULE_DICT_NAMES:
+        owner = "megatron-core's" if encoder.name in _RESERVED else "torch's"
         yield Finding(
             message=f"an encoder cannot be called {code(encoder.name)}",
-            primary=spec.label(encoder.module, "name", "megatron-core's own name"),
+            primary=spec.label(encoder.module, "name", f"{owner} own name"),
             notes=("an encoder's name is the name of its modality",),
             help=("name it after what it sees, such as `vision`",),
         )

@@ -6,20 +6,20 @@ from typing import Final
 
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, Scope, rule
-from mimodsl.check.scopes import COMPLETE, SPEC, is_sound, span_size, spans_of
+from mimodsl.check.scopes import COMPLETE, SPEC, span_size, spans_of
 from mimodsl.check.words import code, either
-from mimodsl.ir import Beside, LanguageModel, Place, Placed, Together
+from mimodsl.ir import Beside, Place, Placed, Together
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.placement import grid_names
 
 
-def _placed(place: Place | None) -> Iterator[Placed]:
+def placed_grids(place: Place | None) -> Iterator[Placed]:
     """The grids of a placement, left to right."""
     if isinstance(place, Placed):
         yield place
     elif place is not None:
         for part in place.parts:
-            yield from _placed(part)
+            yield from placed_grids(part)
 
 
 def _together(place: Place | None) -> Iterator[Together]:
@@ -43,7 +43,7 @@ TOGETHER: Final = Scope[Together](
     cost=Cost.UNCLEAR,
     mirrors=("models/mimo/config/role.py:134",),
 )
-def not_placed(spec: Context, draft: Draft) -> Findings:
+def notplaced(spec: Context, draft: Draft) -> Findings:
     """Every grid is placed, once: rank offsets and the size of the world follow from it.
 
     Example:
@@ -101,7 +101,7 @@ def placed_twice(spec: Context, draft: Draft) -> Findings:
         place encoder | llm | encoder
     """
     first: dict[str, Placed] = {}
-    for one in _placed(draft.place):
+    for one in placed_grids(draft.place):
         if one.grid in first:
             yield Finding(
                 message=f"grid {code(one.grid)} is placed twice",
@@ -144,7 +144,7 @@ def different_sizes(spec: Context, place: Together) -> Findings:
     counts = [size or 0 for size in sizes]
     smallest = min(range(len(counts)), key=counts.__getitem__)
     words = [f"{code(part)} has {size}" for part, size in zip(place.parts, counts, strict=True)]
-    grids = [grid for one in _placed(place) if (grid := spec.draft.grid(one.grid)) is not None]
+    grids = [grid for one in placed_grids(place) if (grid := spec.draft.grid(one.grid)) is not None]
     yield Finding(
         message=f"{either(map(code, place.parts), 'and')} are placed on the same ranks, "
         f"but {either(words, 'and')}",
@@ -204,13 +204,13 @@ def partial_overlap(spec: Context, draft: Draft) -> Findings:
     """
     if any(_uneven(spec, one) for one in _together(draft.place)):
         return
-    placed = {one.grid: one for one in _placed(draft.place)}
+    placed = {one.grid: one for one in placed_grids(draft.place)}
     spans = spans_of(draft)
     for (a, one), (b, other) in combinations(spans.items(), 2):
-        common = range(max(one.start, other.start), min(one.stop, other.stop))
-        if common and one != other:
+        common = min(one.stop, other.stop) - max(one.start, other.start)
+        if common > 0 and one != other:
             yield Finding(
-                message=f"grids {code(a)} and {code(b)} share {len(common)} ranks, but not all",
+                message=f"grids {code(a)} and {code(b)} share {common} ranks, but not all",
                 primary=spec.label(placed[b], None, _ranks(other)),
                 secondary=(spec.label(placed[a], None, _ranks(one)),),
                 notes=("two grids have the same ranks, or none in common",),
@@ -224,112 +224,3 @@ def _uneven(spec: Context, place: Together) -> bool:
 
 def _ranks(span: range) -> str:
     return f"ranks {span.start} to {span.stop - 1}"
-
-
-@rule(
-    "MIMO405",
-    "a language model that shares ranks with some encoders only",
-    scope=SPEC,
-    cost=Cost.HANGS,
-    mirrors=("models/mimo/model/base.py:463", "models/mimo/config/role.py:86"),
-)
-def mixed_layout(spec: Context, draft: Draft) -> Findings:
-    """The language model is on the ranks of every encoder, or of none.
-
-    As soon as one grid lies elsewhere, megatron-core runs encoders only on every rank that has one.
-    A language model on such ranks never runs, and whoever waits for it waits for ever.
-
-    Example:
-        use "presets/nemotron_small.mimo"
-        grid seeing {
-          dense = dp:2
-        }
-        grid hearing {
-          dense = dp:2
-        }
-        grid llm {
-          dense  = dp:2
-          expert = ep:2 * pp
-        }
-        place seeing & llm | hearing
-        module vision : radio_small {
-          grid = seeing
-        }
-        module audio : radio_small {
-          grid = hearing
-        }
-        module language : nemotron_small {
-          grid = llm
-        }
-    """
-    spans = spans_of(draft)
-    language = next((m for m in draft.modules if isinstance(m.kind, LanguageModel)), None)
-    home = spans.get(language.grid) if language else None
-    if language is None or home is None or len(set(spans.values())) == 1:
-        return
-    for one in _placed(draft.place):
-        if one.grid != language.grid and spans[one.grid] == home:
-            llm = next(other for other in _placed(draft.place) if other.grid == language.grid)
-            others = [name for name, span in spans.items() if span != home]
-            yield Finding(
-                message=f"the language model shares its ranks with {code(one.grid)}, "
-                f"but not with {either(map(code, others), 'and')}",
-                primary=spec.label(llm, None, f"{code(language.name)} is here"),
-                secondary=(spec.label(one, None, "on the same ranks"),),
-                help=_separate_help(spans, language.grid),
-            )
-
-
-def _separate_help(spans: dict[str, range], language: str) -> tuple[str, ...]:
-    encoders = " | ".join(name for name in spans if name != language)
-    together = " & ".join(spans)
-    return (
-        f"{code(f'place {encoders} | {language}')} gives it ranks of its own",
-        f"or {code(f'place {together}')}, with grids of one size",
-    )
-
-
-@rule(
-    "MIMO406",
-    "a grid that holds no module",
-    scope=COMPLETE,
-    cost=Cost.RAISES,
-    mirrors=("models/mimo/config/role.py:134",),
-)
-def idle_grid(spec: Context, draft: Draft) -> Findings:
-    """Every grid holds a module: its ranks would have nothing to run.
-
-    Example:
-        grid spare {
-          dense = dp:2
-        }
-        grid llm {
-          dense = dp:2
-        }
-        place spare | llm
-        module language : gpt {
-          grid       = llm
-          layers     = 2
-          hidden     = 64
-          vocabulary = 512
-          attention  = { heads = 4 }
-        }
-        schedule 1f1b {
-          sequence = 64
-        }
-    """
-    used = {module.grid for module in draft.modules}
-    placed = set(grid_names(draft.place)) if draft.place else set[str]()
-    for grid in draft.grids:
-        if grid.name in placed and grid.name not in used:
-            ranks = f"{grid.world} ranks with nothing to run" if is_sound(grid) else "no module"
-            yield Finding(
-                message=f"no module is on grid {code(grid.name)}",
-                primary=spec.label(grid, "name", ranks),
-                secondary=tuple(
-                    spec.label(one, None, "placed here")
-                    for one in _placed(draft.place)
-                    if one.grid == grid.name
-                ),
-                help=(f"put a module on it with {code(f'grid = {grid.name}')}, or leave it out",),
-            )

@@ -149,7 +149,8 @@ def half_groups(spec: Context, held: HeldMoe) -> Findings:
 def _other_half(moe: Moe) -> str:
     if moe.groups is not None:
         return f"group_topk = {min(moe.groups, moe.topk)}"
-    return f"groups = {min(d for d in divisors(moe.experts) if d >= (moe.group_topk or 1))}"
+    fits = [size for size in divisors(moe.experts) if size >= (moe.group_topk or 1)]
+    return f"groups = {min(fits, default=moe.experts)}"
 
 
 @rule(

@@ -65,7 +65,7 @@ def lacks_pp(one: GridView) -> bool:
 def _product_help(spec: Context, one: GridView, target: int) -> tuple[str, ...]:
     options = [_change(one.sized, sizes) for sizes in _refactored(spec, one, target)]
     if not options:
-        return ()
+        return (f"give the view axes whose product is {target}",)
     also = f", and so does {options[1]}" if len(options) > 1 else ""
     return (f"{options[0]} makes both {target}{also}",)
 

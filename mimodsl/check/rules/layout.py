@@ -1,0 +1,193 @@
+"""The layout of modules: which of them share ranks, and with what."""
+
+from mimodsl.check.context import Context
+from mimodsl.check.rule import Cost, Finding, Findings, rule
+from mimodsl.check.rules.placement import placed_grids
+from mimodsl.check.scopes import COMPLETE, ROUTE, SPEC, Route, is_sound, spans_of
+from mimodsl.check.words import code, either
+from mimodsl.ir import LanguageModel
+from mimodsl.ir.draft import Draft
+from mimodsl.ir.placement import grid_names
+
+
+@rule(
+    "MIMO405",
+    "a language model that shares ranks with some encoders only",
+    scope=SPEC,
+    cost=Cost.HANGS,
+    mirrors=("models/mimo/model/base.py:463", "models/mimo/config/role.py:86"),
+)
+def mixed_layout(spec: Context, draft: Draft) -> Findings:
+    """The language model is on the ranks of every encoder, or of none.
+
+    As soon as one grid lies elsewhere, megatron-core runs encoders only on every rank that has one.
+    A language model on such ranks never runs, and whoever waits for it waits for ever.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid seeing {
+          dense = dp:2
+        }
+        grid hearing {
+          dense = dp:2
+        }
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+        place seeing & llm | hearing
+        module vision : radio_small {
+          grid = seeing
+        }
+        module audio : radio_small {
+          grid = hearing
+        }
+        module language : nemotron_small {
+          grid = llm
+        }
+    """
+    spans = spans_of(draft)
+    language = next((m for m in draft.modules if isinstance(m.kind, LanguageModel)), None)
+    home = spans.get(language.grid) if language else None
+    if language is None or home is None or len(set(spans.values())) == 1:
+        return
+    for one in placed_grids(draft.place):
+        if one.grid != language.grid and spans[one.grid] == home:
+            llm = next(other for other in placed_grids(draft.place) if other.grid == language.grid)
+            others = [name for name, span in spans.items() if span != home]
+            yield Finding(
+                message=f"the language model shares its ranks with {code(one.grid)}, "
+                f"but not with {either(map(code, others), 'and')}",
+                primary=spec.label(llm, None, f"{code(language.name)} is here"),
+                secondary=(spec.label(one, None, "on the same ranks"),),
+                help=_separate_help(spans, language.grid),
+            )
+
+
+def _separate_help(spans: dict[str, range], language: str) -> tuple[str, ...]:
+    encoders = " | ".join(name for name in spans if name != language)
+    together = " & ".join(spans)
+    return (
+        f"{code(f'place {encoders} | {language}')} gives it ranks of its own",
+        f"or {code(f'place {together}')}, with grids of one size",
+    )
+
+
+@rule(
+    "MIMO406",
+    "a grid that holds no module",
+    scope=COMPLETE,
+    cost=Cost.RAISES,
+    mirrors=("models/mimo/config/role.py:134",),
+)
+def idle_grid(spec: Context, draft: Draft) -> Findings:
+    """Every grid holds a module: its ranks would have nothing to run.
+
+    Example:
+        grid spare {
+          dense = dp:2
+        }
+        grid llm {
+          dense = dp:2
+        }
+        place spare | llm
+        module language : gpt {
+          grid       = llm
+          layers     = 2
+          hidden     = 64
+          vocabulary = 512
+          attention  = { heads = 4 }
+        }
+        schedule 1f1b {
+          sequence = 64
+        }
+    """
+    used = {module.grid for module in draft.modules}
+    placed = set(grid_names(draft.place)) if draft.place else set[str]()
+    for grid in draft.grids:
+        if grid.name in placed and grid.name not in used:
+            ranks = f"{grid.world} ranks with nothing to run" if is_sound(grid) else "no module"
+            yield Finding(
+                message=f"no module is on grid {code(grid.name)}",
+                primary=spec.label(grid, "name", ranks),
+                secondary=tuple(
+                    spec.label(one, None, "placed here")
+                    for one in placed_grids(draft.place)
+                    if one.grid == grid.name
+                ),
+                help=(f"put a module on it with {code(f'grid = {grid.name}')}, or leave it out",),
+            )
+
+
+@rule(
+    "MIMO407",
+    "several encoders before a language model on other ranks",
+    scope=SPEC,
+    cost=Cost.HANGS,
+    mirrors=("pipeline_parallel/multimodule_communicator.py:394",),
+)
+def stacked_encoders(spec: Context, draft: Draft) -> Findings:
+    """Encoders that share ranks share them with the language model, too; others lie side by side.
+
+    Between microbatches a rank sends one encoder's images and waits for their gradients before it
+    sends the other's. The language model needs both before it has gradients to send.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid encoders {
+          dense = dp:2
+        }
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+        place encoders | llm
+        module photos : radio_small {
+          grid = encoders
+        }
+        module project_photos : mlp_projector {
+          grid = encoders
+        }
+        module scans : radio_small {
+          grid = encoders
+        }
+        module project_scans : mlp_projector {
+          grid = encoders
+        }
+        module language : nemotron_small {
+          grid = llm
+        }
+        flow photos -> project_photos -> language {
+          token = 511
+        }
+        flow scans -> project_scans -> language {
+          token = 510
+        }
+    """
+    spans = spans_of(draft)
+    first: dict[range, Route] = {}
+    for route in ROUTE.subjects(spec):
+        here = spans.get(route.encoder.grid.name)
+        if here is None or here == spans.get(route.language.grid.name, here):
+            continue
+        other = first.setdefault(here, route)
+        if other.encoder.name != route.encoder.name:
+            yield _stacked(spec, other, route)
+
+
+def _stacked(spec: Context, first: Route, second: Route) -> Finding:
+    llm = second.language
+    return Finding(
+        message=f"{code(first.encoder.name)} and {code(second.encoder.name)} share ranks, "
+        f"and {code(llm.name)} is on others",
+        primary=spec.label(second.encoder.module, "grid", "on the same ranks"),
+        secondary=(
+            spec.label(first.encoder.module, "grid", f"{code(first.encoder.name)} is here"),
+            spec.label(llm.module, "grid", f"{code(llm.name)} is elsewhere"),
+        ),
+        notes=("each encoder's gradients would wait for the other's images",),
+        help=(
+            f"place a grid for {code(second.encoder.name)} beside the others with {code('|')}",
+            f"or place all of them on the ranks of {code(llm.name)} with {code('&')}",
+        ),
+    )

@@ -1,0 +1,49 @@
+"""The checker and megatron-core agree: what a rule says would be refused, is refused."""
+
+from typing import Any
+
+import pytest
+from torch import nn
+
+from mimodsl.build.configs import encoder_config, language_config
+from mimodsl.check import RULES, Cost, Rule
+from mimodsl.check.rules.names import MODULE_DICT_NAMES
+from mimodsl.ir import LanguageModel, Spec, VisionEncoder
+from mimodsl.ir.lower import parse
+
+CONFIGS = ("transformer/transformer_config.py", "model_parallel_config.py")
+SCHEDULE = "\nschedule 1f1b {\n  sequence = 64\n}\n"
+
+OF_CONFIGS = [
+    rule
+    for rule in RULES
+    if rule.cost is Cost.RAISES and any(place.startswith(CONFIGS) for place in rule.mirrors)
+]
+
+
+def whole(example: str) -> Spec:
+    """The spec of a rule's example, which may leave the schedule out."""
+    loaded = parse(example if "\nschedule" in example else example + SCHEDULE)
+    assert loaded.spec is not None, loaded.diagnostics
+    return loaded.spec
+
+
+def make_configs(spec: Spec) -> None:
+    for module in spec.modules:
+        if isinstance(module.kind, LanguageModel):
+            language_config(spec)
+        elif isinstance(module.kind, VisionEncoder):
+            encoder_config(spec, module)
+
+
+@pytest.mark.parametrize("rule", OF_CONFIGS, ids=lambda rule: rule.code)
+def test_megatron_refuses_what_the_rule_says_it_refuses(rule: Rule[Any]) -> None:
+    with pytest.raises((ValueError, AssertionError)):
+        make_configs(whole(rule.example))
+
+
+def test_names_of_torch_containers_are_known() -> None:
+    own = {name for name in dir(nn.ModuleDict()) if not name.startswith("_")}
+    assert own - MODULE_DICT_NAMES == set()
+    with pytest.raises(KeyError):
+        nn.ModuleDict({"train": nn.Identity()})
