@@ -52,24 +52,30 @@ def details(error: BaseException) -> str:
 
 
 def _explained(error: BaseException) -> tuple[list[str], int]:
-    from mimodsl.runtime.errors import NoDevice, RunError, WrongWorld
+    from mimodsl.runtime.errors import NoDevice, RankFailed, RunError, WrongWorld
 
     if isinstance(error, UsageError | NoDevice | WrongWorld):
         return [f"error: {error}"], ABNORMAL
+    if isinstance(error, RankFailed) and (extra := _extra(error.failure.missing)):
+        return [f"error: {error}", _how_to_get(extra)], ABNORMAL
     if isinstance(error, RunError):
         return [f"error: {error}", "help: --verbose shows the traceback"], FAILURE
     if isinstance(error, OSError) and error.filename is not None:
         return [f"error: {error.filename}: {error.strerror}"], ABNORMAL
-    if isinstance(error, ModuleNotFoundError) and (extra := _extra(error)):
+    if isinstance(error, ModuleNotFoundError) and (extra := _extra(error.name)):
         return [
             f"error: this needs {error.name}, which is not installed",
-            f"help: the extra `{extra}` brings it: pip install 'mimodsl[{extra}]'",
+            _how_to_get(extra),
         ], ABNORMAL
     return list(_internal(error)), ABNORMAL
 
 
-def _extra(error: ModuleNotFoundError) -> str | None:
-    return _EXTRA_OF.get((error.name or "").partition(".")[0])
+def _extra(module: str | None) -> str | None:
+    return _EXTRA_OF.get((module or "").partition(".")[0])
+
+
+def _how_to_get(extra: str) -> str:
+    return f"help: the extra `{extra}` brings it: pip install 'mimodsl[{extra}]'"
 
 
 def _internal(error: BaseException) -> Iterator[str]:

@@ -11,13 +11,15 @@ STARTING = "starting"
 class Failure:
     """What ended one rank: an exception of its own, or the end of its process.
 
-    `where` is the innermost frame (`file:line in function`), `traceback` and `log` may be empty.
+    `where` is the innermost frame (`file:line in function`), `missing` the module that could not be
+    imported where that was it; `traceback` and `log` may be empty.
     """
 
     rank: int
     phase: str
     error: str
     where: str = ""
+    missing: str = ""
     traceback: str = field(default="", repr=False)
     log: str = field(default="", repr=False)
     at: float = field(default=0.0, repr=False)

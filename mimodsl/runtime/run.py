@@ -74,8 +74,9 @@ def run(spec: Spec, *, steps: int, choice: DeviceChoice, watch: Watch) -> Run:
     if is_first():
         watch.observer.entered(0, LOADING)
     with _output(watch):
-        preload()
-    device = _device(choice, 1 if under_launcher() else spec.world)
+        device = _device(choice, 1 if under_launcher() else spec.world)
+        if device is Device.CPU:
+            preload()
     if under_launcher():
         ranks = _in_place(training, device, watch)
     else:

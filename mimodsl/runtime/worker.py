@@ -121,6 +121,7 @@ def failure_of(rank: int, error: BaseException) -> Failure:
         phase="",
         error="".join(traceback.format_exception_only(error)).strip(),
         where=_innermost(error),
+        missing=(error.name or "") if isinstance(error, ModuleNotFoundError) else "",
         traceback="".join(traceback.format_exception(error)),
         at=time.monotonic(),
     )

@@ -9,17 +9,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NoReturn, Protocol, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from mimodsl.runtime.errors import STARTING, Failure, RankFailed, RanksHung, Waiting
-from mimodsl.runtime.quiet import tail
+from mimodsl.runtime.quiet import output_to, tail
 from mimodsl.runtime.stacks import innermost_call
 from mimodsl.runtime.worker import (
     Entered,
@@ -112,6 +112,8 @@ class _Crew:
         context: Any = multiprocessing.get_context(method)
         sealed = method == "spawn"
         target, task = (serve_sealed, pickle.dumps(work)) if sealed else (serve, work)
+        if sealed:
+            self._start_tracker()
         for rank in range(count):
             ours, theirs = context.Pipe(duplex=False)
             worker = Worker(rank=rank, world=count, pipe=theirs)
@@ -122,6 +124,14 @@ class _Crew:
                 process.start()
                 self.processes.append(process)
             theirs.close()  # so that the pipe ends with the worker
+
+    def _start_tracker(self) -> None:
+        """Starts Python's tracker of semaphores, which all spawned processes share, in silence.
+
+        It tidies up what ranks leave when they are ended, and would complain of that at exit.
+        """
+        with output_to(self.files.folder / "tracker"):
+            resource_tracker.ensure_running()
 
     def results(self) -> tuple[Any, ...]:
         """Waits for every worker; raises at the first failure, or when nothing moves any more."""
@@ -190,16 +200,8 @@ class _Crew:
         while self.pipes and time.monotonic() < deadline:
             self._hear(_TICK)
         first = min(self.failures, key=lambda failure: failure.at)
-        raise RankFailed(
-            Failure(
-                rank=first.rank,
-                phase=self.phases[first.rank],
-                error=first.error,
-                where=first.where,
-                traceback=first.traceback,
-                log=tail(self.files.log(first.rank)),
-            )
-        )
+        log = tail(self.files.log(first.rank))
+        raise RankFailed(evolve(first, phase=self.phases[first.rank], log=log))
 
     def _give_up(self) -> NoReturn:
         """Raises with the Python stack of every worker that has not come to its end."""

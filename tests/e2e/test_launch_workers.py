@@ -1,6 +1,7 @@
 """Workers are processes that report, fail, hang and are ended: none of them outlives its run."""
 
 import itertools
+import multiprocessing
 import operator
 import os
 import signal
@@ -239,6 +240,25 @@ def work(worker):
 
 run_workers(3, work, watch=Watch(observer=Ready()))
 """
+
+
+def test_semaphores_of_spawned_ranks_are_tidied_up_in_silence():
+    program = (
+        "from functools import partial\n"
+        "from mimodsl.runtime.workers import run_workers\n"
+        "from tests.e2e.test_launch_workers import leave_a_semaphore\n"
+        "if __name__ == '__main__':\n"
+        "    run_workers(2, leave_a_semaphore, start='spawn')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert (ran.stdout, ran.stderr) == (b"", b"")
+
+
+def leave_a_semaphore(worker):
+    leaked.append(multiprocessing.Semaphore())
+
+
+leaked = []
 
 
 @pytest.mark.parametrize(

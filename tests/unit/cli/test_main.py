@@ -64,6 +64,15 @@ def test_a_missing_extra_says_how_to_get_it(failing):
     assert "pip install 'mimodsl[build]'" in ran.err
 
 
+def test_an_extra_that_ranks_miss_says_so_too(failing):
+    failure = Failure(
+        rank=0, phase="model", error="ModuleNotFoundError: …", missing="mamba_ssm.ops"
+    )
+    ran = failing(RankFailed(failure))
+    assert ran.code == 2
+    assert ran.err.endswith("help: the extra `gpu` brings it: pip install 'mimodsl[gpu]'\n")
+
+
 def test_another_missing_module_is_a_bug(failing):
     ran = failing(ModuleNotFoundError("No module named 'mimodsl.plot'", name="mimodsl.plot"))
     assert ran.code == 2
