@@ -29,7 +29,7 @@ def _meet(a: range, b: range) -> bool:
     cost=Cost.RAISES,
     mirrors=(
         "pipeline_parallel/bridge_communicator.py:107",
-        "models/mimo/comm/colocated_communicator.py:138",
+        "models/mimo/comm/colocated_communicator.py:143",
     ),
 )
 def context_parallel(spec: Context, route: Route) -> Findings:
@@ -84,7 +84,7 @@ def _ends(route: Route) -> Iterator[Held[Kind]]:
     scope=ROUTE,
     cost=Cost.RAISES,
     mirrors=(
-        "models/mimo/comm/colocated_communicator.py:138",
+        "models/mimo/comm/colocated_communicator.py:143",
         "models/mimo/config/role.py:86",
     ),
 )
@@ -146,7 +146,7 @@ def _apart_help(route: Route) -> str:
     cost=Cost.RAISES,
     mirrors=(
         "pipeline_parallel/bridge_communicator.py:301",
-        "models/mimo/comm/colocated_communicator.py:149",
+        "models/mimo/comm/colocated_communicator.py:151",
     ),
 )
 def fan(spec: Context, route: Route) -> Findings:
@@ -202,7 +202,7 @@ def _fan_help(grid: Grid, own: int, other: int) -> str:
     scope=ROUTE,
     cost=Cost.LATE,
     mirrors=(
-        "models/mimo/comm/colocated_communicator.py:229",
+        "models/mimo/comm/colocated_communicator.py:230",
         "pipeline_parallel/bridge_communicator.py:301",
     ),
 )

@@ -186,7 +186,7 @@ def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     "images larger than the position embeddings",
     scope=ENCODER,
     cost=Cost.SILENT,
-    mirrors=("models/vision/radio.py:596",),
+    mirrors=("models/vision/radio.py:624",),
     severity=Severity.WARNING,
 )
 def beyond_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:

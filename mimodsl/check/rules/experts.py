@@ -55,7 +55,7 @@ def experts_by_ep(spec: Context, held: HeldMoe) -> Findings:
     "experts on a grid without an expert view",
     scope=MOE,
     cost=Cost.SILENT,
-    mirrors=("process_groups_config.py:178", "transformer/moe/moe_layer.py:180"),
+    mirrors=("process_groups_config.py:181", "transformer/moe/moe_layer.py:181"),
 )
 def no_expert_view(spec: Context, held: HeldMoe) -> Findings:
     """A model with experts is on a grid that says how they are spread: one with an expert view.
@@ -240,7 +240,7 @@ def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
     "biases in shared experts",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/moe/shared_experts.py:118",),
+    mirrors=("transformer/moe/shared_experts.py:124",),
 )
 def bias_with_shared(spec: Context, held: HeldMoe) -> Findings:
     """Shared experts have no biases.

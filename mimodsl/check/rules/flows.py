@@ -23,8 +23,8 @@ _ORDER = (Role.ENCODER, Role.PROJECTOR, Role.LANGUAGE)
     scope=FLOW,
     cost=Cost.SILENT,
     mirrors=(
-        "models/mimo/model/base.py:504",
-        "models/mimo/model/base.py:737",
+        "models/mimo/model/base.py:498",
+        "models/mimo/model/base.py:740",
         "pipeline_parallel/multimodule_communicator.py:393",
     ),
 )
@@ -83,7 +83,7 @@ def _path_help(draft: Draft, known: list[Module]) -> tuple[str, ...]:
     "a module in two flows",
     scope=SPEC,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/config/base_configs.py:58",),
+    mirrors=("models/mimo/config/base_configs.py:57",),
 )
 def shared_module(spec: Context, draft: Draft) -> Findings:
     """An encoder or a projector is in one flow: a modality is named after its encoder.
@@ -128,7 +128,7 @@ def shared_module(spec: Context, draft: Draft) -> Findings:
     "a module in no flow",
     scope=COMPLETE,
     cost=Cost.WASTE,
-    mirrors=("models/mimo/config/base_configs.py:58",),
+    mirrors=("models/mimo/config/base_configs.py:57",),
 )
 def idle_module(spec: Context, draft: Draft) -> Findings:
     """Encoders and projectors are in a flow: without one, nothing would read what they compute.
@@ -167,7 +167,7 @@ def idle_module(spec: Context, draft: Draft) -> Findings:
     "a projector on another grid than its encoder",
     scope=ROUTE,
     cost=Cost.UNCLEAR,
-    mirrors=("models/mimo/submodules/base.py:129",),
+    mirrors=("models/mimo/submodules/base.py:156",),
 )
 def projector_grid(spec: Context, route: Route) -> Findings:
     """A projector is on its encoder's grid: megatron-core builds the two as one module.
@@ -213,7 +213,7 @@ def projector_grid(spec: Context, route: Route) -> Findings:
     "no language model, or several",
     scope=COMPLETE,
     cost=Cost.RAISES,
-    mirrors=("models/mimo/config/role.py:14", "models/mimo/config/base_configs.py:58"),
+    mirrors=("models/mimo/config/role.py:18", "models/mimo/config/base_configs.py:57"),
 )
 def one_language(spec: Context, draft: Draft) -> Findings:
     """A spec has one language model, where every flow ends.

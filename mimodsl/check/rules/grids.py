@@ -112,7 +112,7 @@ def _expert_line(grid: Grid) -> str:
     "an axis twice in one view",
     scope=VIEW,
     cost=Cost.SILENT,
-    mirrors=("hyper_comm_grid.py:155",),
+    mirrors=("hyper_comm_grid.py:159",),
 )
 def repeated_axis(spec: Context, one: GridView) -> Findings:
     """A view names each of its axes once.
@@ -195,7 +195,7 @@ def expert_first(spec: Context, one: GridView) -> Findings:
     "a view twice in one grid",
     scope=GRID,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:151",),
+    mirrors=("hyper_comm_grid.py:155",),
 )
 def repeated_view(spec: Context, grid: Grid) -> Findings:
     """The views of a grid have names of their own.

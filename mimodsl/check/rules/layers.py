@@ -229,7 +229,7 @@ def _respread(kind: Hybrid, pp: int) -> str:
     cost=Cost.RAISES,
     mirrors=(
         "models/hybrid/hybrid_layer_allocation.py:437",
-        "transformer/transformer_block.py:150",
+        "transformer/transformer_block.py:152",
     ),
 )
 def uneven_stages(spec: Context, language: Held[LanguageModel]) -> Findings:
@@ -283,7 +283,7 @@ def _uneven_help(kind: LanguageModel, layers: int, pp: int) -> str:
     "a pipeline stage without layers",
     scope=HYBRID,
     cost=Cost.WASTE,
-    mirrors=("models/hybrid/hybrid_layer_allocation.py:473",),
+    mirrors=("models/hybrid/hybrid_layer_allocation.py:478",),
 )
 def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
     """Every pipeline stage has a layer: the ranks of an empty one only pass tensors on.

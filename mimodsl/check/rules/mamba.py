@@ -88,7 +88,7 @@ def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
     "context parallelism that does not divide a Mamba mixer",
     scope=HYBRID,
     cost=Cost.RAISES,
-    mirrors=("ssm/mamba_context_parallel.py:107", "ssm/mamba_context_parallel.py:118"),
+    mirrors=("ssm/mamba_context_parallel.py:107", "ssm/mamba_context_parallel.py:121"),
 )
 def context_parallel(spec: Context, language: Held[Hybrid]) -> Findings:
     """Over cp ranks a mixer exchanges its sequence for heads: each gets whole heads and groups.

@@ -101,9 +101,9 @@ def _unknown(what: str, name: str, known: list[str], label: Label) -> Iterator[F
     scope=ENCODER,
     cost=Cost.SILENT,
     mirrors=(
-        "models/mimo/model/base.py:173",
+        "models/mimo/model/base.py:172",
         "models/mimo/model/base.py:97",
-        "models/mimo/config/role.py:17",
+        "models/mimo/config/role.py:18",
     ),
 )
 def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
@@ -137,7 +137,7 @@ def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     "a name that text cannot have",
     scope=SPEC,
     cost=Cost.RAISES,
-    mirrors=("models/mimo/submodules/base.py:60",),
+    mirrors=("models/mimo/submodules/base.py:63",),
 )
 def bad_name(spec: Context, draft: Draft) -> Findings:
     """A name is letters, digits and underscores, and begins with no digit.

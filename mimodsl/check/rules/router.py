@@ -218,7 +218,7 @@ def _group_mistakes(moe: Moe, groups: int, used: int) -> Iterator[tuple[str, str
     "an overlap with shared experts that are not there",
     scope=MOE,
     cost=Cost.WASTE,
-    mirrors=("transformer/moe/moe_layer.py:341",),
+    mirrors=("transformer/moe/moe_layer.py:334",),
     severity=Severity.WARNING,
 )
 def lone_overlap(spec: Context, held: HeldMoe) -> Findings:
@@ -322,7 +322,7 @@ def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
     "the coefficient of a loss that is not there",
     scope=MOE,
     cost=Cost.LATE,
-    mirrors=("transformer/moe/router.py:295", "transformer/moe/router.py:376"),
+    mirrors=("transformer/moe/router.py:295", "transformer/moe/router.py:398"),
 )
 def lone_coefficient(spec: Context, held: HeldMoe) -> Findings:
     """`aux_loss` scales the balancing loss, so `balance` is one.

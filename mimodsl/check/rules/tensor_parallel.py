@@ -185,7 +185,7 @@ def _groups_fit(kind: Kind, tp: int) -> bool:
     "key-value groups that tensor parallelism neither splits nor copies evenly",
     scope=LANGUAGE,
     cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:1338", "transformer/attention.py:355"),
+    mirrors=("transformer/transformer_config.py:1338", "transformer/attention.py:364"),
 )
 def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
     """Key-value groups are a multiple or a divisor of tp.

@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
+from itertools import count as count_from
 from math import isqrt
 
 from mimodsl.check.arithmetic import next_multiple
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
-from mimodsl.check.scopes import ROUTE, SPEC, Route, sequence_shards
+from mimodsl.check.scopes import FLOW, ROUTE, SPEC, Route, sequence_shards
 from mimodsl.check.words import code, count
 from mimodsl.diagnostics import Label
 from mimodsl.ir import Flow, VisionEncoder
@@ -54,15 +56,14 @@ def same_token(spec: Context, draft: Draft) -> Findings:
     for flow in draft.flows:
         by_token[flow.token].append(flow)
     for token, (first, *others) in by_token.items():
+        near = chain(range(token - 1, -1, -1), count_from(token + 1))
+        free = next(one for one in near if one not in by_token)
         for flow in others:
-            free = next(
-                token - step for step in range(1, token + 2) if token - step not in by_token
-            )
             yield Finding(
                 message=f"two flows have the placeholder {token}",
                 primary=spec.label(flow, "token", "again here"),
                 secondary=(spec.label(first, "token", "first here"),),
-                help=(f"give it one of its own, such as {code(f'token = {max(free, 0)}')}",),
+                help=(f"give it one of its own, such as {code(f'token = {free}')}",),
             )
 
 
@@ -71,7 +72,7 @@ def same_token(spec: Context, draft: Draft) -> Findings:
     "a placeholder outside the vocabulary",
     scope=ROUTE,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/model/base.py:359", "tensor_parallel/cross_entropy.py:44"),
+    mirrors=("models/mimo/model/base.py:364", "tensor_parallel/cross_entropy.py:45"),
 )
 def token_in_vocabulary(spec: Context, route: Route) -> Findings:
     """The placeholder is an id of the language model's vocabulary.
@@ -103,6 +104,41 @@ def token_in_vocabulary(spec: Context, route: Route) -> Findings:
             primary=spec.label(route.flow, "token", f"not below {kind.vocabulary}"),
             secondary=(spec.label(kind, "vocabulary", f"ids 0 to {kind.vocabulary - 1}"),),
             help=(f"{code(f'token = {kind.vocabulary - 1}')} is the last one",),
+        )
+
+
+@rule(
+    "MIMO608",
+    "a flow without images",
+    scope=FLOW,
+    cost=Cost.LATE,
+)
+def no_images(spec: Context, flow: Flow) -> Findings:
+    """A sample has an image for each of its flows: an encoder cannot run on none.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+        module vision : radio_small {
+        }
+        module projector : mlp_projector {
+        }
+        module language : nemotron_small {
+        }
+        flow vision -> projector -> language {
+          token  = 511
+          images = 0
+        }
+    """
+    if flow.images == 0 and flow.path:
+        yield Finding(
+            message=f"a sample has no image for {code(flow.encoder)}",
+            primary=spec.label(flow, "images", "no images"),
+            secondary=(spec.label(flow, "path[0]", "takes images"),),
+            help=(f"{code('images = 1')}, or leave the flow and its modules out",),
         )
 
 

@@ -80,7 +80,7 @@ def _stages(spec: Context, language: Held[LanguageModel]) -> Iterator[Label]:
     "a sequence that does not divide into its parts",
     scope=LANGUAGE,
     cost=Cost.LATE,
-    mirrors=("models/mimo/partition/utils.py:140",),
+    mirrors=("models/mimo/partition/utils.py:138",),
 )
 def sequence_length(spec: Context, language: Held[LanguageModel]) -> Findings:
     """A sequence divides by tp where it is split over tp, and by 2·cp with context parallelism.
@@ -167,7 +167,7 @@ def all_frozen(spec: Context, draft: Draft) -> Findings:
     "fp16 over several modules",
     scope=SPEC,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/optimizer.py:97",),
+    mirrors=("models/mimo/optimizer.py:134",),
     severity=Severity.WARNING,
 )
 def fp16(spec: Context, draft: Draft) -> Findings:
@@ -218,7 +218,7 @@ _ONLY_TRANSFORMER_ENGINE: Final = (
     cost=Cost.RAISES,
     mirrors=(
         "models/backends.py:133",
-        "transformer/transformer_config.py:2669",
+        "transformer/transformer_config.py:2651",
         "transformer/dot_product_attention.py:57",
     ),
 )

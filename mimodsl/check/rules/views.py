@@ -27,7 +27,7 @@ from mimodsl.source import Span
     "a view covers other ranks than the base view",
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:159",),
+    mirrors=("hyper_comm_grid.py:163",),
 )
 def view_product(spec: Context, one: GridView) -> Findings:
     """All views of a grid factor the same ranks: within one pipeline stage, tp·cp·dp = etp·ep·edp.
@@ -122,7 +122,7 @@ def _change(old: dict[str, int], new: dict[str, int]) -> str:
     "a shared axis that the base view lacks",
     scope=VIEW,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:174",),
+    mirrors=("hyper_comm_grid.py:173",),
 )
 def shared_with_nothing(spec: Context, one: GridView) -> Findings:
     """An axis without a size is shared with the base view, so the base view has it.
@@ -160,7 +160,7 @@ def _size_help(one: GridView, axis: Axis) -> str:
     "a base axis with a size of its own in another view",
     scope=VIEW,
     cost=Cost.SILENT,
-    mirrors=("hyper_comm_grid.py:169",),
+    mirrors=("hyper_comm_grid.py:187",),
 )
 def resized_axis(spec: Context, one: GridView) -> Findings:
     """A second view shares an axis of the base view by naming it without a size, or has it not.
@@ -200,7 +200,7 @@ def resized_axis(spec: Context, one: GridView) -> Findings:
     "an expert view that leaves its pipeline stage",
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:159", "models/mimo/optimizer.py:356"),
+    mirrors=("hyper_comm_grid.py:163", "models/mimo/optimizer.py:356"),
 )
 def expert_without_pp(spec: Context, one: GridView) -> Findings:
     """Where the base view has a pipeline, the expert view shares it.
@@ -230,7 +230,7 @@ def expert_without_pp(spec: Context, one: GridView) -> Findings:
     "a shared axis that joins other ranks",
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:186",),
+    mirrors=("hyper_comm_grid.py:187",),
 )
 def shared_groups(spec: Context, one: GridView) -> Findings:
     """A shared axis joins the same ranks in both views: what stands before it has the same product.

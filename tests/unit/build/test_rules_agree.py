@@ -1,7 +1,9 @@
 """The checker and megatron-core agree: what a rule says would be refused, is refused."""
 
+from pathlib import Path
 from typing import Any
 
+import megatron.core
 import pytest
 from torch import nn
 
@@ -11,6 +13,7 @@ from mimodsl.check.rules.names import MODULE_DICT_NAMES
 from mimodsl.ir import LanguageModel, Spec, VisionEncoder
 from mimodsl.ir.lower import parse
 
+CORE = Path(megatron.core.__file__).parent
 CONFIGS = ("transformer/transformer_config.py", "model_parallel_config.py")
 SCHEDULE = "\nschedule 1f1b {\n  sequence = 64\n}\n"
 
@@ -47,3 +50,12 @@ def test_names_of_torch_containers_are_known() -> None:
     assert own - MODULE_DICT_NAMES == set()
     with pytest.raises(KeyError):
         nn.ModuleDict({"train": nn.Identity()})
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_rules_point_at_code_of_megatron(rule: Rule[Any]) -> None:
+    for place in rule.mirrors:
+        name, number = place.split(":")
+        line = (CORE / name).read_text(encoding="utf-8").splitlines()[int(number) - 1].strip()
+        assert line, f"{place} is blank"
+        assert not line.startswith(("#", '"', "'", "logger", "logging")), f"{place}: {line}"
