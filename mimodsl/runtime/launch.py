@@ -81,12 +81,14 @@ def run_ranks[T](
     Every rank is a process with one thread, `torch.distributed` initialised (gloo on the CPU, NCCL
     on CUDA) and, on the CPU, megatron-core made to believe in it. CPU ranks are forked and share
     what this process has imported: see `preload`. CUDA ranks are new interpreters, because a fork
-    after CUDA's start is broken; their `work` must pickle. Raises what `run_workers` raises.
+    after CUDA's start is broken; their `work` must pickle. Raises what `run_workers` raises, and
+    `ValueError` in a process that is a member of a world itself.
     """
     watch = watch or Watch()
     with _listening() as listener, _set(_ONE_THREAD), contextlib.ExitStack() as stores:
         if device is Device.CPU:
             preload()
+        _refuse_within_a_world()
         member = _Member(
             work=work, device=device, port=listener.getsockname()[1], timeout=watch.timeout
         )
@@ -97,6 +99,13 @@ def run_ranks[T](
             watch=watch,
             started=partial(_serve_store, listener, stores),
         )
+
+
+def _refuse_within_a_world() -> None:
+    from torch import distributed
+
+    if distributed.is_initialized():
+        raise ValueError("this process is a rank of a world already, and cannot start another")
 
 
 def preload() -> None:

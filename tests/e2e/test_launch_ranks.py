@@ -30,6 +30,15 @@ def test_the_launcher_stays_as_it_was(monkeypatch):
     assert not dist.is_initialized()
 
 
+def test_a_rank_starts_no_ranks():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(ValueError, match="a rank of a world already"):
+            run_ranks(2, lambda worker: None)
+    finally:
+        dist.destroy_process_group()
+
+
 def test_a_rank_that_fails_ends_those_that_wait_for_it():
     def work(worker):
         worker.phase("step 1")
