@@ -10,6 +10,8 @@ from mimodsl.check import RULES, Rule, check
 from mimodsl.diagnostics.codes import CODES
 from mimodsl.diagnostics.render import full
 from mimodsl.ir.lower import parse
+from mimodsl.source import SourceFile
+from mimodsl.syntax.formatter import format_source
 from tests.golden.snapshot import matches_snapshot
 
 HERE = Path(__file__).parent
@@ -32,6 +34,11 @@ def test_the_example_breaks_its_rule_alone(rule: Rule[Any]) -> None:
     # A fragment may lack a schedule; whatever it has is whole.
     assert {one.code for one in loaded.diagnostics} <= {"MIMO109"}
     assert {one.code for one in check(loaded.draft)} == {rule.code}
+
+
+@pytest.mark.parametrize("rule", WITH_EXAMPLE, ids=lambda rule: rule.code)
+def test_the_example_is_in_the_one_style(rule: Rule[Any]) -> None:
+    assert format_source(SourceFile(rule.code, rule.example)).text == rule.example
 
 
 @pytest.mark.parametrize("rule", WITH_EXAMPLE, ids=lambda rule: rule.code)

@@ -39,23 +39,30 @@ def context_parallel(spec: Context, route: Route) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = dp:2
         }
+
         grid llm {
-          dense  = tp:2 * cp:2 * dp:2
+          dense  = tp:2 * cp:2  * dp:2
           expert = ep:2 * edp:4 * pp
         }
+
         place encoder | llm
+
         module vision : radio_small {
           grid = encoder
         }
+
         module projector : mlp_projector {
           grid = encoder
         }
+
         module language : nemotron_small {
           grid = llm
         }
+
         flow vision -> projector -> language {
           token = 511
         }
@@ -93,24 +100,31 @@ def colocated_pipeline(spec: Context, route: Route) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = dp:4
         }
+
         grid llm {
           dense  = tp:2 * dp:1 * pp:2
           expert = ep:2 * pp
         }
+
         place encoder & llm
+
         module vision : radio_small {
           grid = encoder
         }
+
         module projector : mlp_projector {
           grid = encoder
         }
+
         module language : nemotron_small {
           grid    = llm
           pattern = "MEM|*EM"
         }
+
         flow vision -> projector -> language {
           token = 511
         }
@@ -156,23 +170,30 @@ def fan(spec: Context, route: Route) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = dp:3
         }
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
+
         place encoder | llm
+
         module vision : radio_small {
           grid = encoder
         }
+
         module projector : mlp_projector {
           grid = encoder
         }
+
         module language : nemotron_small {
           grid = llm
         }
+
         flow vision -> projector -> language {
           token = 511
         }
@@ -214,26 +235,34 @@ def samples(spec: Context, route: Route) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = dp:4
         }
+
         grid llm {
           dense  = tp:2 * dp:2
           expert = ep:2 * edp:2 * pp
         }
+
         place encoder & llm
+
         module vision : radio_small {
           grid = encoder
         }
+
         module projector : mlp_projector {
           grid = encoder
         }
+
         module language : nemotron_small {
           grid = llm
         }
+
         flow vision -> projector -> language {
           token = 511
         }
+
         schedule no_pipelining {
           sequence    = 64
           micro_batch = 1
@@ -281,20 +310,24 @@ def residual_precision(spec: Context, route: Route) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
-        module vision : radio_small {
-        }
-        module projector : mlp_projector {
-        }
+
+        module vision : radio_small {}
+
+        module projector : mlp_projector {}
+
         module language : nemotron_small {
           residual_fp32 = true
         }
+
         flow vision -> projector -> language {
           token = 511
         }
+
         train {
           precision = bf16
         }

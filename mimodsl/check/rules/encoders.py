@@ -34,9 +34,11 @@ def whole_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = tp:2 * dp:2
         }
+
         module vision : radio_small {
           grid  = encoder
           image = 100x64
@@ -66,9 +68,11 @@ def even_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = tp:2 * dp:2
         }
+
         module vision : radio_small {
           grid  = encoder
           image = 48x64
@@ -100,9 +104,11 @@ def shuffled_class_tokens(spec: Context, encoder: Held[VisionEncoder]) -> Findin
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = tp:2 * dp:2
         }
+
         module vision : radio_small {
           grid              = encoder
           drop_class_tokens = false
@@ -133,9 +139,11 @@ def encoder_pipeline(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = tp:2 * dp:1 * pp:2
         }
+
         module vision : radio_small {
           grid = encoder
         }
@@ -163,9 +171,11 @@ def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = tp:2 * dp:2
         }
+
         module vision : radio_small {
           grid               = encoder
           dynamic_resolution = true
@@ -194,9 +204,11 @@ def beyond_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = tp:2 * dp:2
         }
+
         module vision : radio_small {
           grid  = encoder
           image = 256x256

@@ -25,10 +25,12 @@ def experts_by_ep(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2  * dp:3
           expert = etp:1 * ep:3 * edp:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
         }
@@ -65,9 +67,11 @@ def no_expert_view(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense = tp:2 * dp:2
         }
+
         module language : nemotron_small {
           grid = llm
         }
@@ -103,6 +107,7 @@ def idle_expert_view(spec: Context, grid: Grid) -> Findings:
           dense  = tp:2  * dp:2
           expert = etp:1 * ep:4 * edp:1 * pp
         }
+
         module language : gpt {
           grid       = llm
           layers     = 2
@@ -141,10 +146,12 @@ def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid              = llm
           sequence_parallel = false
@@ -176,10 +183,12 @@ def expert_width(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2  * dp:3
           expert = etp:3 * ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
         }
@@ -213,10 +222,12 @@ def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2  * dp:1
           expert = etp:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           bias = true
@@ -247,10 +258,12 @@ def bias_with_shared(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           bias = true
@@ -277,10 +290,12 @@ def lone_flex(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
-          dense  = tp:2 * dp:1
+          dense  = tp:2  * dp:1
           expert = edp:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { dispatcher = flex }
@@ -311,10 +326,12 @@ def allgather(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { dispatcher = allgather }

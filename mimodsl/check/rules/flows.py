@@ -36,14 +36,16 @@ def path_roles(spec: Context, flow: Flow) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
-        module vision : radio_small {
-        }
-        module language : nemotron_small {
-        }
+
+        module vision : radio_small {}
+
+        module language : nemotron_small {}
+
         flow language -> vision {
           token = 511
         }
@@ -92,19 +94,22 @@ def shared_module(spec: Context, draft: Draft) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
-        module vision : radio_small {
-        }
-        module projector : mlp_projector {
-        }
-        module language : nemotron_small {
-        }
+
+        module vision : radio_small {}
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {}
+
         flow vision -> projector -> language {
           token = 511
         }
+
         flow vision -> projector -> language {
           token = 510
         }
@@ -135,14 +140,16 @@ def idle_module(spec: Context, draft: Draft) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
-        module vision : radio_small {
-        }
-        module language : nemotron_small {
-        }
+
+        module vision : radio_small {}
+
+        module language : nemotron_small {}
+
         schedule no_pipelining {
           sequence = 64
         }
@@ -174,23 +181,30 @@ def projector_grid(spec: Context, route: Route) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = dp:2
         }
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
+
         place encoder | llm
+
         module vision : radio_small {
           grid = encoder
         }
+
         module projector : mlp_projector {
           grid = llm
         }
+
         module language : nemotron_small {
           grid = llm
         }
+
         flow vision -> projector -> language {
           token = 511
         }
@@ -220,12 +234,15 @@ def one_language(spec: Context, draft: Draft) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = dp:2
         }
+
         module vision : radio_small {
           grid = encoder
         }
+
         schedule no_pipelining {
           sequence = 64
         }

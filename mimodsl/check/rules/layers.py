@@ -42,10 +42,12 @@ def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:1 * dp:2
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid    = llm
           pattern = "MEM*EX"
@@ -95,6 +97,7 @@ def missing_block(spec: Context, language: Held[Hybrid]) -> Findings:
         grid llm {
           dense = tp:1 * dp:2
         }
+
         module language : hybrid {
           grid       = llm
           hidden     = 64
@@ -136,9 +139,11 @@ def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
-          dense  = tp:1 * dp:2
+          dense = tp:1 * dp:2
         }
+
         module language : nemotron_small {
           grid    = llm
           pattern = "M*M*"
@@ -173,10 +178,12 @@ def stage_marks(spec: Context, language: Held[Hybrid]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
-          dense  = tp:2  * dp:1  * pp:2
-          expert = etp:1 * ep:2  * pp
+          dense  = tp:2  * dp:1 * pp:2
+          expert = etp:1 * ep:2 * pp
         }
+
         module language : nemotron_small {
           grid    = llm
           pattern = "ME|M*|EM|ME"
@@ -239,6 +246,7 @@ def uneven_stages(spec: Context, language: Held[LanguageModel]) -> Findings:
         grid llm {
           dense = tp:1 * dp:2 * pp:2
         }
+
         module language : gpt {
           grid       = llm
           layers     = 5
@@ -290,10 +298,12 @@ def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2  * dp:1 * pp:3
           expert = etp:1 * ep:2 * pp
         }
+
         module language : nemotron_small {
           grid    = llm
           pattern = "MEM||*EM"

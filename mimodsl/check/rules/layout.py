@@ -25,23 +25,30 @@ def mixed_layout(spec: Context, draft: Draft) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid seeing {
           dense = dp:2
         }
+
         grid hearing {
           dense = dp:2
         }
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
+
         place seeing & llm | hearing
+
         module vision : radio_small {
           grid = seeing
         }
+
         module audio : radio_small {
           grid = hearing
         }
+
         module language : nemotron_small {
           grid = llm
         }
@@ -87,10 +94,13 @@ def idle_grid(spec: Context, draft: Draft) -> Findings:
         grid spare {
           dense = dp:2
         }
+
         grid llm {
           dense = dp:2
         }
+
         place spare | llm
+
         module language : gpt {
           grid       = llm
           layers     = 2
@@ -98,6 +108,7 @@ def idle_grid(spec: Context, draft: Draft) -> Findings:
           vocabulary = 512
           attention  = { heads = 4 }
         }
+
         schedule 1f1b {
           sequence = 64
         }
@@ -134,32 +145,42 @@ def stacked_encoders(spec: Context, draft: Draft) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoders {
           dense = dp:2
         }
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
+
         place encoders | llm
+
         module photos : radio_small {
           grid = encoders
         }
+
         module project_photos : mlp_projector {
           grid = encoders
         }
+
         module scans : radio_small {
           grid = encoders
         }
+
         module project_scans : mlp_projector {
           grid = encoders
         }
+
         module language : nemotron_small {
           grid = llm
         }
+
         flow photos -> project_photos -> language {
           token = 511
         }
+
         flow scans -> project_scans -> language {
           token = 510
         }

@@ -27,10 +27,12 @@ def heads_by_groups(spec: Context, language: Held[Hybrid]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:1 * dp:2
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid  = llm
           mamba = { heads = 8, groups = 3 }
@@ -60,10 +62,12 @@ def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:1 * dp:2
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid  = llm
           mamba = { heads = none, head_dim = 48 }
@@ -97,10 +101,12 @@ def context_parallel(spec: Context, language: Held[Hybrid]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
-          dense  = tp:4 * cp:4 * dp:1
+          dense  = tp:4 * cp:4  * dp:1
           expert = ep:2 * edp:8 * pp
         }
+
         module language : nemotron_small {
           grid  = llm
           mamba = { heads = 8, groups = 4 }

@@ -115,9 +115,11 @@ def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid encoder {
           dense = tp:2 * dp:2
         }
+
         module text : radio_small {
           grid = encoder
         }

@@ -50,10 +50,13 @@ def notplaced(spec: Context, draft: Draft) -> Findings:
         grid encoder {
           dense = dp:2
         }
+
         grid llm {
           dense = dp:2
         }
+
         place llm
+
         module language : gpt {
           grid       = llm
           layers     = 2
@@ -61,6 +64,7 @@ def notplaced(spec: Context, draft: Draft) -> Findings:
           vocabulary = 512
           attention  = { heads = 4 }
         }
+
         schedule 1f1b {
           sequence = 64
         }
@@ -95,9 +99,11 @@ def placed_twice(spec: Context, draft: Draft) -> Findings:
         grid llm {
           dense = dp:2
         }
+
         grid encoder {
           dense = dp:2
         }
+
         place encoder | llm | encoder
     """
     first: dict[str, Placed] = {}
@@ -133,9 +139,11 @@ def different_sizes(spec: Context, place: Together) -> Findings:
         grid encoder {
           dense = tp:1 * dp:4
         }
+
         grid llm {
           dense = tp:2 * dp:4
         }
+
         place encoder & llm
     """
     sizes = [_size(spec, part) for part in place.parts]
@@ -194,12 +202,15 @@ def partial_overlap(spec: Context, draft: Draft) -> Findings:
         grid vision {
           dense = dp:4
         }
+
         grid audio {
           dense = dp:4
         }
+
         grid llm {
           dense = dp:8
         }
+
         place (vision | audio) & llm
     """
     if any(_uneven(spec, one) for one in _together(draft.place)):

@@ -25,10 +25,12 @@ def topk(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { experts = 4, topk = 6 }
@@ -56,10 +58,12 @@ def bias_score(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { score = softmax }
@@ -90,10 +94,12 @@ def lone_softmax(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { topk = 1, score = softmax, expert_bias = false }
@@ -125,10 +131,12 @@ def half_groups(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { groups = 4 }
@@ -172,10 +180,12 @@ def group_sizes(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { groups = 3, group_topk = 2 }
@@ -226,10 +236,12 @@ def lone_overlap(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { shared_ffn = none, shared_overlap = true }
@@ -260,10 +272,12 @@ def padding(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { pad_to_capacity = true }
@@ -298,10 +312,12 @@ def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { capacity_factor = 1.5, balance = sinkhorn }
@@ -332,10 +348,12 @@ def lone_coefficient(spec: Context, held: HeldMoe) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           grid = llm
           moe  = { aux_loss = 1e-4, balance = none }

@@ -140,10 +140,12 @@ def undivided(spec: Context, module: Held[Kind]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:3 * dp:2
           expert = ep:2 * edp:3 * pp
         }
+
         module language : nemotron_small {
           grid = llm
         }
@@ -197,6 +199,7 @@ def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
         grid llm {
           dense = tp:4 * dp:2
         }
+
         module language : gpt {
           grid       = llm
           layers     = 2
@@ -239,6 +242,7 @@ def heads_by_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
         grid llm {
           dense = tp:1 * dp:2
         }
+
         module language : gpt {
           grid       = llm
           layers     = 2
@@ -277,6 +281,7 @@ def head_width(spec: Context, module: Held[Kind]) -> Findings:
         grid llm {
           dense = tp:1 * dp:2
         }
+
         module language : gpt {
           grid       = llm
           layers     = 2
@@ -329,6 +334,7 @@ def lone_sequence_parallel(spec: Context, language: Held[LanguageModel]) -> Find
         grid llm {
           dense = tp:1 * dp:2
         }
+
         module language : gpt {
           grid              = llm
           layers            = 2

@@ -31,23 +31,26 @@ def same_token(spec: Context, draft: Draft) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
-        module left : radio_small {
-        }
-        module right : radio_small {
-        }
-        module project_left : mlp_projector {
-        }
-        module project_right : mlp_projector {
-        }
-        module language : nemotron_small {
-        }
+
+        module left : radio_small {}
+
+        module right : radio_small {}
+
+        module project_left : mlp_projector {}
+
+        module project_right : mlp_projector {}
+
+        module language : nemotron_small {}
+
         flow left -> project_left -> language {
           token = 511
         }
+
         flow right -> project_right -> language {
           token = 511
         }
@@ -82,16 +85,18 @@ def token_in_vocabulary(spec: Context, route: Route) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
-        module vision : radio_small {
-        }
-        module projector : mlp_projector {
-        }
-        module language : nemotron_small {
-        }
+
+        module vision : radio_small {}
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {}
+
         flow vision -> projector -> language {
           token = 512
         }
@@ -118,16 +123,18 @@ def no_images(spec: Context, flow: Flow) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
-        module vision : radio_small {
-        }
-        module projector : mlp_projector {
-        }
-        module language : nemotron_small {
-        }
+
+        module vision : radio_small {}
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {}
+
         flow vision -> projector -> language {
           token  = 511
           images = 0
@@ -157,14 +164,16 @@ def widths(spec: Context, route: Route) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
-        module vision : radio_small {
-        }
-        module language : nemotron_small {
-        }
+
+        module vision : radio_small {}
+
+        module language : nemotron_small {}
+
         flow vision -> language {
           token = 511
         }
@@ -199,21 +208,25 @@ def image_tokens(spec: Context, draft: Draft) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
+
         module vision : radio_small {
           image = 128x128
         }
-        module projector : mlp_projector {
-        }
-        module language : nemotron_small {
-        }
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {}
+
         flow vision -> projector -> language {
           token  = 511
           images = 8
         }
+
         schedule no_pipelining {
           sequence = 64
         }

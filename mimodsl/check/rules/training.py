@@ -40,13 +40,16 @@ def no_pipelining(spec: Context, language: Held[LanguageModel]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1 * pp:2
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           pattern = "MEM|*EM"
         }
+
         schedule no_pipelining {
           sequence = 64
         }
@@ -89,14 +92,17 @@ def sequence_length(spec: Context, language: Held[LanguageModel]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:4 * dp:1
           expert = ep:4 * pp
         }
+
         module language : nemotron_small {
           attention = { heads = 4, kv_groups = 4 }
           mamba     = { groups = 4 }
         }
+
         schedule no_pipelining {
           sequence = 66
         }
@@ -139,13 +145,16 @@ def all_frozen(spec: Context, draft: Draft) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           frozen = true
         }
+
         schedule no_pipelining {
           sequence = 64
         }
@@ -178,19 +187,22 @@ def fp16(spec: Context, draft: Draft) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = dp:2
           expert = ep:2 * pp
         }
-        module vision : radio_small {
-        }
-        module projector : mlp_projector {
-        }
-        module language : nemotron_small {
-        }
+
+        module vision : radio_small {}
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {}
+
         flow vision -> projector -> language {
           token = 511
         }
+
         train {
           precision = fp16
         }
@@ -227,13 +239,16 @@ def local_kernels(spec: Context, language: Held[LanguageModel]) -> Findings:
 
     Example:
         use "presets/nemotron_small.mimo"
+
         grid llm {
           dense  = tp:2 * dp:1
           expert = ep:2 * pp
         }
+
         module language : nemotron_small {
           moe = { grouped_gemm = true }
         }
+
         train {
           kernels = local
         }

@@ -38,7 +38,7 @@ def view_product(spec: Context, one: GridView) -> Findings:
 
     Example:
         grid llm {
-          dense  = tp:2  * cp:1 * dp:4 * pp:1
+          dense  = tp:2  * cp:1 * dp:4  * pp:1
           expert = etp:1 * ep:3 * edp:2 * pp
         }
     """
@@ -130,7 +130,7 @@ def shared_with_nothing(spec: Context, one: GridView) -> Findings:
     Example:
         grid llm {
           dense  = tp:2 * dp:4
-          expert = etp * ep:4 * edp:2 * pp
+          expert = etp  * ep:4 * edp:2 * pp
         }
     """
     if one.is_base or not is_sound(one.grid):
@@ -210,7 +210,7 @@ def expert_without_pp(spec: Context, one: GridView) -> Findings:
 
     Example:
         grid llm {
-          dense  = tp:2 * dp:2 * pp:2
+          dense  = tp:2 * dp:2  * pp:2
           expert = ep:4 * edp:2
         }
     """
