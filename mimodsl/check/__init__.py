@@ -1,12 +1,15 @@
 """The checker: every rule of megatron-core's that a spec can break, found before the launch."""
 
-from mimodsl.check.rule import Cost, Finding, Rule, Scope
-from mimodsl.check.rules import RULES
-from mimodsl.check.runner import CRASH, check
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["CRASH", "RULES", "Cost", "Finding", "Rule", "Scope", "check", "rule_of"]
+if TYPE_CHECKING:
+    from mimodsl.check.exports import *  # noqa: F403
 
 
-def rule_of(code: str) -> Rule[object] | None:
-    """The rule with that code, as `mimodsl explain` shows it."""
-    return next((rule for rule in RULES if rule.code == code), None)
+def __getattr__(name: str) -> Any:
+    """The names of `exports`, imported when one is first asked for."""
+    exports = import_module(f"{__name__}.exports")
+    if name not in exports.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(exports, name)

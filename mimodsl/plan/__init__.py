@@ -1,34 +1,15 @@
 """The plan of a spec: ranks, groups, roles, bridges and the schedule, with no torch."""
 
-from mimodsl.plan.bridges import BridgePlan, BridgeRole, Direction
-from mimodsl.plan.grids import BASE_VIEW, GridPlan, ViewPlan
-from mimodsl.plan.groups import GroupKind, GroupPlan
-from mimodsl.plan.plan import Crossing, Layout, Plan, RankPlan, Summary, plan
-from mimodsl.plan.ranks import Factorization, Groups, Members, Ranks
-from mimodsl.plan.roles import ModuleRole
-from mimodsl.plan.schedule import Pass, PassKind, StageSchedule
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "BASE_VIEW",
-    "BridgePlan",
-    "BridgeRole",
-    "Crossing",
-    "Direction",
-    "Factorization",
-    "GridPlan",
-    "GroupKind",
-    "GroupPlan",
-    "Groups",
-    "Layout",
-    "Members",
-    "ModuleRole",
-    "Pass",
-    "PassKind",
-    "Plan",
-    "RankPlan",
-    "Ranks",
-    "StageSchedule",
-    "Summary",
-    "ViewPlan",
-    "plan",
-]
+if TYPE_CHECKING:
+    from mimodsl.plan.exports import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """The names of `exports`, imported when one is first asked for."""
+    exports = import_module(f"{__name__}.exports")
+    if name not in exports.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(exports, name)

@@ -48,3 +48,8 @@ def _rules_of(family: ModuleType) -> list[Rule[Any]]:
 RULES: Final[tuple[Rule[Any], ...]] = tuple(
     sorted((rule for family in FAMILIES for rule in _rules_of(family)), key=lambda one: one.code)
 )
+
+
+def rule_of(code: str) -> Rule[Any] | None:
+    """The rule with that code, as `mimodsl explain` shows it."""
+    return next((rule for rule in RULES if rule.code == code), None)

@@ -7,7 +7,7 @@ import attrs
 from mimodsl.plan.bridges import BridgePlan
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.groups import GroupPlan
-from mimodsl.plan.plan import Plan, RankPlan
+from mimodsl.plan.whole import Plan, RankPlan
 from mimodsl.plan.ranks import Groups, Members
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.schedule import StageSchedule

@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from mimodsl.plan.plan import Plan
+from mimodsl.plan.whole import Plan
 from mimodsl.plan.schedule import PassKind, StageSchedule
 from mimodsl.plan.show import text
 from mimodsl.plan.show.tables import table

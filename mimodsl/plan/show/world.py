@@ -12,7 +12,7 @@ from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES
 from mimodsl.plan.bridges import BridgePlan, Direction
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.groups import GroupPlan
-from mimodsl.plan.plan import Plan, RankPlan
+from mimodsl.plan.whole import Plan, RankPlan
 from mimodsl.plan.show import text
 from mimodsl.plan.show.picture import draw
 from mimodsl.plan.show.tables import print_table, table, title, width

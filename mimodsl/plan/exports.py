@@ -1,0 +1,34 @@
+"""The names that `mimodsl.plan` offers."""
+
+from mimodsl.plan.bridges import BridgePlan, BridgeRole, Direction
+from mimodsl.plan.grids import BASE_VIEW, GridPlan, ViewPlan
+from mimodsl.plan.groups import GroupKind, GroupPlan
+from mimodsl.plan.whole import Crossing, Layout, Plan, RankPlan, Summary, plan
+from mimodsl.plan.ranks import Factorization, Groups, Members, Ranks
+from mimodsl.plan.roles import ModuleRole
+from mimodsl.plan.schedule import Pass, PassKind, StageSchedule
+
+__all__ = [
+    "BASE_VIEW",
+    "BridgePlan",
+    "BridgeRole",
+    "Crossing",
+    "Direction",
+    "Factorization",
+    "GridPlan",
+    "GroupKind",
+    "GroupPlan",
+    "Groups",
+    "Layout",
+    "Members",
+    "ModuleRole",
+    "Pass",
+    "PassKind",
+    "Plan",
+    "RankPlan",
+    "Ranks",
+    "StageSchedule",
+    "Summary",
+    "ViewPlan",
+    "plan",
+]
