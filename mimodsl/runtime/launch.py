@@ -85,10 +85,15 @@ def run_ranks[T](
     `ValueError` in a process that is a member of a world itself.
     """
     watch = watch or Watch()
-    with _listening() as listener, _set(_ONE_THREAD), contextlib.ExitStack() as stores:
-        if device is Device.CPU:
-            preload()
-        _refuse_within_a_world()
+    if device is Device.CPU:
+        preload()
+    _refuse_within_a_world()
+    with (
+        _listening() as listener,
+        _set(_ONE_THREAD),
+        _frozen_garbage(),
+        contextlib.ExitStack() as stores,
+    ):
         member = _Member(
             work=work, device=device, port=listener.getsockname()[1], timeout=watch.timeout
         )
@@ -113,9 +118,6 @@ def preload() -> None:
     with _set(_ONE_THREAD):
         for module in _PRELOADED:
             importlib.import_module(module)
-    # What is imported stays: a rank's collector need not touch, and so copy, the shared pages.
-    gc.collect()
-    gc.freeze()
 
 
 def join_launched(device: Device, timeout: float) -> None:
@@ -153,6 +155,16 @@ def _environment(worker: Worker) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": str(worker.world),
         "GLOO_SOCKET_IFNAME": next(n for _, n in socket.if_nameindex() if n.startswith("lo")),
     }
+
+
+@contextlib.contextmanager
+def _frozen_garbage() -> Generator[None]:
+    """Keeps the collectors of forked ranks from touching, and so copying, the pages they share."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager
