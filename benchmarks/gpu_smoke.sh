@@ -19,7 +19,13 @@ run() { # name, then a command
 }
 
 two="--set world=2"
-run colocated python3 -m mimodsl build "$work/colocated.mimo" $two --device cuda
-run split python3 -m mimodsl build "$work/split.mimo" --device cuda
+kernels=local
+python3 -c 'import transformer_engine.pytorch' 2>/dev/null && kernels=transformer_engine
+echo "kernels = auto stands for $kernels"
 run split_bf16 python3 -m mimodsl build "$work/split_bf16.mimo" --device cuda
 run torchrun python3 -m torch.distributed.run --nproc-per-node 2 -m mimodsl build "$work/colocated_bf16.mimo" $two
+if [[ $kernels == local ]]; then
+  run colocated python3 -m mimodsl build "$work/colocated.mimo" $two --device cuda
+  run split python3 -m mimodsl build "$work/split.mimo" --device cuda
+fi
+run tests python3 -m pytest -m gpu -p no:cacheprovider tests/unit
