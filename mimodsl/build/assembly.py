@@ -83,11 +83,9 @@ def assemble(spec: Spec, *, on_phase: Callable[[str], None] = lambda _: None) ->
     on_phase("grids")
     grids = build_grids(grid_plans(spec))
     on_phase("process groups")
-    groups = {
-        key: module_groups(grids[spec.module(name).grid])
-        for name, key in mimo_names(spec).items()
-        if grids[spec.module(name).grid].is_member
-    }
+    own = {name: module_groups(grid) for name, grid in grids.items() if grid.is_member}
+    here = {module.name: own[module.grid] for module in spec.modules if module.grid in own}
+    groups = {key: here[name] for name, key in mimo_names(spec).items() if name in here}
     on_phase("model")
     ensure_memory_buffer()
     model = build_model(spec, grids, groups)
@@ -101,11 +99,7 @@ def assemble(spec: Spec, *, on_phase: Callable[[str], None] = lambda _: None) ->
     return Assembly(
         spec=spec,
         grids={name: grid.comm for name, grid in grids.items()},
-        process_groups={
-            module.name: module_groups(grids[module.grid]).layers
-            for module in spec.modules
-            if grids[module.grid].is_member
-        },
+        process_groups={name: groups.layers for name, groups in here.items()},
         model=model,
         communicator=communicator,
         optimizer=optimizer,

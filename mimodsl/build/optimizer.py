@@ -1,10 +1,14 @@
 """The MIMO distributed optimizer: one optimizer a module, one gradient norm over all of them."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
+import torch.distributed as dist
 from megatron.core.models.mimo import MimoModel
 from megatron.core.models.mimo.optimizer import MimoOptimizer, ModuleOptimizerInfo
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer.optimizer import MegatronOptimizer
+from megatron.core.process_groups_config import ProcessGroupCollection
 
 from mimodsl.build.configs import DTYPES
 from mimodsl.build.model import modules_of
@@ -19,8 +23,9 @@ def build_optimizer(
 ) -> MimoOptimizer:
     """The optimizer of a model whose modules are in DDP; `groups` by megatron-core's module key.
 
-    In place of `get_mimo_optimizer`, whose own collection has no `expt_tp`: the biases of experts
-    on tp ranks other than the first would be missing from the gradient norm.
+    In place of `get_mimo_optimizer` of megatron-core 0.19.2. Its collection has no `expt_tp`: the
+    biases of experts on tp ranks other than the first would be missing from the gradient norm. And
+    it hangs where ranks differ in how many modules they run. Collective over the world.
     """
     config = optimizer_config(spec)
     modules = modules_of(model)
@@ -29,15 +34,31 @@ def build_optimizer(
         module = modules.get(name)
         collection = groups[name].gradients if module else None
         infos[name] = ModuleOptimizerInfo(
-            optimizer=module
-            and get_megatron_optimizer(
-                config, [module], pg_collection=collection, use_gloo_process_groups=False
-            ),
+            optimizer=_module_optimizer(config, module, collection) if module else _stand_by(),
             grid=grid,
             pg_collection=collection,
             is_active=module is not None,
         )
     return MimoOptimizer(infos, config)
+
+
+def _module_optimizer(
+    config: OptimizerConfig, module: Any, collection: ProcessGroupCollection | None
+) -> MegatronOptimizer:
+    return get_megatron_optimizer(
+        config, [module], pg_collection=collection, use_gloo_process_groups=False
+    )
+
+
+def _stand_by() -> None:
+    """Take part, without parameters, while other ranks make a module's optimizer.
+
+    For its dense and then its expert parameters each of them asks the world, not the module's
+    ranks, what parameter groups there are (optimizer/__init__.py:362).
+    """
+    for _ in ("dense", "experts"):
+        groups: list[Any] = [None] * dist.get_world_size()
+        cast(Any, dist).all_gather_object(groups, [])
 
 
 def optimizer_config(spec: Spec) -> OptimizerConfig:

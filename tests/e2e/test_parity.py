@@ -14,7 +14,17 @@ import pytest
 import mimodsl
 from mimodsl.build.assembly import assemble
 from mimodsl.build.guard import no_parallel_state
-from mimodsl.ir import Beside, Grid, Spec, Together
+from mimodsl.ir import (
+    AffineProjector,
+    Beside,
+    Flow,
+    Grid,
+    Module,
+    Size,
+    Spec,
+    Together,
+    Vit,
+)
 from mimodsl.runtime.checkpoint import load_weights, save_weights
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.e2e import worlds
@@ -57,6 +67,31 @@ LAYOUTS = {
     "non-colocated, fan-out, etp 2": _layout(
         Beside, {"tp": 2, "dp": 1}, {"tp": 2, "dp": 2}, {"etp": 2, "edp": 2}, 2
     ),
+}
+
+
+def _with_two_encoders(spec: Spec, second_grid: str) -> Spec:
+    """The spec with another encoder, of two small images a sample, on one of its grids."""
+    encoder = Vit(layers=1, hidden=32, heads=2, ffn=64, image=Size(height=32, width=32))
+    second = (
+        Module(name="second", grid=second_grid, kind=encoder),
+        Module(name="second_projector", grid=second_grid, kind=AffineProjector()),
+    )
+    flow = Flow(path=("second", "second_projector", "language"), token=510, images=2)
+    return attrs.evolve(spec, modules=(*second, *spec.modules), flows=(*spec.flows, flow))
+
+
+def _with_a_third_grid(spec: Spec) -> Spec:
+    third = Grid(name="third", views={"dense": {"dp": 2}})
+    return attrs.evolve(
+        spec, grids=(third, *spec.grids), place=Beside(parts=("encoder", "third", "llm"))
+    )
+
+
+TWO_ENCODERS = {
+    "on one grid": _with_two_encoders(_load("nemotron_vlm"), "encoder"),
+    "on grids of their own": _with_two_encoders(_with_a_third_grid(_load("nemotron_vlm")), "third"),
+    "colocated": _with_two_encoders(_load("nemotron_vlm_colocated"), "encoder"),
 }
 
 
@@ -119,3 +154,13 @@ def test_a_layout_has_the_gradients_of_one_rank(
     for found, expected in zip(_norms(spec, weights), on_one_rank, strict=True):
         assert found == pytest.approx(expected, rel=1e-4)
         assert found.keys() == {"vision", "language", "loss", "overall"}
+
+
+def test_two_encoders_have_the_same_gradients_wherever_they_are(tmp_path: Path) -> None:
+    first, *others = TWO_ENCODERS.values()
+    worlds.run(first.world, _save, first, tmp_path)
+    expected = _norms(first, tmp_path)
+    assert expected[0].keys() == {"vision", "second", "language", "loss", "overall"}
+    for other in others:
+        for found, wanted in zip(_norms(other, tmp_path), expected, strict=True):
+            assert found == pytest.approx(wanted, rel=1e-4)
