@@ -8,6 +8,7 @@ from lark import Lark, TextSlice, Token, Tree
 
 from mimodsl.resources import grammar_file
 from mimodsl.source import SourceFile
+from mimodsl.syntax.kept import kept
 
 FILE: Final = "start"
 VALUE: Final = "value"
@@ -42,9 +43,14 @@ class LineBreaks:
 
 @cache
 def grammar() -> Lark:
-    """The parser, made once a process."""
+    """The parser, made or read back once a process."""
+    text = grammar_file().read_text(encoding="utf-8")
+    return kept(text, lambda: _made(text))
+
+
+def _made(text: str) -> Lark:
     return Lark(
-        grammar_file().read_text(encoding="utf-8"),
+        text,
         parser="lalr",
         start=[FILE, VALUE],
         postlex=LineBreaks(),  # pyright: ignore[reportArgumentType]
