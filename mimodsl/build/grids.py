@@ -10,7 +10,7 @@ from megatron.core.hyper_comm_grid import HyperCommGrid
 from mimodsl.plan.grids import BASE_VIEW, GridPlan, ViewPlan
 from mimodsl.plan.groups import GroupKind, GroupPlan, grid_groups
 
-_MEGATRON_AXES: Final = {"etp": "expt_tp", "edp": "expt_dp"}
+_THEIR_AXES: Final = {"etp": "expt_tp", "edp": "expt_dp"}
 """The axes that megatron-core's optimizer knows by another name (models/mimo/optimizer.py:345)."""
 
 
@@ -42,15 +42,15 @@ def build_grids(plans: Iterable[GridPlan]) -> dict[str, GridGroups]:
     return {plan.name: _build(plan) for plan in plans}
 
 
-def megatron_axes(names: Iterable[str]) -> list[str]:
+def _megatron_axes(names: Iterable[str]) -> list[str]:
     """Our axis names in megatron-core's words."""
-    return [_MEGATRON_AXES.get(name, name) for name in names]
+    return [_THEIR_AXES.get(name, name) for name in names]
 
 
 def _build(plan: GridPlan) -> GridGroups:
     base, *others = plan.views
     comm = HyperCommGrid(
-        list(base.layout.sizes), megatron_axes(base.layout.names), rank_offset=plan.offset
+        list(base.layout.sizes), _megatron_axes(base.layout.names), rank_offset=plan.offset
     )
     for view in others:
         _register(comm, view)
@@ -61,7 +61,7 @@ def _build(plan: GridPlan) -> GridGroups:
             embedding = _embedding_group(group)
         else:
             comm.create_pg(
-                megatron_axes(group.axes), view=_view_name(group.view), group_desc=group.name
+                _megatron_axes(group.axes), view=_view_name(group.view), group_desc=group.name
             )
     if plan.axis("pp") == 1 and comm.is_current_rank_in_grid():
         embedding = comm.get_pg("pp")
@@ -74,8 +74,8 @@ def _register(comm: HyperCommGrid, view: ViewPlan) -> None:
     comm.register_view(
         view.name,
         list(view.layout.sizes),
-        megatron_axes(view.layout.names),
-        shared_dims=megatron_axes(view.shared),
+        _megatron_axes(view.layout.names),
+        shared_dims=_megatron_axes(view.shared),
     )
 
 

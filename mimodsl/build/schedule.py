@@ -79,7 +79,8 @@ class MicrobatchSchedule:
         Gradients are then those of the mean loss of the global batch, reduced within each module's
         own groups. Collective over the world.
         """
-        reports = self._run(iter(microbatches), forward_only)
+        with torch.set_grad_enabled(not forward_only):
+            reports = self._run(iter(microbatches), forward_only)
         totals = self._sum_over_world(reports)
         if not forward_only:
             self._finalize_gradients(totals.weight)

@@ -20,6 +20,7 @@ LLM = Grid(
     views={
         "dense": {"tp": 2, "dp": 2, "pp": 2},
         "expert": {"ep": 2, "edp": 2, "pp": None},
+        "racks": {"rack": 4, "place": 2},
     },
 )
 SPEC = Spec(
@@ -65,3 +66,12 @@ def test_every_field_is_set_on_every_rank() -> None:
 
     for rank in ranks:
         assert {field for field, group in rank["gradients"].items() if group is None} == set(ABSENT)
+
+
+def _own_view() -> list[int] | bool:
+    grid = build_grids(grid_plans(SPEC))["llm"]
+    return grid.is_member and dist.get_process_group_ranks(grid.comm.get_pg("rack", view="racks"))
+
+
+def test_a_view_of_the_users_own_gets_its_groups() -> None:
+    assert worlds.run(12, _own_view) == [False] * 4 + [[4, 5, 6, 7]] * 4 + [[8, 9, 10, 11]] * 4

@@ -140,6 +140,29 @@ def test_a_frozen_module_keeps_its_weights_and_passes_gradients(frozen: str) -> 
     assert ranks[-1] == {"language": frozen != "language"}
 
 
+def _evaluated_and_trained(spec: Spec) -> tuple[float, float, bool]:
+    """The loss without and with gradients, and whether the evaluation left any behind."""
+    with no_parallel_state():
+        assembly = assemble(spec)
+        data = SyntheticData(spec=spec)
+        batch = list(microbatches(data, 0, assembly.process_groups))
+        evaluated = assembly.forward_backward(batch, forward_only=True)
+        left = any(
+            bool(parameter.main_grad.any())
+            for module in modules_of(assembly.model).values()
+            for parameter in module.parameters()
+        )
+        return evaluated.mean_loss, assembly.train_step(batch).loss, left
+
+
+@pytest.mark.parametrize("name", ["nemotron_vlm_colocated", "nemotron_vlm_pp"])
+def test_an_evaluation_has_the_loss_and_no_gradients(name: str) -> None:
+    spec = _load(name)
+    for evaluated, trained, left in worlds.run(spec.world, _evaluated_and_trained, spec):
+        assert evaluated == pytest.approx(trained)
+        assert not left
+
+
 def test_a_world_of_another_size_is_refused() -> None:
     with pytest.raises(worlds.RankFailed, match="the spec has 8 ranks, the world 2"):
         worlds.run(2, _train, _load("nemotron_vlm"))
