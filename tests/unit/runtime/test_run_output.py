@@ -1,0 +1,177 @@
+"""What a run shows while it lasts, and what it comes to in the end."""
+
+import io
+import json
+import threading
+
+import pytest
+from rich.console import Console
+
+import mimodsl
+from mimodsl.runtime.errors import phases_of, rank_list
+from mimodsl.runtime.launch import Device
+from mimodsl.runtime.progress import Progress
+from mimodsl.runtime.run import Run
+from mimodsl.runtime.stacks import innermost_call
+from mimodsl.runtime.summary import as_json, groups, show
+from mimodsl.runtime.train import Group, RankSummary, Step, tokens_a_step
+
+SPEC = mimodsl.parse("""
+grid all {
+  dense = tp:2 * dp:2
+}
+
+module language : gpt {
+  layers     = 2
+  hidden     = 64
+  vocabulary = 256
+  attention  = { heads = 4 }
+}
+
+schedule no_pipelining {
+  sequence     = 32
+  micro_batch  = 3
+  microbatches = 5
+}
+""")
+STEPS = (
+    Step(step=1, loss=5.5, grad_norm=2.25, tokens_per_s=1234.5, seconds=0.5),
+    Step(step=2, loss=4.25, grad_norm=None, tokens_per_s=12.0, seconds=61.25),
+)
+
+
+def summary(rank: int, parameters: int) -> RankSummary:
+    pair = (0, 1) if rank < 2 else (2, 3)
+    return RankSummary(
+        rank=rank,
+        parameters={"language": parameters},
+        groups=(
+            Group(tag="0", name="default_pg", ranks=(0, 1, 2, 3)),
+            Group(tag=f"{pair[0] + 1}", name="all.tp", ranks=pair),
+        ),
+        steps=STEPS,
+    )
+
+
+RUN = Run(
+    spec=SPEC,
+    device=Device.CPU,
+    ranks=tuple(summary(rank, 1000 + rank % 2) for rank in range(4)),
+    seconds=7.04,
+)
+
+
+def written(*, terminal: bool) -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, force_terminal=terminal, width=80, color_system=None), file
+
+
+@pytest.mark.parametrize(
+    ("ranks", "words"),
+    [
+        ([3], "rank 3"),
+        ([0, 1, 2, 3], "ranks 0-3"),
+        ([6, 0, 1, 3], "ranks 0-1, 3, 6"),
+        ([2, 4], "ranks 2, 4"),
+    ],
+)
+def test_ranks_in_few_words(ranks, words):
+    assert rank_list(ranks) == words
+
+
+def test_phases_in_few_words():
+    assert phases_of({0: "model", 1: "model"}) == "model"
+    assert phases_of({0: "model", 2: "model", 1: "grids"}) == "ranks 0, 2: model; rank 1: grids"
+
+
+def test_off_a_terminal_each_phase_and_step_is_a_line():
+    console, file = written(terminal=False)
+    progress = Progress(console=console)
+    with progress.shown():
+        for rank in (0, 1):
+            progress.entered(rank, "model")
+        progress.entered(0, "step 1")
+        progress.reported(0, STEPS[0])
+        progress.entered(0, "step 2")
+        progress.reported(0, STEPS[1])
+        progress.reported(0, "something else")
+        progress.tick()
+    assert file.getvalue().splitlines() == [
+        "model",
+        " step       loss  grad norm   tokens/s      time",
+        "    1     5.5000     2.2500      1,234    0.50 s",
+        "    2     4.2500   overflow         12   61.25 s",
+    ]
+
+
+def test_on_a_terminal_phases_move_and_steps_stay():
+    console, file = written(terminal=True)
+    progress = Progress(console=console)
+    with progress.shown():
+        progress.entered(0, "model")
+        progress.entered(1, "grids")
+        progress._drawn = 0.0
+        progress.tick()
+        progress.reported(0, STEPS[0])
+    text = file.getvalue()
+    assert "rank 0: model; rank 1: grids" in text
+    assert "    1     5.5000     2.2500      1,234    0.50 s" in text
+    assert "\nmodel\n" not in text
+
+
+def test_the_summary():
+    console, file = written(terminal=False)
+    show(RUN, console)
+    text = file.getvalue()
+    assert "language  0-3       1,000 to 1,001              4,002" in text
+    assert "4 ranks on cpu over gloo, 3 process groups, 7.0 s" in text
+    assert "loss 5.5000 → 4.2500 over 2 steps" in text
+
+
+def test_the_document():
+    document = json.loads(json.dumps(as_json(RUN, "spec.mimo")))
+    assert document["world"] == 4
+    assert document["plan"]["world"] == 4
+    assert document["groups"][1:] == [
+        {"name": "all.tp", "ranks": [0, 1]},
+        {"name": "all.tp", "ranks": [2, 3]},
+    ]
+    assert document["parameters"] == {"language": {"0": 1000, "1": 1001, "2": 1000, "3": 1001}}
+    assert document["steps"][1] == {
+        "step": 2,
+        "loss": 4.25,
+        "grad_norm": None,
+        "tokens_per_s": 12.0,
+        "seconds": 61.25,
+    }
+
+
+def test_a_group_counts_once_however_many_ranks_are_in_it():
+    assert [group.tag for group in groups(RUN)] == ["0", "1", "3"]
+
+
+def test_tokens_are_those_of_the_global_batch():
+    assert tokens_a_step(SPEC) == 32 * 3 * 5 * 2
+
+
+DUMP = f"""Fatal Python error: Aborted
+
+Thread 0x00007f0000000001 (most recent call first):
+  File "{threading.__file__}", line 331 in wait
+  File "/somewhere/helper.py", line 3 in watch
+
+Current thread 0x00007f0000000002 (most recent call first):
+  File "/somewhere/site/torch/distributed/distributed_c10d.py", line 2501 in all_reduce
+  File "/somewhere/site/mimodsl/runtime/cpu.py", line 88 in __torch_function__
+  File "/somewhere/site/megatron/core/pipeline_parallel/schedules.py", line 42 in forward_step
+  File "/somewhere/site/mimodsl/runtime/train.py", line 90 in _train
+"""
+
+
+def test_a_stack_is_told_by_its_innermost_frame_outside_of_torch(monkeypatch):
+    monkeypatch.syspath_prepend("/somewhere/site")
+    where = "megatron/core/pipeline_parallel/schedules.py:42 in forward_step"
+    assert innermost_call(DUMP) == where
+    assert innermost_call("Fatal Python error: Aborted\n") == ""
+    others, _, _ = DUMP.partition("Current thread")
+    assert innermost_call(others) == "/somewhere/helper.py:3 in watch"
