@@ -41,7 +41,6 @@ def demo():
 def broken(tmp_path):
     """A spec with one mistake that lowering sees and one that a rule sees."""
     path = tmp_path / "broken.mimo"
-    text = DEMO.read_text().replace("presets/", f"{SPECS}/presets/")
     text = DEMO.read_text().replace("ep:2 * edp:replicas", "ep:3 * edp:replicas")
     path.write_text(text.replace("activation = squared_relu", "activatoin = squared_relu"))
     return path
