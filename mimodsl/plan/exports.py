@@ -3,10 +3,10 @@
 from mimodsl.plan.bridges import BridgePlan, BridgeRole, Direction
 from mimodsl.plan.grids import BASE_VIEW, GridPlan, ViewPlan
 from mimodsl.plan.groups import GroupKind, GroupPlan
-from mimodsl.plan.whole import Crossing, Layout, Plan, RankPlan, Summary, plan
 from mimodsl.plan.ranks import Factorization, Groups, Members, Ranks
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.schedule import Pass, PassKind, StageSchedule
+from mimodsl.plan.whole import Crossing, Layout, Plan, RankPlan, Summary, plan
 
 __all__ = [
     "BASE_VIEW",

@@ -2,10 +2,10 @@
 
 from rich.console import Console
 
-from mimodsl.plan.whole import Plan
 from mimodsl.plan.show.document import as_json
 from mimodsl.plan.show.rank import show_rank
 from mimodsl.plan.show.world import show_world
+from mimodsl.plan.whole import Plan
 
 __all__ = ["as_json", "render"]
 

@@ -7,10 +7,10 @@ import attrs
 from mimodsl.plan.bridges import BridgePlan
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.groups import GroupPlan
-from mimodsl.plan.whole import Plan, RankPlan
 from mimodsl.plan.ranks import Groups, Members
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.schedule import StageSchedule
+from mimodsl.plan.whole import Plan, RankPlan
 
 LISTED: Final = 1024
 """Worlds of more ranks than this are not enumerated: `ranks` and `members` are null then."""

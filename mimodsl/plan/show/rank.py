@@ -6,10 +6,10 @@ from rich.text import Text
 
 from mimodsl.plan.bridges import BridgeRole
 from mimodsl.plan.groups import GroupPlan
-from mimodsl.plan.whole import Crossing, Plan, RankPlan
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.show import text
 from mimodsl.plan.show.tables import print_table, table, title, width
+from mimodsl.plan.whole import Crossing, Plan, RankPlan
 
 
 def show_rank(plan: Plan, rank: RankPlan, console: Console) -> None:

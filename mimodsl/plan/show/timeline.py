@@ -3,10 +3,10 @@
 from rich.table import Table
 from rich.text import Text
 
-from mimodsl.plan.whole import Plan
 from mimodsl.plan.schedule import PassKind, StageSchedule
 from mimodsl.plan.show import text
 from mimodsl.plan.show.tables import table
+from mimodsl.plan.whole import Plan
 
 _STYLES = {PassKind.FORWARD: "cyan", PassKind.BACKWARD: "magenta"}
 

@@ -12,11 +12,11 @@ from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES
 from mimodsl.plan.bridges import BridgePlan, Direction
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.groups import GroupPlan
-from mimodsl.plan.whole import Plan, RankPlan
 from mimodsl.plan.show import text
 from mimodsl.plan.show.picture import draw
 from mimodsl.plan.show.tables import print_table, table, title, width
 from mimodsl.plan.show.timeline import timelines
+from mimodsl.plan.whole import Plan, RankPlan
 
 _ALL: Final = 16
 """As many ranks have a row each; of more, only the first and the last of every span."""
