@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from mimodsl.check.context import Context
+from mimodsl.check.proof import PROOF, Proof
 from mimodsl.check.rule import Rule
 from mimodsl.check.rules import RULES
 from mimodsl.diagnostics import Diagnostic, Label, ObjectPath, in_order
@@ -22,10 +23,12 @@ def check(spec: Spec | Draft, rules: Iterable[Rule[Any]] = RULES) -> tuple[Diagn
     """
     context = Context(spec if isinstance(spec, Draft) else Draft.of(spec))
     found = [diagnostic for one in rules for diagnostic in _run(one, context)]
+    if rules is RULES and context.draft.complete and not any(one.is_error for one in found):
+        found.extend(_run(PROOF, context))
     return tuple(in_order(found))
 
 
-def _run(one: Rule[Any], context: Context) -> Iterator[Diagnostic]:
+def _run(one: Rule[Any] | Proof, context: Context) -> Iterator[Diagnostic]:
     try:
         yield from list(one.run(context))
     except Exception as error:  # noqa: BLE001 - whatever a rule does wrong, others still run
