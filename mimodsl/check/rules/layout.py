@@ -84,11 +84,14 @@ def _separate_help(spans: dict[str, range], language: str) -> tuple[str, ...]:
     "MIMO406",
     "a grid that holds no module",
     scope=COMPLETE,
-    cost=Cost.RAISES,
+    cost=Cost.WASTE,
     mirrors=("models/mimo/config/role.py:134",),
 )
 def idle_grid(spec: Context, draft: Draft) -> Findings:
     """Every grid holds a module: its ranks would have nothing to run.
+
+    megatron-core refuses a rank without a module where encoders and language model lie side by
+    side. Where all modules share their ranks it does not notice.
 
     Example:
         grid spare {

@@ -138,7 +138,7 @@ def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     "MIMO424",
     "a name that text cannot have",
     scope=SPEC,
-    cost=Cost.RAISES,
+    cost=Cost.UNCLEAR,
     mirrors=("models/mimo/submodules/base.py:63",),
 )
 def bad_name(spec: Context, draft: Draft) -> Findings:

@@ -187,13 +187,18 @@ def _groups_fit(kind: Kind, tp: int) -> bool:
     "key-value groups that tensor parallelism neither splits nor copies evenly",
     scope=LANGUAGE,
     cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:1338", "transformer/attention.py:364"),
+    mirrors=(
+        "transformer/transformer_config.py:1338",
+        "transformer/attention.py:364",
+        "transformer/attention.py:1681",
+    ),
 )
 def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
     """Key-value groups are a multiple or a divisor of tp.
 
     With fewer groups than tp ranks, several ranks hold a copy of one group; with more, each rank
-    holds some. Between the two there is no even split.
+    holds some. Between the two there is no even split. Copied groups are still multiplied in equal
+    parts first, so the width of all keys and values divides by tp, too.
 
     Example:
         grid llm {
@@ -212,17 +217,28 @@ def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
     if attention is None or attention.kv_groups is None or attention.heads % tp:
         return
     groups = attention.kv_groups
-    if divides_one_way(groups, tp):
-        return
-    fits = legal_neighbours(groups, attention.heads, lambda size: divides_one_way(size, tp))
-    options = [code(f"kv_groups = {size}") for size in fits]
-    yield Finding(
-        message=f"{groups} key-value groups are neither a multiple nor a divisor of "
-        f"{code(f'tp:{tp}')}",
-        primary=spec.label(attention, "kv_groups", f"{groups} groups"),
-        secondary=(spec.axis_label(language.grid, "tp", f"{tp} ranks"),),
-        help=(f"{either(options)} fits {tp} ranks and {attention.heads} heads",),
-    )
+    if not divides_one_way(groups, tp):
+        fits = legal_neighbours(groups, attention.heads, lambda size: divides_one_way(size, tp))
+        options = [code(f"kv_groups = {size}") for size in fits]
+        yield Finding(
+            message=f"{groups} key-value groups are neither a multiple nor a divisor of "
+            f"{code(f'tp:{tp}')}",
+            primary=spec.label(attention, "kv_groups", f"{groups} groups"),
+            secondary=(spec.axis_label(language.grid, "tp", f"{tp} ranks"),),
+            help=(f"{either(options)} fits {tp} ranks and {attention.heads} heads",),
+        )
+    elif (width := 2 * groups * _head_width(language.kind, attention)) % tp:
+        yield Finding(
+            message=f"keys and values {width} wide do not divide by {code(f'tp:{tp}')}",
+            primary=spec.label(attention, "kv_groups", division(width, tp)),
+            secondary=(spec.axis_label(language.grid, "tp", f"{tp} equal parts"),),
+            help=(f"{code(f'kv_groups = {tp}')} gives each rank one group",),
+        )
+
+
+def _head_width(kind: LanguageModel, attention: Attention) -> int:
+    """The width of a head, rounded down as megatron-core does (MIMO504 says so)."""
+    return attention.head_dim or kind.hidden // attention.heads
 
 
 @rule(
