@@ -25,7 +25,10 @@ from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.identity_op import IdentityOp
 from megatron.core.transformer.mlp import MLP, MLPSubmodules
 from megatron.core.transformer.spec_utils import ModuleSpec
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
+from megatron.core.transformer.transformer_block import (
+    TransformerBlockSubmodules,
+    get_num_layers_to_build,
+)
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import (
     MlpBuilder,
@@ -98,6 +101,9 @@ def gpt_block(
 
     With `moe_layer_freq` n, layer i of the whole decoder has experts where n divides i, from 0
     (models/gpt/gpt_layer_specs.py:633).
+
+    Raises:
+        AssertionError: where the layers do not divide into the config's stages.
     """
     modules = backend(kernels)
     dense = _transformer_layer(modules, AttnMaskType.causal, config.qk_layernorm, _mlp(modules))
@@ -106,7 +112,7 @@ def gpt_block(
     )
     every = config.moe_layer_freq
     assert isinstance(every, int)
-    count = config.num_layers // config.pipeline_model_parallel_size
+    count = get_num_layers_to_build(config, pp_rank=stage)
     layers = range(stage * count, (stage + 1) * count)
     moe = config.num_moe_experts is not None
     return TransformerBlockSubmodules(

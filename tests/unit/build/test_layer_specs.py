@@ -75,6 +75,13 @@ def test_experts_stand_in_every_nth_layer_of_the_whole_decoder() -> None:
     assert has_experts(1) == [True, False, False]
 
 
+def test_layers_that_do_not_divide_into_stages_are_refused_not_dropped() -> None:
+    config = language_config(spec(attrs.evolve(DENSE_GPT, layers=3)))
+    config.pipeline_model_parallel_size = 2
+    with pytest.raises(AssertionError, match="num_layers=3 should be divisible"):
+        layer_specs.gpt_block(config, Kernels.LOCAL, 0)
+
+
 def test_a_dense_decoder_has_no_experts() -> None:
     block = layer_specs.gpt_block(language_config(spec(DENSE_GPT)), Kernels.LOCAL, 0)
     assert block.layer_specs is not None
