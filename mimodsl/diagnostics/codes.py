@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from mimodsl.diagnostics.diagnostic import Diagnostic, Label
+from mimodsl.diagnostics.diagnostic import Diagnostic, Edit, Label
 from mimodsl.source import Span
 
 
@@ -31,6 +31,7 @@ class Code:
         secondary: tuple[Label, ...] = (),
         notes: tuple[str, ...] = (),
         help: tuple[str, ...] = (),
+        edits: tuple[Edit, ...] = (),
     ) -> Diagnostic:
         """An error with this code."""
         return Diagnostic(
@@ -40,6 +41,7 @@ class Code:
             secondary=secondary,
             notes=notes,
             help=help,
+            edits=edits,
         )
 
 
@@ -92,7 +94,7 @@ TOO_DEEP: Final = Code(
 UNREADABLE: Final = Code(
     id="MIMO008",
     title="unreadable file",
-    why="The file is missing, is no file, may not be read, or is above the limit of 1 MiB.",
+    why="The file is missing, is no file, may not be read, or is above the limit of 64 KiB.",
 )
 NOT_UTF8: Final = Code(
     id="MIMO009",
@@ -118,6 +120,17 @@ USE_CYCLE: Final = Code(
     title="files use each other",
     why="A file that uses itself, directly or through others, has no order in which to be read. "
     "A chain of files that use each other has at most 64.",
+)
+TOO_MANY_MISTAKES: Final = Code(
+    id="MIMO013",
+    title="too many mistakes",
+    why="After a hundred mistakes the text is hardly a spec, and the rest of it is not looked at.",
+)
+TOO_LARGE: Final = Code(
+    id="MIMO014",
+    title="spec too large",
+    why="A spec with all that it uses has at most 256 files, 512 declarations and 64 KiB of text, "
+    "a hundred times what large models need, so that checking any text takes no time.",
 )
 
 # Names and declarations.

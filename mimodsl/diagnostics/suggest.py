@@ -1,21 +1,52 @@
 """The known name that a mistyped one was probably meant to be."""
 
 from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from mimodsl.diagnostics.diagnostic import Edit
+from mimodsl.source import Span
+
+_LONGEST: Final = 64
+_MOST: Final = 512
+_NEAR: Final = 0.6
+_CERTAIN: Final = 0.8
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word nearest to `word`; `None` where none is near."""
-    from difflib import get_close_matches  # needed after a mistake only
-
-    lowered = {name.lower(): name for name in known}
-    matches = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[matches[0]] if matches else None
+    return next(iter(_near(word, known, _NEAR)), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:
     """A help line with the nearest known name, or none."""
     match = closest(word, known)
     return (f"did you mean `{match}`?",) if match else ()
+
+
+def corrected(span: Span, known: Iterable[str]) -> tuple[Edit, ...]:
+    """The edit to the one known name that a word must have been meant to be, or none.
+
+    Names that differ in their digits, such as `vision_1` and `vision_2`, are different things.
+    """
+    word = span.text
+    matches = [one for one in _near(word, known, _CERTAIN) if _digits(one) == _digits(word)]
+    return (Edit(span, matches[0]),) if len(matches) == 1 else ()
+
+
+def _near(word: str, known: Iterable[str], cutoff: float) -> list[str]:
+    """The known words near to a word, the nearest first; none for what is too long to compare."""
+    from difflib import get_close_matches  # needed after a mistake only
+
+    if len(word) > _LONGEST:
+        return []
+    lowered = {name.lower(): name for name in islice(known, _MOST) if len(name) <= _LONGEST}
+    matches = get_close_matches(word.lower(), lowered, n=2, cutoff=cutoff)
+    return [lowered[match] for match in matches]
+
+
+def _digits(word: str) -> str:
+    return "".join(filter(str.isdigit, word))
 
 
 def listed(words: Iterable[str], conjunction: str = "or") -> str:

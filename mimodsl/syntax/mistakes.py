@@ -8,8 +8,8 @@ from attrs import frozen
 from lark import Token
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from mimodsl.diagnostics import Diagnostic, Label, codes
-from mimodsl.diagnostics.suggest import did_you_mean, listed
+from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
+from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax.scan import KEYWORDS, Scan
 
@@ -64,6 +64,10 @@ _LOOKALIKES: Final = {
 }
 
 
+# A quotation mark has a partner, and a separator may stand where the language has none.
+_CERTAIN: Final = ("*", "->", "-")
+
+
 @frozen(kw_only=True)
 class _Found:
     """What stood where the parser could not go on, and the terminals that it would have taken."""
@@ -102,7 +106,10 @@ def explain(error: UnexpectedInput, source: SourceFile, text: Scan, end: int) ->
         return _no_declaration(found)
     expected = _expected(found)
     return codes.UNEXPECTED.at(
-        found.span, f"expected {expected}, found {found.words}", help=_advice(found)
+        found.span,
+        f"expected {expected}, found {found.words}",
+        help=_advice(found),
+        edits=_colon_for_equal(found),
     )
 
 
@@ -156,6 +163,14 @@ def _advice(found: _Found) -> tuple[str, ...]:
     return ()
 
 
+def _colon_for_equal(found: _Found) -> tuple[Edit, ...]:
+    """`key: value` in a block can only mean `key = value`."""
+    if found.kind != "COLON" or "EQUAL" not in found.accepted:
+        return ()
+    before = found.span.file.text[: found.span.start]
+    return (Edit(found.span, "=" if before.endswith(" ") else " ="),)
+
+
 def _unclosed(opener: Span, source: SourceFile, end: int) -> Diagnostic:
     closer = next(_WORDS[kind] for kind, text in _CLOSERS.items() if text == opener.text)
     place = _last_line_end(source, end)
@@ -181,6 +196,7 @@ def _no_declaration(found: _Found) -> Diagnostic:
         f"{_shown(word)} does not begin a declaration",
         notes=(f"a declaration begins with {listed(KEYWORDS)}",),
         help=advice,
+        edits=corrected(span, KEYWORDS) if found.kind == "NAME" else (),
     )
 
 
@@ -203,6 +219,7 @@ def _character(source: SourceFile, place: int) -> Diagnostic:
         Span(source, place, place + 1),
         f"{_shown(character)} has no meaning here",
         help=(f"`{meant}` is perhaps what was meant",) if meant else (),
+        edits=(Edit(Span(source, place, place + 1), meant),) if meant in _CERTAIN else (),
     )
 
 

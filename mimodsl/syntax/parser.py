@@ -14,9 +14,8 @@ from mimodsl.syntax import ast
 from mimodsl.syntax.builder import Builder, Unreadable
 from mimodsl.syntax.grammar import FILE, VALUE, tree
 from mimodsl.syntax.mistakes import explain
-from mimodsl.syntax.scan import KEYWORDS, MAX_DEPTH, Scan, declaration_lines, scan
-
-MAX_CHARACTERS = 2**20
+from mimodsl.syntax.limits import MAX_CHARACTERS, MAX_DEPTH, MAX_MISTAKES
+from mimodsl.syntax.scan import KEYWORDS, Scan, declaration_lines, scan
 
 
 @frozen(kw_only=True)
@@ -84,7 +83,14 @@ def _pieces(source: SourceFile, whole: Scan) -> list[_Piece]:
         except UnexpectedInput:
             pass
     bounds = sorted({0, *declaration_lines(source), end})
-    return [_read(source, start, stop) for start, stop in pairwise(bounds)]
+    pieces: list[_Piece] = []
+    mistakes = 0
+    for start, stop in pairwise(bounds):
+        if mistakes >= MAX_MISTAKES:
+            return [*pieces, _lost(source, start, end, _too_many_mistakes(source, start))]
+        pieces.append(_read(source, start, stop))
+        mistakes += len(pieces[-1].diagnostics)
+    return pieces
 
 
 def _parse(source: SourceFile, start: int, end: int) -> _Piece:
@@ -132,6 +138,12 @@ def _read(source: SourceFile, start: int, end: int) -> _Piece:
 
 def _lost(source: SourceFile, start: int, end: int, mistake: Diagnostic) -> _Piece:
     return _Piece(broken=(_broken(Span(source, start, end)),), diagnostics=(mistake,))
+
+
+def _too_many_mistakes(source: SourceFile, start: int) -> Diagnostic:
+    return codes.TOO_MANY_MISTAKES.at(
+        Span(source, start, start), "too many mistakes: from here on nothing is read"
+    )
 
 
 def _nested_too_deeply(opener: Span) -> Diagnostic:

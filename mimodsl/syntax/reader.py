@@ -1,12 +1,11 @@
 """Files to text. What cannot be read is a diagnostic."""
 
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO
 
 from mimodsl.diagnostics import Diagnostic, codes
 from mimodsl.source import SourceFile, Span
-
-MAX_BYTES: Final = 2**20
+from mimodsl.syntax.limits import MAX_CHARACTERS
 
 
 def source_of(text: str, path: str) -> SourceFile:
@@ -21,13 +20,18 @@ def read_source(path: Path, shown: str) -> SourceFile | Diagnostic:
             return _unreadable(shown, "there is no such file")
         if not path.is_file():
             return _unreadable(shown, "this is not a file")
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            return _unreadable(shown, f"{size:,} bytes, the limit is {MAX_BYTES:,}")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            return read_stream(file, shown)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return _unreadable(shown, reason or "the file cannot be opened")
+
+
+def read_stream(stream: BinaryIO, shown: str) -> SourceFile | Diagnostic:
+    """Read what is open, and no more of it than a spec may have. Raises `OSError`."""
+    data = stream.read(MAX_CHARACTERS + 1)
+    if len(data) > MAX_CHARACTERS:
+        return _unreadable(shown, f"it has more than {MAX_CHARACTERS:,} bytes")
     try:
         return source_of(data.decode(), shown)
     except UnicodeDecodeError as error:

@@ -6,8 +6,8 @@ from typing import Final
 from attrs import frozen
 
 from mimodsl.source import SourceFile, Span
+from mimodsl.syntax.limits import MAX_DEPTH
 
-MAX_DEPTH: Final = 32
 KEYWORDS: Final = (
     "use",
     "let",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from attrs import evolve, frozen
 
 from mimodsl.diagnostics import Diagnostic, Label, codes
-from mimodsl.diagnostics.suggest import did_you_mean, listed
+from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.ir.evaluate import FAILED
 from mimodsl.ir.lower.constants import Context
 from mimodsl.ir.lower.fields import FieldReader, block_types
@@ -72,6 +72,7 @@ def read_block(
     settings: dict[str, Setting] = {}
     sound = True
     first: dict[str, ast.Name] = {}
+    written = {field.key.text for field in block.fields}
     for field in block.fields:
         name = field.key.text
         earlier = first.setdefault(name, field.key)
@@ -79,7 +80,8 @@ def read_block(
             context.report(field_set_twice(field.key, earlier))
             sound = False
         elif name not in known:
-            context.report(_unknown_field(field.key, cls, tuple(known)))
+            unset = [one for one in known if one not in written]
+            context.report(_unknown_field(field.key, cls, tuple(known), unset))
             sound = False
         else:
             value = _value(field.value, known[name], context)
@@ -97,13 +99,16 @@ def field_set_twice(second: ast.Name, first: ast.Name) -> Diagnostic:
     )
 
 
-def _unknown_field(key: ast.Name, cls: type[Node], known: tuple[str, ...]) -> Diagnostic:
+def _unknown_field(
+    key: ast.Name, cls: type[Node], known: tuple[str, ...], unset: list[str]
+) -> Diagnostic:
     near = did_you_mean(key.text, known)
     return codes.UNKNOWN_FIELD.at(
         key.span,
         f"{title(cls)} has no field `{key}`",
         notes=() if near else (f"its fields are {listed(sorted(known), 'and')}",),
         help=near,
+        edits=corrected(key.span, unset),
     )
 
 
@@ -129,6 +134,7 @@ def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
             span,
             f"`{field.name}` takes {listed(tags)}, found {found}",
             help=did_you_mean(value.tag.text, tags) if value.tag else (),
+            edits=corrected(span, tags) if value.tag else (),
         )
     )
     return FAILED

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mimodsl.diagnostics import Diagnostic, in_order
+from mimodsl.diagnostics import Diagnostic
 from mimodsl.ir.draft import Draft
+from mimodsl.ir.lower.mistakes import Mistakes, TooManyMistakes
+from mimodsl.ir.lower.names import may_be_used
 from mimodsl.ir.lower.spec import lower
 from mimodsl.ir.lower.units import UnitReader
 from mimodsl.ir.node import Origin
@@ -20,20 +22,28 @@ class Loaded:
     """What became of a spec's text.
 
     `spec` is `None` exactly where a diagnostic is an error; `draft` is what is sound nevertheless.
+    `is_library` says that the file declares only what other specs may `use`.
     """
 
     spec: Spec | None
     draft: Draft
     sources: tuple[SourceFile, ...]
     diagnostics: tuple[Diagnostic, ...]
+    is_library: bool = False
 
 
 def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Loaded:
     """Read a spec's file and what it uses; `overrides` are constants by name, as `--set` gives."""
-    source = read_source(Path(path), str(path))
+    return load_source(read_source(Path(path), str(path)), Path(path), overrides)
+
+
+def load_source(
+    source: SourceFile | Diagnostic, path: Path, overrides: Mapping[str, str] | None = None
+) -> Loaded:
+    """As `load`, of what was read, or could not be read, already."""
     if isinstance(source, Diagnostic):
         return Loaded(spec=None, draft=Draft(), sources=(), diagnostics=(source,))
-    return _loaded(source, Path(path), overrides or {})
+    return _loaded(source, path, overrides or {})
 
 
 def parse(text: str, path: str = "<text>", overrides: Mapping[str, str] | None = None) -> Loaded:
@@ -44,16 +54,23 @@ def parse(text: str, path: str = "<text>", overrides: Mapping[str, str] | None =
 
 
 def _loaded(source: SourceFile, path: Path | None, overrides: Mapping[str, str]) -> Loaded:
-    reader = UnitReader()
-    main = reader.main(source, path)
-    draft = lower(main, overrides, reader.diagnostics.append)
-    diagnostics = tuple(in_order(reader.diagnostics))
+    mistakes = Mistakes()
+    draft, sources, is_library = Draft(), (source,), False
+    try:
+        main = UnitReader(report=mistakes.report).main(source, path)
+        sources = tuple(unit.file.source for unit in main.reach())
+        is_library = may_be_used(main.file)
+        draft = lower(main, overrides, mistakes.report)
+    except TooManyMistakes:
+        pass
+    diagnostics = mistakes.in_order()
     spec = None if any(one.is_error for one in diagnostics) else _whole(draft, source)
     return Loaded(
         spec=spec,
         draft=draft if spec is None else Draft.of(spec),
-        sources=tuple(unit.file.source for unit in main.reach()),
+        sources=sources,
         diagnostics=diagnostics,
+        is_library=is_library,
     )
 
 

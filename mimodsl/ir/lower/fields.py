@@ -5,8 +5,8 @@ from typing import Final
 
 from attrs import frozen
 
-from mimodsl.diagnostics import Label, codes
-from mimodsl.diagnostics.suggest import did_you_mean, listed
+from mimodsl.diagnostics import Edit, Label, codes
+from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.ir.evaluate import FAILED, LITERAL_WORDS, Constant, Failed, described
 from mimodsl.ir.lower.constants import Context
 from mimodsl.ir.node import Node
@@ -80,6 +80,7 @@ class FieldReader:
             ast.Let,
             ast.Name(text=word.text, span=word.span),
             advice=(f'a string stands in quotes: `{schema.name} = "{word.text}"`',),
+            edits=(Edit(word.span, f'"{word.text}"'),),
         )
         return FAILED
 
@@ -91,6 +92,7 @@ class FieldReader:
                 f"`{word}` is no choice of `{schema.name}`",
                 notes=(f"`{schema.name}` is {listed(choices)}",),
                 help=did_you_mean(word, choices),
+                edits=corrected(value.span, choices) if isinstance(value, ast.Word) else (),
             )
         )
         return FAILED
@@ -121,6 +123,7 @@ class FieldReader:
                 f"`{schema.name}` takes {describe(schema.type)}, found {found}",
                 secondary=self.definition(value, None),
                 help=_unquoted_help(value),
+                edits=_without_quotes(value),
             )
         )
         return FAILED
@@ -142,6 +145,12 @@ _NOT_TEXT: Final = re.compile(r"-?[0-9][0-9_.e-]*|[0-9]+x[0-9]+|true|false|none"
 def _unquoted_help(value: ast.Value) -> tuple[str, ...]:
     if isinstance(value, ast.String) and _NOT_TEXT.fullmatch(value.value):
         return (f"write it without quotes: `{value.value}`",)
+    return ()
+
+
+def _without_quotes(value: ast.Value) -> tuple[Edit, ...]:
+    if isinstance(value, ast.String) and _NOT_TEXT.fullmatch(value.value):
+        return (Edit(value.span, value.value),)
     return ()
 
 

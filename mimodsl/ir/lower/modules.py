@@ -12,6 +12,7 @@ from mimodsl.ir.lower.blocks import OpenBlock, make, read_block
 from mimodsl.ir.lower.constants import Constants, Context
 from mimodsl.ir.lower.names import Scope, Scopes
 from mimodsl.ir.lower.order import in_order_of_need
+from mimodsl.ir.lower.shipped import shipped_preset
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Origin
 from mimodsl.ir.schema import schema
@@ -60,7 +61,7 @@ def _open(
     elif base.text in known:
         below = presets[base.text]
     else:
-        context.scope.missing(ast.Preset, base, KINDS)
+        context.scope.missing(ast.Preset, base, KINDS, *shipped_preset(base, context.scope.unit))
         below = None
     if below is None:
         return None

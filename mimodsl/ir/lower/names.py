@@ -6,8 +6,8 @@ from typing import Final
 
 from attrs import field, frozen
 
-from mimodsl.diagnostics import Diagnostic, Label, codes
-from mimodsl.diagnostics.suggest import did_you_mean
+from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
+from mimodsl.diagnostics.suggest import corrected, did_you_mean
 from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.kinds import KINDS
 from mimodsl.ir.lower.units import Unit
@@ -79,17 +79,23 @@ class Scope:
         name: ast.Name,
         others: Iterable[str] = (),
         advice: tuple[str, ...] = (),
+        edits: tuple[Edit, ...] = (),
     ) -> None:
-        """Report a name that is not declared, here or among the `others`, unless it may be lost."""
+        """Report a name that is not declared, here or among the `others`, unless it may be lost.
+
+        `advice` is given, with its edits, where no known name is near.
+        """
         if self.lost.covers(kind, name.text):
             return
         code, words = _UNKNOWN[kind]
         known = (*self.names(kind), *others)
+        near = did_you_mean(name.text, known)
         self.report(
             code.at(
                 name.span,
                 f"there is no {words} `{name}`",
-                help=did_you_mean(name.text, known) or advice,
+                help=near or advice,
+                edits=corrected(name.span, known) if near else edits,
             )
         )
 
@@ -167,13 +173,22 @@ def _reserved(declaration: Named) -> bool:
     return isinstance(declaration, ast.Preset) and name in KINDS
 
 
+def may_be_used(file: ast.File) -> bool:
+    """Whether a file declares something, and nothing that a used file may not hold."""
+    broken = all(one.keyword in (None, "use", *KEYWORDS.values()) for one in file.broken)
+    return bool(file.declarations) and broken and not any(_foreign(file))
+
+
+def _foreign(file: ast.File) -> Iterator[ast.Declaration]:
+    return (one for one in file.declarations if not isinstance(one, _IN_USED_FILES))
+
+
 def _check_used(unit: Unit, report: Report) -> None:
-    for declaration in unit.file.declarations:
-        if not isinstance(declaration, _IN_USED_FILES):
-            report(
-                codes.NOT_IN_USED_FILE.at(
-                    ast.keyword_span(declaration),
-                    f"a used file may not declare `{ast.keyword(declaration)}`",
-                    notes=("only `use`, `let`, `preset`, `grid` and `module` are brought in",),
-                )
+    for declaration in _foreign(unit.file):
+        report(
+            codes.NOT_IN_USED_FILE.at(
+                ast.keyword_span(declaration),
+                f"a used file may not declare `{ast.keyword(declaration)}`",
+                notes=("only `use`, `let`, `preset`, `grid` and `module` are brought in",),
             )
+        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mimodsl.diagnostics import codes
-from mimodsl.diagnostics.suggest import did_you_mean, listed
+from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.lower.blocks import Setting, make, read_block
@@ -132,6 +132,7 @@ def _schedule(main: Unit, context: Context) -> Schedule | None:
                 f"`{word}` is no schedule",
                 notes=(f"a schedule is {listed(choices)}",),
                 help=did_you_mean(word.text, choices),
+                edits=corrected(word.span, choices),
             )
         )
         return None

@@ -1,20 +1,20 @@
 """The files of a spec: what `use` brings in, and from where it may."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from mimodsl.diagnostics import Diagnostic, Label, codes
 from mimodsl.resources import presets_folder
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax import ast
+from mimodsl.syntax.limits import MAX_CHAIN, MAX_CHARACTERS, MAX_DECLARATIONS, MAX_FILES
 from mimodsl.syntax.parser import parse_source
 from mimodsl.syntax.reader import read_source
 
 PRESETS: Final = "presets/"
-MAX_CHAIN: Final = 64
 
 
 @frozen(kw_only=True, eq=False)
@@ -52,7 +52,9 @@ class _Place:
 class UnitReader:
     """Reads a main file and, depth first, what it uses; each file once."""
 
-    diagnostics: list[Diagnostic] = field(factory=list[Diagnostic])
+    report: Callable[[Diagnostic], None]
+    _characters: int = field(default=0, init=False)
+    _declarations: int = field(default=0, init=False)
     _units: dict[Path, Unit] = field(factory=dict[Path, Unit], init=False)
     _open: list[tuple[Path, Span]] = field(factory=list[tuple[Path, Span]], init=False)
 
@@ -66,38 +68,68 @@ class UnitReader:
 
     def _unit(self, source: SourceFile, place: _Place | None) -> Unit:
         parsed = parse_source(source)
-        self.diagnostics.extend(parsed.diagnostics)
+        for one in parsed.diagnostics:
+            self.report(one)
+        file = self._within_limit(parsed.file)
+        self._characters += len(source.text)
+        self._declarations += len(file.declarations)
         is_main = place is None or len(self._open) == 1
-        used = [self._use(use, place) for use in parsed.file.of(ast.Use)]
+        used = [self._use(use, place) for use in file.of(ast.Use)]
         found = tuple(unit for unit in used if unit is not None)
-        return Unit(
-            file=parsed.file, used=found, is_main=is_main, incomplete=len(found) < len(used)
+        return Unit(file=file, used=found, is_main=is_main, incomplete=len(found) < len(used))
+
+    def _within_limit(self, file: ast.File) -> ast.File:
+        """The file without those declarations that are too many for the spec."""
+        room = MAX_DECLARATIONS - self._declarations
+        if len(file.declarations) <= room:
+            return file
+        first = file.declarations[room]
+        self.report(
+            codes.TOO_LARGE.at(
+                ast.keyword_span(first), f"the spec has more than {MAX_DECLARATIONS} declarations"
+            )
         )
+        rest = ast.Broken(keyword=None, name=None, span=first.span)
+        return evolve(file, declarations=file.declarations[:room], broken=(*file.broken, rest))
 
     def _use(self, use: ast.Use, user: _Place | None) -> Unit | None:
         place = self._locate(use, user)
         if isinstance(place, Diagnostic):
-            self.diagnostics.append(place)
+            self.report(place)
             return None
-        if any(path == place.path for path, _ in self._open):
-            self.diagnostics.append(self._cycle(use, place.path))
+        if place.path in self._units:
+            return self._units[place.path]
+        source = self._obstacle(use, place) or self._source(use, place)
+        if isinstance(source, Diagnostic):
+            self.report(source)
             return None
-        if len(self._open) > MAX_CHAIN:
-            self.diagnostics.append(
-                codes.USE_CYCLE.at(
-                    use.path.span, f"more than {MAX_CHAIN} files use each other in turn"
-                )
-            )
-            return None
-        if place.path not in self._units:
-            source = read_source(place.path, _shown(place.path, use))
-            if isinstance(source, Diagnostic):
-                self.diagnostics.append(source)
-                return None
-            self._open.append((place.path, use.path.span))
-            self._units[place.path] = self._unit(source, place)
-            self._open.pop()
+        self._open.append((place.path, use.path.span))
+        self._units[place.path] = self._unit(source, place)
+        self._open.pop()
         return self._units[place.path]
+
+    def _source(self, use: ast.Use, place: _Place) -> SourceFile | Diagnostic:
+        source = read_source(place.path, _shown(place.path, use))
+        if isinstance(source, Diagnostic):
+            return source
+        if self._characters + len(source.text) > MAX_CHARACTERS:
+            return codes.TOO_LARGE.at(
+                use.path.span,
+                f"the spec with all that it uses has more than {MAX_CHARACTERS:,} characters",
+            )
+        return source
+
+    def _obstacle(self, use: ast.Use, place: _Place) -> Diagnostic | None:
+        """Why a file that lies where it may is not read."""
+        if any(path == place.path for path, _ in self._open):
+            return self._cycle(use, place.path)
+        if len(self._open) > MAX_CHAIN:
+            return codes.USE_CYCLE.at(
+                use.path.span, f"more than {MAX_CHAIN} files use each other in turn"
+            )
+        if len(self._units) >= MAX_FILES:
+            return codes.TOO_LARGE.at(use.path.span, f"the spec has more than {MAX_FILES} files")
+        return None
 
     def _locate(self, use: ast.Use, user: _Place | None) -> _Place | Diagnostic:
         written = use.path.value

