@@ -10,7 +10,7 @@ _EPILOG = """\
 Outside a launcher the spec's whole world is started on this machine: over NCCL where there are
 enough GPUs, else as CPU processes over gloo. Under torchrun (RANK is set) this process is one rank.
 
-Exits with 1 where the spec has mistakes or a rank fails, with 130 after Ctrl-C."""
+Exits with 1 where the spec has mistakes, a rank fails, or after Ctrl-C."""
 _TIMEOUT = 300.0
 
 

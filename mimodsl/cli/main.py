@@ -1,7 +1,7 @@
 """The command `mimodsl`: reads the command line, runs one subcommand, and says what went wrong.
 
-Exit codes: 0 for success, 1 where a spec has mistakes or a run failed, 2 for wrong usage, a missing
-extra or an internal error, 130 after Ctrl-C.
+Exit codes: 0 for success, 1 where a spec has mistakes or a run failed or was
+interrupted, 2 for wrong usage, a missing extra or an internal error.
 """
 
 import argparse

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from mimodsl.cli import terminal
 
 FAILURE = 1
 ABNORMAL = 2
-INTERRUPTED = 128 + signal.SIGINT
 
 _EXTRA_OF = {
     "torch": "build",
@@ -39,7 +37,7 @@ def report(error: BaseException, *, verbose: bool) -> int:
         return FAILURE
     if isinstance(error, KeyboardInterrupt):
         terminal.complain("interrupted")
-        return INTERRUPTED
+        return FAILURE
     lines, code = _explained(error)
     terminal.complain(*lines, *([details(error)] if verbose else ()))
     return code
