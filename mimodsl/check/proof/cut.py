@@ -95,9 +95,13 @@ class Cut:
         return made
 
 
-def cut(planned: Plan) -> Cut:
-    """The ranks that stand for a plan's world; their number grows with stages and flows alone."""
-    ranks = tuple(sorted({rank for grid in planned.grids for rank in _of_grid(planned, grid)}))
+def cut(planned: Plan, ranks: Iterable[int] | None = None) -> Cut:
+    """The ranks that stand for a plan's world; their number grows with stages and flows alone.
+
+    Others may be given, such as all of them.
+    """
+    chosen = (rank for grid in planned.grids for rank in _of_grid(planned, grid))
+    ranks = tuple(sorted(set(chosen if ranks is None else ranks)))
     return Cut(
         plan=planned,
         ranks=ranks,

@@ -22,17 +22,21 @@ def prove_step(cut: Cut) -> Fault | None:
     and an end. Each is run on its own, from nothing under way to nothing under way. If all of them
     end, so does any number of iterations between the two.
     """
-    for programs in step(cut):
-        fault = run(programs)
+    for part in step(cut):
+        fault = run(part)
         if fault is not None:
             return fault
     return None
 
 
+def programs(cut: Cut) -> Programs:
+    """A whole step's programs, by rank, however long they are."""
+    return {rank: one.whole() for rank, one in _ranks(cut).items()}
+
+
 def step(cut: Cut) -> Iterator[Programs]:
     """A step's programs, by rank: all of it, or its beginning, one iteration, and its end."""
-    known = parts(cut.plan)
-    ranks = {rank: _rank(cut, known, rank) for rank in cut.ranks}
+    ranks = _ranks(cut)
     microbatches, stages = cut.plan.spec.schedule.microbatches, cut.plan.stages
     alike = microbatches - stages
     if alike < 1:
@@ -137,6 +141,11 @@ def _calls(
             operations = link.sends if receives is None else link.both
         if operations:
             yield Action(name, operations, sends=sends, receives=receives)
+
+
+def _ranks(cut: Cut) -> dict[int, RankStep]:
+    known = parts(cut.plan)
+    return {rank: _rank(cut, known, rank) for rank in cut.ranks}
 
 
 def _rank(cut: Cut, known: tuple[Part, ...], rank: int) -> RankStep:

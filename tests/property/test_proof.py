@@ -1,0 +1,290 @@
+"""The proof over random layouts: it holds for all, of programs that are megatron-core's own."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.distributed as dist
+from hypothesis import assume, given
+from megatron.core.models.mimo.comm.colocated_communicator import ColocatedBridgeCommunicator
+from megatron.core.models.mimo.config.role import ModuleLayout
+from megatron.core.pipeline_parallel import schedules
+from megatron.core.pipeline_parallel.bridge_communicator import BridgeCommunicator
+from megatron.core.process_groups_config import (
+    MultiModuleProcessGroupCollection,
+    ProcessGroupCollection,
+)
+
+from mimodsl.build.grids import build_grids
+from mimodsl.build.model import mimo_names
+from mimodsl.build.schedule import build_communicator
+from mimodsl.check.proof.creation import prove_groups, steps
+from mimodsl.check.proof.cut import Cut, cut
+from mimodsl.check.proof.program import Action, Collective, Program
+from mimodsl.check.proof.schedule import programs, prove_step, step
+from mimodsl.ir import Spec
+from mimodsl.plan import Layout, plan
+from mimodsl.runtime import cpu
+from tests.property.plan_specs import examples, specs
+
+type Token = tuple[Any, ...]
+"""An operation as both sides are compared by: its kind, then its messages or its group."""
+
+
+@examples
+@given(specs())
+def test_legal_layouts_are_proved(spec: Spec) -> None:
+    small = cut(plan(spec))
+    assert prove_groups(small) is None
+    assert prove_step(small) is None
+
+
+@examples
+@given(specs())
+def test_few_ranks_stand_for_all(spec: Spec) -> None:
+    planned = plan(spec)
+    assume(planned.world <= 48)
+    whole = cut(planned, range(planned.world))
+    assert prove_groups(whole) is None
+    assert prove_step(whole) is None
+
+
+@examples
+@given(specs())
+def test_parts_of_a_step_make_up_the_whole(spec: Spec) -> None:
+    small = cut(plan(spec))
+    parts = list(step(small))
+    iterations = spec.schedule.microbatches - small.plan.stages
+    for rank, program in programs(small).items():
+        lengths = [len(part[rank]) for part in parts]
+        if len(lengths) == 1:
+            assert iterations < 1
+            assert parts[0][rank] == program
+        else:
+            begin, iteration, end = lengths
+            assert begin + iterations * iteration + end == len(program)
+            assert (*parts[0][rank], *parts[1][rank]) == program[: begin + iteration]
+            assert parts[2][rank] == program[-end:]
+
+
+class Group:
+    """Stands in for a process group, seen from one rank."""
+
+    def __init__(self, ranks: list[int], me: int) -> None:
+        self.ranks, self.me = ranks, me
+
+    def size(self) -> int:
+        return len(self.ranks)
+
+    def rank(self) -> int:
+        return self.ranks.index(self.me)
+
+
+class World:
+    """Stands in for torch.distributed on one rank, and writes down what the rank does with it."""
+
+    def __init__(self, size: int, rank: int) -> None:
+        self.size, self.rank = size, rank
+        self.whole = Group(list(range(size)), rank)
+        self.made: list[Any] = []
+        self.done: list[Token] = []
+
+    def new_subgroups_by_enumeration(self, ranks: list[list[int]], **_: Any) -> tuple[Any, Any]:
+        self.made.append([sorted(group) for group in ranks])
+        own = [sorted(group) for group in ranks if self.rank in group]
+        return (Group(own[0], self.rank) if own else None), None
+
+    def new_group(self, ranks: list[int], **_: Any) -> Group:
+        self.made.append([sorted(ranks)])
+        return Group(sorted(ranks), self.rank)
+
+    def batch_isend_irecv(self, ops: list[Any]) -> list[Any]:
+        self.done.append(("batch", *sorted((op.peer, op.op is self.isend) for op in ops)))
+        return []
+
+    def isend(self, tensor: Any, dst: int, group: Any = None) -> Any:
+        self.done.append(("single", (dst, True), group is self.whole))
+        return SimpleNamespace(wait=lambda: None)
+
+    def irecv(self, tensor: Any, src: int, group: Any = None) -> Any:
+        self.done.append(("single", (src, False), group is self.whole))
+        return SimpleNamespace(wait=lambda: None)
+
+    def broadcast(self, tensor: Any, src: int, group: Group) -> None:
+        self.done.append(("broadcast", tuple(group.ranks)))
+
+    @contextmanager
+    def entered(self) -> Iterator["World"]:
+        # Bound once: the schedule compares operations by identity.
+        self.isend, self.irecv = self.isend, self.irecv  # type: ignore[method-assign]
+        stand_ins: dict[str, Any] = {
+            "get_rank": lambda *_: self.rank,
+            "get_world_size": lambda group=None: group.size() if group else self.size,
+            "get_global_rank": lambda group, rank: group.ranks[rank],
+            "get_group_rank": lambda group, rank: group.ranks.index(rank),
+            "get_backend": lambda *_: "nccl",
+            "barrier": lambda: self.made.append("barrier"),
+            "P2POp": lambda op, tensor, peer, group: SimpleNamespace(op=op, peer=peer),
+            "new_subgroups_by_enumeration": self.new_subgroups_by_enumeration,
+            "new_group": self.new_group,
+            "batch_isend_irecv": self.batch_isend_irecv,
+            "isend": self.isend,
+            "irecv": self.irecv,
+            "send": self.isend,
+            "recv": self.irecv,
+            "broadcast": self.broadcast,
+        }
+        with ExitStack() as stack:
+            stack.enter_context(patch.dict("os.environ", WORLD_SIZE=str(self.size)))
+            stack.enter_context(patch.object(BridgeCommunicator, "_broadcast_pg_cache", {}))
+            stack.enter_context(patch.object(BridgeCommunicator, "_bridge_pg_cache", {}))
+            stack.enter_context(patch.object(dist, "group", SimpleNamespace(WORLD=self.whole)))
+            for name, stand_in in stand_ins.items():
+                stack.enter_context(patch.object(dist, name, stand_in))
+            yield self
+
+
+@examples
+@given(specs())
+def test_every_kind_of_rank_makes_the_groups_of_its_steps(spec: Spec) -> None:
+    planned = plan(spec)
+    groups = tuple(planned.groups())
+    by_name = {group.name: group for group in groups}
+    for rank in cut(planned).ranks:
+        with World(planned.world, rank).entered() as world:
+            built = {name: one.comm for name, one in build_grids(planned.grids).items()}
+            for bridge in planned.bridges:
+                ends = built[bridge.source.name], built[bridge.destination.name]
+                if bridge.colocated:
+                    ColocatedBridgeCommunicator(*ends, dim_mapping={"b": 0, "h": 1})
+                else:
+                    BridgeCommunicator(*ends, tensor_ndim=2)
+        expected = [
+            [sorted(members) for members in by_name[one.name]] if one.groups else "barrier"
+            for one in steps(planned, groups, rank)
+            if one.groups or one.name.startswith("barrier")
+        ]
+        assert world.made == expected
+
+
+CONFIG: dict[str, Any] = {
+    "overlap_p2p_comm": False,
+    "variable_seq_lengths": True,
+    "batch_p2p_comm": False,
+    "use_ring_exchange_p2p": False,
+    "mtp_standalone": False,
+    "virtual_pipeline_model_parallel_size": None,
+    "pipeline_dtype": torch.float32,
+    "finalize_model_grads_func": None,
+    "timers": None,
+    "no_sync_func": None,
+    "grad_sync_func": None,
+    "num_microbatches_with_partial_activation_checkpoints": None,
+    "deallocate_pipeline_outputs": False,
+    "calculate_per_token_loss": True,
+    "overlap_moe_expert_parallel_comm": False,
+}
+
+
+@examples
+@given(specs())
+def test_ranks_exchange_what_megatron_exchanges(spec: Spec) -> None:
+    planned = plan(spec)
+    assume(planned.layout is not Layout.COLOCATED and planned.stages > 1)
+    small = cut(planned)
+    expected = programs(small)
+    for rank in small.ranks:
+        recorded = [_within(small, token) for token in _recorded(spec, planned.world, rank)]
+        assert [token for token in recorded if token != ("batch",) and token] == list(
+            _tokens(small, expected[rank])
+        )
+
+
+def _within(small: Cut, token: Token) -> Token:
+    """A token without the messages to ranks that others stand for."""
+    match token:
+        case ("batch", *messages):
+            return ("batch", *(one for one in messages if one[0] in small.ranks))
+        case ("single", (peer, _), _) if peer not in small.ranks:
+            return ()
+        case ("broadcast", members):
+            return ("broadcast",) if len(set(members) & set(small.ranks)) > 1 else ()
+        case _:
+            return token
+
+
+def _tokens(small: Cut, program: Program) -> Iterator[Token]:
+    for action in program:
+        if action.name in ("the forward pass", "the backward pass"):
+            yield (str(action.sends),)
+        elif action.sends or action.receives:
+            yield from _operations(small, action)
+
+
+def _operations(small: Cut, action: Action) -> Iterator[Token]:
+    for one in action.operations:
+        if isinstance(one, Collective):
+            yield ("broadcast",)
+        elif one.batched:
+            yield ("batch", *sorted((message.peer, message.sends) for message in one.messages))
+        else:
+            (message,) = one.messages
+            yield ("single", (message.peer, message.sends), one.group is small.world)
+
+
+def _recorded(spec: Spec, size: int, rank: int) -> list[Token]:
+    """What megatron-core's schedule and communicator do on a rank, the model left out."""
+    config = SimpleNamespace(**CONFIG)
+    tensors = {
+        key: torch.zeros(2, 2, 2) if key == "language" else torch.zeros(2, 2)
+        for key in mimo_names(spec).values()
+    }
+    due: list[int] = []
+    with ExitStack() as stack:
+        stack.enter_context(cpu.activate())
+        world = stack.enter_context(World(size, rank).entered())
+
+        def forward_step(*_: Any, current_microbatch: int, **__: Any) -> tuple[Any, int]:
+            world.done.append((f"F{current_microbatch}",))
+            due.append(current_microbatch)
+            return tensors, 0
+
+        def backward_step(*_: Any, **__: Any) -> Any:
+            world.done.append((f"B{due.pop(0)}",))
+            return tensors
+
+        stack.enter_context(patch.object(schedules, "forward_step", forward_step))
+        stack.enter_context(patch.object(schedules, "backward_step_multimodule", backward_step))
+        # A received shape of zeros is a shape, too.
+        stack.enter_context(patch.object(torch, "empty", torch.zeros))
+        _run(spec, config)
+    return world.done
+
+
+def _run(spec: Spec, config: SimpleNamespace) -> None:
+    built = {name: one.comm for name, one in build_grids(plan(spec).grids).items()}
+    keys = mimo_names(spec)
+    model: Any = SimpleNamespace(
+        role=SimpleNamespace(mode=ModuleLayout.NON_COLOCATED),
+        mimo_config=SimpleNamespace(
+            module_to_grid_map={key: built[spec.module(name).grid] for name, key in keys.items()}
+        ),
+        config=config,
+        model_type=None,
+    )
+    one = SimpleNamespace(size=lambda: 1, rank=lambda: 0)
+    groups = ProcessGroupCollection(tp=one, cp=one, pp=one, dp=one, dp_cp=one, embd=None)
+    run: Callable[..., Any] = schedules.forward_backward_pipelining_without_interleaving
+    run(
+        forward_step_func=None,
+        data_iterator=None,
+        model=model,
+        num_microbatches=spec.schedule.microbatches,
+        seq_length=1,
+        micro_batch_size=1,
+        p2p_communicator=build_communicator(model),
+        pg_collection=MultiModuleProcessGroupCollection({"language": groups}, "language"),
+    )

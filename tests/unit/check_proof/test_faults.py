@@ -1,0 +1,199 @@
+"""Planted faults in plans and programs of real specs, and how they are reported."""
+
+import attrs
+import pytest
+
+from mimodsl.check import check
+from mimodsl.check.context import Context
+from mimodsl.check.proof import PROOF, PROVED
+from mimodsl.check.proof.creation import parting, prove_groups, steps
+from mimodsl.check.proof.cut import cut
+from mimodsl.check.proof.faults import Deadlock, Fault, Parting, Step, Unmet
+from mimodsl.check.proof.machine import run
+from mimodsl.check.proof.pages import report
+from mimodsl.check.proof.program import Action, Program
+from mimodsl.check.proof.schedule import Programs, programs, prove_step
+from mimodsl.diagnostics.render import full
+from mimodsl.ir import Spec
+from mimodsl.ir.draft import Draft
+from mimodsl.ir.lower import parse
+from mimodsl.plan import plan
+from tests.unit.plan.specs import PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
+
+FAN_OUT = vlm(encoder={"dp": 2}, dense={"tp": 2, "dp": 4, "pp": 2}, micro_batch=2)
+SPECS = {
+    "side by side": SIDE_BY_SIDE,
+    "colocated": SHARED,
+    "pipeline": PIPELINE,
+    "fan-out": FAN_OUT,
+    "wide": WIDE,
+    "alone": alone({"tp": 2, "cp": 2, "dp": 2, "pp": 3}),
+    "one rank": alone({"dp": 1}),
+    "one microbatch": alone({"pp": 4}, microbatches=1),
+}
+
+
+def says(fault: Fault | None, spec: Spec) -> str:
+    assert fault is not None
+    (diagnostic,) = report(Context(Draft.of(spec)), fault)
+    return full.render([diagnostic])
+
+
+def planted(spec: Spec, rank: int, *changes: tuple[int, Action | None]) -> Programs:
+    """A step in which actions of one rank are replaced, or left out."""
+    made = programs(cut(plan(spec)))
+    program: list[Action | None] = list(made[rank])
+    for position, action in changes:
+        program[position] = action
+    return {**made, rank: tuple(action for action in program if action is not None)}
+
+
+def position(program: Program, name: str, microbatch: int) -> int:
+    return next(
+        index
+        for index, action in enumerate(program)
+        if action.name == name
+        and any(one and one.microbatch == microbatch for one in (action.sends, action.receives))
+    )
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_sound_specs_are_proved(spec: Spec) -> None:
+    small = cut(plan(spec))
+    assert prove_groups(small) is None
+    assert prove_step(small) is None
+
+
+def test_the_work_does_not_grow_with_replicas_or_microbatches() -> None:
+    def work(replicas: int, microbatches: int) -> tuple[int, int]:
+        spec = vlm(
+            encoder={"tp": 2, "dp": replicas},
+            dense={"tp": 4, "dp": 2 * replicas, "pp": 4},
+            micro_batch=1,
+            microbatches=microbatches,
+        )
+        small = cut(plan(spec))
+        return len(small.ranks), len(small.plan.bridges)
+
+    assert work(2**17, 1000) == work(4, 8)
+
+
+def test_a_group_that_only_its_members_make_parts_ranks() -> None:
+    """What DDP does where it is given no group for experts over replicas."""
+    planned = plan(SIDE_BY_SIDE)
+    groups = [group for group in planned.groups() if group.name != "encoder.expert.edp"]
+    made = {rank: tuple(steps(planned, groups, rank)) for rank in cut(planned).ranks}
+    fault = parting(made)
+    assert isinstance(fault, Parting)
+    assert fault.ranks == (0, 1)
+    shown = says(fault, SIDE_BY_SIDE)
+    assert "MIMO801" in shown
+    assert "rank 0 makes `own group in DDP of vision`" in shown
+
+
+def test_ranks_that_make_grids_in_another_order_part() -> None:
+    planned = plan(SIDE_BY_SIDE)
+    groups = list(planned.groups())
+    fault = parting(
+        {
+            0: tuple(steps(planned, groups, 0)),
+            4: tuple(steps(planned, [*groups[14:28], *groups[:14], *groups[28:]], 4)),
+        }
+    )
+    assert isinstance(fault, Parting)
+    assert (fault.ranks, fault.position) == ((0, 4), 0)
+    assert "rank 0 makes `encoder.tp` where rank 4 makes `llm.tp`" in says(fault, SIDE_BY_SIDE)
+
+
+def test_the_end_of_a_ranks_steps_is_a_parting() -> None:
+    fault = parting({0: (Step("a"), Step("b")), 1: (Step("a"),)})
+    assert fault == Parting(ranks=(0, 1), steps=(Step("b"), None), position=1)
+    assert "rank 0 waits in `b` where rank 1 is done" in says(fault, alone({"dp": 2}))
+
+
+def test_groups_of_one_name_and_other_members_part() -> None:
+    own, other = Step("g", frozenset((0,))), Step("g", frozenset((1,)))
+    assert parting({0: (own,), 1: (other,)}) is not None
+
+
+def test_a_leader_that_skips_a_receive_leaves_its_sender() -> None:
+    program = programs(cut(plan(PIPELINE)))[4]
+    skipped = position(program, "recv_forward", 1)
+    fault = run(planted(PIPELINE, 4, (skipped, None)))
+    shown = says(fault, PIPELINE)
+    assert "MIMO81" in shown
+    assert "rank 4" in shown
+
+
+def test_a_fan_in_that_hears_one_of_two_senders_is_found() -> None:
+    program = programs(cut(plan(PIPELINE)))[4]
+    at = position(program, "recv_forward", 0)
+    receive = program[at]
+    deaf = attrs.evolve(receive, operations=receive.operations[:2] + receive.operations[3:])
+    fault = run(planted(PIPELINE, 4, (at, deaf)))
+    assert isinstance(fault, Deadlock | Unmet)
+    assert "rank 3" in says(fault, PIPELINE)
+
+
+def test_reductions_in_another_order_on_one_rank_lock() -> None:
+    programs_of = programs(cut(plan(SIDE_BY_SIDE)))
+    program = programs_of[4]
+    at = next(i for i, one in enumerate(program) if one.name == "gradient reduction")
+    turned = attrs.evolve(program[at], operations=tuple(reversed(program[at].operations)))
+    fault = run(planted(SIDE_BY_SIDE, 4, (at, turned)))
+    assert isinstance(fault, Deadlock)
+    shown = says(fault, SIDE_BY_SIDE)
+    assert "MIMO811" in shown
+    assert "wait for each other for ever" in shown
+    assert "in gradient reduction, a collective over llm." in shown
+
+
+def test_a_rank_that_skips_the_world_s_reduction_is_named() -> None:
+    program = programs(cut(plan(SHARED)))[0]
+    at = next(i for i, one in enumerate(program) if one.name == "the optimizer's step")
+    fault = run(planted(SHARED, 0, (at, None)))
+    assert isinstance(fault, Unmet)
+    assert "which has ended its step" in says(fault, SHARED)
+
+
+TEXT = """
+grid llm {
+  dense = tp:2 * pp:2
+}
+module language : gpt {
+  grid       = llm
+  layers     = 2
+  hidden     = 64
+  vocabulary = 512
+  attention  = { heads = 4 }
+}
+schedule 1f1b {
+  sequence = 64
+}
+"""
+
+
+def test_a_fault_points_at_the_grids_of_both_ranks() -> None:
+    draft = parse(TEXT).draft
+    fault = Parting(ranks=(0, 3), steps=(Step("llm.tp", frozenset((1,))), None), position=7)
+    (diagnostic,) = report(Context(draft), fault)
+    shown = full.render([diagnostic])
+    assert "grid llm" in shown
+    assert "rank 3 is here" in shown
+
+
+def test_nothing_is_proved_of_a_spec_with_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[object] = []
+    monkeypatch.setattr(type(PROOF), "run", lambda _, spec: ran.append(spec) or iter(()))
+    broken = parse(TEXT.replace("layers     = 2", "layers     = 3")).draft
+    assert any(one.is_error for one in check(broken))
+    assert ran == []
+    assert check(parse(TEXT).draft) == ()
+    assert len(ran) == 1
+
+
+@pytest.mark.parametrize("page", PROVED, ids=lambda page: page.code)
+def test_every_page_explains_itself(page) -> None:
+    assert page.explanation.endswith(".")
+    assert page.mirrors
+    assert not page.title.endswith(".")
