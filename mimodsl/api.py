@@ -70,21 +70,6 @@ def build(spec: Spec, on_phase: Callable[[str], None] = lambda _: None) -> Assem
     return assemble(spec, on_phase=on_phase)
 
 
-def diagnose(
-    path: Path, overrides: Mapping[str, str]
-) -> tuple[Spec | None, tuple[Diagnostic, ...]]:
-    """A file's spec, `None` where it has errors, and every diagnostic, in order of place."""
-    from mimodsl.check.runner import check as run_rules
-    from mimodsl.diagnostics import in_order
-    from mimodsl.ir import lower
-
-    loaded = lower.load(path, overrides)
-    subject = loaded.spec or loaded.draft
-    found = in_order([*loaded.diagnostics, *(run_rules(subject) if subject else ())])
-    sound = not any(diagnostic.is_error for diagnostic in found)
-    return loaded.spec if sound else None, tuple(found)
-
-
 def _spec(loaded: Loaded) -> Spec:
     if loaded.spec is None:
         raise InvalidSpec(loaded.diagnostics)

@@ -1,23 +1,31 @@
 """`mimodsl check`: every mistake in some specs, in one run."""
 
+from __future__ import annotations
+
 import argparse
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mimodsl.cli import options
 
+if TYPE_CHECKING:
+    from mimodsl.cli.checked import Checked
+    from mimodsl.diagnostics import Diagnostic
+
 _FORMATS = ("full", "concise", "json", "github")
+_EPILOG = """\
+A folder stands for every .mimo file below it. A file that declares only what others `use`
+(constants, presets, grids, modules) is a library and need not be whole.
+
+Exits with 1 where a spec has an error; warnings alone do not fail."""
 
 
 def add_to(commands: Any) -> None:
     parser = options.command(
-        commands,
-        "check",
-        _run,
-        help="report every mistake in specs",
-        epilog="Exits with 1 where a spec has an error; warnings alone do not fail.",
+        commands, "check", _run, help="report every mistake in specs", epilog=_EPILOG
     )
-    parser.add_argument("specs", metavar="SPEC", nargs="+", type=options.spec_file)
+    options.add_specs(parser, standard_input=True)
     parser.add_argument(
         "--format",
         choices=_FORMATS,
@@ -25,28 +33,93 @@ def add_to(commands: Any) -> None:
         help="full (the default, with the source), concise (a line each), json, or github "
         "(workflow commands)",
     )
+    for option, words in (("select", "show these warnings alone"), ("ignore", "hide warnings")):
+        parser.add_argument(
+            f"--{option}",
+            metavar="CODE",
+            type=options.code_list,
+            action="extend",
+            default=[],
+            help=f"{words}, by code or its beginning, separated by commas (may be repeated)",
+        )
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="correct, in place, what can only have been meant in one way; show the change and "
+        "what is left",
+    )
     options.add_set(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mimodsl import api
-    from mimodsl.cli import specs
+    from mimodsl.cli import inputs
+    from mimodsl.cli.checked import checked
+    from mimodsl.cli.chosen import choice
 
-    found = [api.diagnose(path, dict(args.overrides))[1] for path in args.specs]
-    diagnostics = [diagnostic for each in found for diagnostic in each]
-    if args.format == "full":
-        specs.show(diagnostics, sys.stdout)
-        if not diagnostics:
-            print("no mistakes" if len(found) == 1 else f"no mistakes in {len(found)} specs")
-    else:
-        _print_as(args.format, diagnostics)
-    return int(any(diagnostic.is_error for diagnostic in diagnostics))
+    chosen = choice(args.select, args.ignore)
+    paths = inputs.specs_of(args.specs)
+    overrides = dict(args.overrides)
+    found = [checked(path, inputs.read(path), overrides) for path in paths]
+    if args.fix:
+        found = _fixed(found, overrides, sys.stdout if args.format == "full" else sys.stderr)
+    diagnostics = [one for one in _each_once(found) if chosen.shows(one)]
+    _show(args.format, diagnostics)
+    if args.format in ("full", "concise"):
+        print(_summary(found, diagnostics))
+    return int(any(one.errors for one in found))
 
 
-def _print_as(format: str, diagnostics: list[Any]) -> None:
-    from mimodsl.diagnostics.render import concise, github, json
+def _fixed(found: list[Checked], overrides: dict[str, str], report: Any) -> list[Checked]:
+    """The files after their fixes, which are shown; what is fixed in one may matter to another."""
+    from mimodsl.cli import inputs, specs
+    from mimodsl.cli.checked import checked
+    from mimodsl.cli.fixing import repaired
+    from mimodsl.cli.trouble import UsageError
+
+    if any(one.path == inputs.STANDARD_INPUT for one in found):
+        raise UsageError("--fix changes files, and standard input is none")
+    repairs = [repaired(one, overrides) for one in found]
+    count = sum(repair.count for repair in repairs)
+    if count == 0:
+        return found
+    files = sum(bool(repair.diff) for repair in repairs)
+    for repair in repairs:
+        report.write(repair.diff)
+    where = specs.plural(files, "file")
+    print(f"\nfixed {specs.plural(count, 'mistake')} in {where}\n", file=report, flush=True)
+    return [checked(one.path, inputs.read(one.path), overrides) for one in found]
+
+
+def _each_once(found: Sequence[Checked]) -> list[Diagnostic]:
+    """All diagnostics; a mistake in a file that several specs use is one."""
+    seen: dict[tuple[str, str, str], Diagnostic] = {}
+    for one in (one for file in found for one in file.diagnostics):
+        seen.setdefault((one.code, str(one.primary.where), one.message), one)
+    return list(seen.values())
+
+
+def _show(format: str, diagnostics: Sequence[Diagnostic]) -> None:
+    from mimodsl.cli import terminal
+    from mimodsl.diagnostics.render import concise, full, github, json
 
     renders = {"concise": concise.render, "json": json.render, "github": github.render}
-    text = renders[format](diagnostics)
+    if format == "full":
+        text = full.render(diagnostics, color=terminal.colorful(sys.stdout))
+    else:
+        text = renders[format](diagnostics)
     if text:
-        print(text)
+        print(text, end="\n\n" if format == "full" else "\n")
+
+
+def _summary(found: Sequence[Checked], diagnostics: Sequence[Diagnostic]) -> str:
+    """`2 errors and 1 warning in 3 specs and 1 library; --fix corrects 1`."""
+    from mimodsl.cli.specs import counted, joined, plural
+
+    libraries = sum(one.is_library for one in found)
+    specs = len(found) - libraries
+    where = joined(plural(specs, "spec"), plural(libraries, "library", "libraries"))
+    text = counted(diagnostics) or "no mistakes"
+    if len(found) > 1 or libraries:
+        text += f" in {where}"
+    fixable = sum(bool(one.edits) for one in diagnostics)
+    return f"{text}; --fix corrects {fixable}" if fixable else text

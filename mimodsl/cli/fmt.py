@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import sys
+from pathlib import Path
 from typing import Any
 
 from mimodsl.cli import options
@@ -16,7 +17,7 @@ def add_to(commands: Any) -> None:
         help="put specs into the one style, in place",
         epilog="Comments stay, the meaning stays, and a file that does not parse is left alone.",
     )
-    parser.add_argument("specs", metavar="SPEC", nargs="+", type=options.spec_file)
+    options.add_specs(parser)
     parser.add_argument(
         "--check",
         action="store_true",
@@ -30,27 +31,38 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mimodsl.cli import files, specs
-    from mimodsl.source import SourceFile
-    from mimodsl.syntax.formatter import format_source
+    from mimodsl.cli import inputs
 
-    failed = False
-    for path in args.specs:
-        before = files.read(path)
-        formatted = format_source(SourceFile(str(path), before))
-        specs.show(formatted.diagnostics, sys.stderr)
-        if formatted.text is None:
-            failed = True
-        elif formatted.text != before:
-            if args.diff:
-                sys.stdout.writelines(_diff(str(path), before, formatted.text))
-            elif args.check:
-                print(f"{path} would change")
-            else:
-                files.replace(path, formatted.text)
-                print(f"{path} formatted")
-            failed = failed or args.check or args.diff
-    return int(failed)
+    failed = [path for path in inputs.specs_of(args.specs) if not _format(path, args)]
+    return int(bool(failed))
+
+
+def _format(path: Path, args: argparse.Namespace) -> bool:
+    """Formats a file, or says what would change; false where that fails the run."""
+    from mimodsl.cli import files, specs
+    from mimodsl.diagnostics import Diagnostic
+    from mimodsl.syntax.formatter import format_source
+    from mimodsl.syntax.reader import read_source
+
+    source = read_source(path, str(path))
+    if isinstance(source, Diagnostic):
+        specs.show([source], sys.stderr)
+        return False
+    formatted = format_source(source)
+    specs.show(formatted.diagnostics, sys.stderr)
+    if formatted.text is None:
+        return False
+    before = files.read(path)
+    if formatted.text == before:
+        return True
+    if args.diff:
+        sys.stdout.writelines(_diff(str(path), before, formatted.text))
+    elif args.check:
+        print(f"{path} would change")
+    else:
+        files.replace(path, formatted.text)
+        print(f"{path} formatted")
+    return not (args.check or args.diff)
 
 
 def _diff(path: str, before: str, after: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Options that several subcommands share, and the checks of single values."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,36 @@ def add_set(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="give a `let` of the spec another value (may be repeated)",
     )
+
+
+def add_specs(parser: argparse.ArgumentParser, *, standard_input: bool = False) -> None:
+    """Files and folders of specs, and perhaps `-`."""
+    words = "a file, or a folder for all below it"
+    parser.add_argument(
+        "specs",
+        metavar="SPEC",
+        nargs="+",
+        type=spec_or_input if standard_input else spec_path,
+        help=f"{words}; - is standard input" if standard_input else words,
+    )
+
+
+def spec_or_input(text: str) -> Path:
+    """A path that names a file or folder, or `-`."""
+    return Path(text) if text == "-" else spec_path(text)
+
+
+def spec_path(text: str) -> Path:
+    """A path that names a file or folder."""
+    path = Path(text)
+    if not os.path.lexists(path):
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
+def code_list(text: str) -> list[str]:
+    """Codes with commas between them."""
+    return [code.strip().upper() for code in text.split(",") if code.strip()]
 
 
 def spec_file(text: str) -> Path:

@@ -5,7 +5,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TextIO
 
-from mimodsl import api
 from mimodsl.cli import terminal
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.ir.spec import Spec
@@ -13,9 +12,12 @@ from mimodsl.ir.spec import Spec
 
 def sound_spec(args: Namespace) -> Spec | None:
     """The spec of `args`, `None` where it has errors; standard error says all there is of it."""
-    spec, diagnostics = api.diagnose(args.spec, dict(args.overrides))
-    show(diagnostics, sys.stderr)
-    return spec
+    from mimodsl.cli import inputs
+    from mimodsl.cli.checked import checked
+
+    found = checked(args.spec, inputs.read(args.spec), dict(args.overrides), whole=True)
+    show(found.diagnostics, sys.stderr)
+    return found.spec
 
 
 def show(diagnostics: Sequence[Diagnostic], stream: TextIO) -> None:
@@ -30,10 +32,14 @@ def show(diagnostics: Sequence[Diagnostic], stream: TextIO) -> None:
 def counted(diagnostics: Sequence[Diagnostic]) -> str:
     """`2 errors and 1 warning`."""
     errors = sum(diagnostic.is_error for diagnostic in diagnostics)
-    warnings = len(diagnostics) - errors
-    words = [
-        f"{number} {noun}{'s' if number > 1 else ''}"
-        for number, noun in ((errors, "error"), (warnings, "warning"))
-        if number
-    ]
-    return " and ".join(words)
+    return joined(plural(errors, "error"), plural(len(diagnostics) - errors, "warning"))
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`2 errors`; nothing for none."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}" if number else ""
+
+
+def joined(*words: str) -> str:
+    """What there is of some words, with `and` between them."""
+    return " and ".join(filter(None, words))

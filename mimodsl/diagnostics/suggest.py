@@ -27,11 +27,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:
 def corrected(span: Span, known: Iterable[str]) -> tuple[Edit, ...]:
     """The edit to the one known name that a word must have been meant to be, or none.
 
-    Names that differ in their digits, such as `vision_1` and `vision_2`, are different things.
+    It has nearly the same letters, or the same in another order. Names that differ in their digits,
+    such as `vision_1` and `vision_2`, are different things.
     """
     word = span.text
-    matches = [one for one in _near(word, known, _CERTAIN) if _digits(one) == _digits(word)]
-    return (Edit(span, matches[0]),) if len(matches) == 1 else ()
+    names = tuple(known)
+    matches = _near(word, names, _CERTAIN)
+    matches = matches or [one for one in _near(word, names, _NEAR) if sorted(one) == sorted(word)]
+    same = [one for one in matches if _digits(one) == _digits(word)]
+    return (Edit(span, same[0]),) if len(matches) == len(same) == 1 else ()
 
 
 def _near(word: str, known: Iterable[str], cutoff: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""Keeps the parser's tables from one run to the next: making them takes longer than reading a spec."""
+"""Keeps the parser's tables from run to run: making them takes longer than reading a spec."""
 
 import hashlib
 import os
@@ -21,9 +21,8 @@ def kept(grammar: str, make: Callable[[], Lark]) -> Lark:
     file = _file(grammar)
     if file is None:
         return make()
-    with suppress(Exception):  # missing, cut short, another's: it is made again
-        with file.open("rb") as tables:
-            return Lark.load(tables)  # pyright: ignore[reportUnknownMemberType]
+    with suppress(Exception), file.open("rb") as tables:  # missing or damaged: it is made again
+        return Lark.load(tables)  # pyright: ignore[reportUnknownMemberType]
     made = make()
     with suppress(OSError):
         _write(made, file)

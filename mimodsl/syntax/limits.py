@@ -3,7 +3,7 @@
 from typing import Final
 
 MAX_CHARACTERS: Final = 2**16
-"""Of a spec with all that it uses, and of each of its files (in bytes); a spec has some thousand."""
+"""Of a spec with all that it uses, and bytes of each of its files; a spec has some thousand."""
 
 MAX_DEPTH: Final = 32
 """Of brackets in each other."""

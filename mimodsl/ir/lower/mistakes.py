@@ -32,5 +32,7 @@ class Mistakes:
             where = ordered[-1].primary.where
             assert isinstance(where, Span)
             words = "too many mistakes: there are more, which are not shown"
-            ordered.append(codes.TOO_MANY_MISTAKES.at(Span(where.file, where.end, where.end), words))
+            ordered.append(
+                codes.TOO_MANY_MISTAKES.at(Span(where.file, where.end, where.end), words)
+            )
         return tuple(ordered)

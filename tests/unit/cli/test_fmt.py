@@ -77,4 +77,17 @@ def test_text_that_is_not_utf_8(mimodsl, tmp_path):
     path = tmp_path / "latin.mimo"
     path.write_bytes(b"# caf\xe9\n")
     ran = mimodsl("fmt", path)
-    assert (ran.code, ran.err) == (2, f"error: {path} is not UTF-8 text (byte 5)\n")
+    assert ran.code == 1
+    assert "error[MIMO009]: the byte 0xe9 is not UTF-8 text" in ran.err
+    assert path.read_bytes() == b"# caf\xe9\n"
+
+
+def test_a_folder_is_all_of_its_specs(mimodsl, tmp_path):
+    (tmp_path / "sub").mkdir()
+    ugly = [tmp_path / "a.mimo", tmp_path / "sub" / "b.mimo"]
+    for path in ugly:
+        path.write_text(UGLY)
+    (tmp_path / "notes.txt").write_text("grid {")
+    ran = mimodsl("fmt", tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "".join(f"{path} formatted\n" for path in ugly)

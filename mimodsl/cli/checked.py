@@ -1,0 +1,76 @@
+"""Checks one file: what it says, whether it is a whole spec, and every mistake in it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from mimodsl.check.runner import check
+from mimodsl.diagnostics import Diagnostic, Label, codes, in_order
+from mimodsl.ir.lower import Loaded, load_source
+from mimodsl.ir.spec import Spec
+from mimodsl.source import SourceFile
+
+_MOST: Final = 200
+
+
+@frozen(kw_only=True)
+class Checked:
+    """What came of a file. `spec` is `None` where it has errors, and for a library.
+
+    A library declares only what other specs may `use`, and need not be whole.
+    """
+
+    path: Path
+    source: SourceFile | None
+    spec: Spec | None
+    is_library: bool
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def errors(self) -> int:
+        return sum(one.is_error for one in self.diagnostics)
+
+
+def checked(
+    path: Path,
+    source: SourceFile | Diagnostic,
+    overrides: Mapping[str, str],
+    *,
+    whole: bool = False,
+) -> Checked:
+    """Check what was read of a file; every diagnostic is in order of place.
+
+    A `whole` spec is wanted where it is to be built: then nothing is a library.
+    """
+    loaded = load_source(source, path, overrides)
+    found = in_order([*loaded.diagnostics, *check(loaded.spec or loaded.draft)])
+    is_library = loaded.is_library and not whole
+    if is_library:
+        found = [one for one in found if one.code != codes.MISSING_DECLARATION.id]
+    return Checked(
+        path=path,
+        source=None if isinstance(source, Diagnostic) else source,
+        spec=_sound(loaded, found),
+        is_library=is_library,
+        diagnostics=tuple(_first(found)),
+    )
+
+
+def _sound(loaded: Loaded, found: list[Diagnostic]) -> Spec | None:
+    return None if any(one.is_error for one in found) else loaded.spec
+
+
+def _first(found: list[Diagnostic]) -> list[Diagnostic]:
+    """As many as anyone reads, errors before warnings, with a last one that says so."""
+    if len(found) <= _MOST:
+        return found
+    kept = sorted(found, key=lambda one: not one.is_error)[:_MOST]
+    last = Diagnostic(
+        code=codes.TOO_MANY_MISTAKES.id,
+        severity=kept[-1].severity,
+        message=f"too many mistakes: {len(found) - _MOST:,} more are not shown",
+        primary=Label(kept[-1].primary.where),
+    )
+    return [*in_order(kept), last]

@@ -1,0 +1,46 @@
+"""`--select` and `--ignore`: which warnings are shown. Errors always are."""
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from mimodsl.check.rules import RULES
+from mimodsl.cli.trouble import UsageError
+from mimodsl.diagnostics import Diagnostic, Severity
+from mimodsl.diagnostics.codes import CODES
+from mimodsl.diagnostics.suggest import closest
+
+
+@frozen(kw_only=True)
+class Choice:
+    """Codes, or what codes begin with; no `select` selects all."""
+
+    select: tuple[str, ...]
+    ignore: tuple[str, ...]
+
+    def shows(self, diagnostic: Diagnostic) -> bool:
+        if diagnostic.is_error:
+            return True
+        selected = not self.select or diagnostic.code.startswith(self.select)
+        return selected and not diagnostic.code.startswith(self.ignore)
+
+
+def choice(select: Iterable[str], ignore: Iterable[str]) -> Choice:
+    """Raises `UsageError` for what is no warning's code, nor the beginning of one."""
+    return Choice(
+        select=tuple(_warnings(code, "--select") for code in select),
+        ignore=tuple(_warnings(code, "--ignore") for code in ignore),
+    )
+
+
+def _warnings(code: str, option: str) -> str:
+    severities = dict.fromkeys(CODES, Severity.ERROR) | {one.code: one.severity for one in RULES}
+    found = {severity for one, severity in severities.items() if one.startswith(code)}
+    if not found:
+        near = closest(code, severities)
+        hint = f"; did you mean {near}?" if near else ""
+        raise UsageError(f"{option}: there is no code {code}{hint}")
+    if found == {Severity.ERROR}:
+        what = f"{code} is an error" if code in severities else f"all of {code} are errors"
+        raise UsageError(f"{option}: {what}, and errors are always shown")
+    return code

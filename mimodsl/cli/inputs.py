@@ -1,0 +1,47 @@
+"""The specs that a command line names: files, whole folders, and standard input."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from mimodsl.cli.trouble import UsageError
+from mimodsl.diagnostics import Diagnostic
+from mimodsl.source import SourceFile
+from mimodsl.syntax.reader import read_source, read_stream
+
+STANDARD_INPUT: Final = Path("-")
+_SUFFIX: Final = ".mimo"
+
+
+def specs_of(named: Iterable[Path]) -> list[Path]:
+    """Every file once; of a folder all `.mimo` files below it, hidden folders left out.
+
+    Raises `UsageError` for a folder without any.
+    """
+    found: dict[Path, Path] = {}
+    for path in named:
+        for file in _below(path) if path.is_dir() else [path]:
+            found.setdefault(file if file == STANDARD_INPUT else file.resolve(), file)
+    return list(found.values())
+
+
+def _below(folder: Path) -> list[Path]:
+    found = sorted(_walk(folder))
+    if not found:
+        raise UsageError(f"there is no {_SUFFIX} file in {folder}")
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in files if name.endswith(_SUFFIX))
+
+
+def read(path: Path) -> SourceFile | Diagnostic:
+    """The text of a file or, for `-`, of standard input."""
+    if path == STANDARD_INPUT:
+        return read_stream(sys.stdin.buffer, "<stdin>")
+    return read_source(path, str(path))
