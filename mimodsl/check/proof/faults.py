@@ -27,11 +27,9 @@ class Wait:
 
 @frozen(kw_only=True)
 class Deadlock:
-    """Ranks that wait for each other in a circle, of which these are the first two."""
+    """Ranks that wait in a circle, each for the next one and the last for the first."""
 
-    first: Wait
-    second: Wait
-    length: int
+    circle: tuple[Wait, ...]
 
 
 @frozen(kw_only=True)

@@ -142,9 +142,7 @@ class _Machine:
             first = self.ranks[wait.partner]
             if first.ended:
                 return Unmet(wait=wait)
-        circle = path[path.index(first) :]
-        second = circle[1] if len(circle) > 1 else circle[0]
-        return Deadlock(first=self._wait(circle[0]), second=self._wait(second), length=len(circle))
+        return Deadlock(circle=tuple(map(self._wait, path[path.index(first) :])))
 
     def _wait(self, rank: _Rank) -> Wait:
         return Wait(

@@ -16,6 +16,9 @@ from mimodsl.ir.placement import rank_spans
 
 _HELP: Final = ("no rule has found this: report it with the spec, which another layout may avoid",)
 
+_SHOWN: Final = 8
+"""Waits of a circle that a diagnostic lists."""
+
 
 def _faults[F](words: str, _: type[F]) -> Scope[F]:
     """Subjects that a proof brings, rather than the spec."""
@@ -71,13 +74,15 @@ def deadlock(spec: Context, fault: Deadlock) -> Findings:
     over bridges and between stages, the groups of each pass, reductions and the optimizer) run on
     an abstract machine on which nothing is buffered.
     """
-    first, second = fault.first, fault.second
-    more = f", in a circle of {fault.length} ranks" if fault.length > 2 else ""
+    first, second = fault.circle[0].rank, fault.circle[0].partner
+    length = len(fault.circle)
+    more = f", in a circle of {length} ranks" if length > 2 else ""
+    shown = [str(wait) for wait in fault.circle[:_SHOWN]]
     yield Finding(
-        message=f"rank {first.rank} and rank {second.rank} wait for each other for ever{more}",
-        primary=_label(spec, first.rank, f"rank {first.rank} is here"),
-        secondary=(_label(spec, second.rank, f"rank {second.rank} is here"),),
-        notes=(str(first), str(second)),
+        message=f"rank {first} and rank {second} wait for each other for ever{more}",
+        primary=_label(spec, first, f"rank {first} is here"),
+        secondary=(_label(spec, second, f"rank {second} is here"),),
+        notes=(*shown, *(["and so on"] if length > _SHOWN else [])),
         help=_HELP,
     )
 

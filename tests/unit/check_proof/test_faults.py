@@ -1,5 +1,7 @@
 """Planted faults in plans and programs of real specs, and how they are reported."""
 
+from collections.abc import Callable
+
 import attrs
 import pytest
 
@@ -11,8 +13,8 @@ from mimodsl.check.proof.cut import cut
 from mimodsl.check.proof.faults import Deadlock, Fault, Parting, Step, Unmet
 from mimodsl.check.proof.machine import run
 from mimodsl.check.proof.pages import report
-from mimodsl.check.proof.program import Action, Program
-from mimodsl.check.proof.schedule import Programs, programs, prove_step
+from mimodsl.check.proof.program import Action, Exchange, Message, Operation
+from mimodsl.check.proof.schedule import programs, prove_step, step
 from mimodsl.diagnostics.render import full
 from mimodsl.ir import Spec
 from mimodsl.ir.draft import Draft
@@ -39,22 +41,31 @@ def says(fault: Fault | None, spec: Spec) -> str:
     return full.render([diagnostic])
 
 
-def planted(spec: Spec, rank: int, *changes: tuple[int, Action | None]) -> Programs:
-    """A step in which actions of one rank are replaced, or left out."""
+def planted(
+    spec: Spec,
+    rank: int,
+    name: str,
+    change: Callable[[tuple[Operation, ...]], tuple[Operation, ...]],
+    microbatch: int | None = None,
+) -> Fault | None:
+    """What becomes of a step in which one rank does something else in one action."""
     made = programs(cut(plan(spec)))
-    program: list[Action | None] = list(made[rank])
-    for position, action in changes:
-        program[position] = action
-    return {**made, rank: tuple(action for action in program if action is not None)}
-
-
-def position(program: Program, name: str, microbatch: int) -> int:
-    return next(
+    program = list(made[rank])
+    at = next(
         index
         for index, action in enumerate(program)
-        if action.name == name
-        and any(one and one.microbatch == microbatch for one in (action.sends, action.receives))
+        if action.name == name and (microbatch is None or _is_of(action, microbatch))
     )
+    program[at] = attrs.evolve(program[at], operations=change(program[at].operations))
+    return run({**made, rank: tuple(program)})
+
+
+def _is_of(action: Action, microbatch: int) -> bool:
+    return any(one and one.microbatch == microbatch for one in (action.sends, action.receives))
+
+
+def skipped(_: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    return ()
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
@@ -73,7 +84,13 @@ def test_the_work_does_not_grow_with_replicas_or_microbatches() -> None:
             microbatches=microbatches,
         )
         small = cut(plan(spec))
-        return len(small.ranks), len(small.plan.bridges)
+        operations = sum(
+            len(action.operations)
+            for part in step(small)
+            for program in part.values()
+            for action in program
+        )
+        return len(small.ranks), operations
 
     assert work(2**17, 1000) == work(4, 8)
 
@@ -116,44 +133,67 @@ def test_groups_of_one_name_and_other_members_part() -> None:
     assert parting({0: (own,), 1: (other,)}) is not None
 
 
-def test_a_leader_that_skips_a_receive_leaves_its_sender() -> None:
-    program = programs(cut(plan(PIPELINE)))[4]
-    skipped = position(program, "recv_forward", 1)
-    fault = run(planted(PIPELINE, 4, (skipped, None)))
+def test_a_step_that_nobody_changes_ends() -> None:
+    assert planted(PIPELINE, 4, "recv_forward", tuple) is None
+
+
+def test_a_leader_that_skips_a_receive_is_ahead_of_its_replica() -> None:
+    fault = planted(PIPELINE, 4, "recv_forward", skipped, 0)
     shown = says(fault, PIPELINE)
-    assert "MIMO81" in shown
-    assert "rank 4" in shown
+    assert "MIMO811" in shown
+    assert "rank 4 in the forward pass of F0, a collective over llm.tp with rank 5" in shown
+    assert "rank 5 in recv_forward of F0, a collective over vision->language.receivers" in shown
+
+
+def test_a_leader_alone_takes_the_next_message_for_the_one_it_skips() -> None:
+    spec = vlm(encoder={"dp": 1}, dense={"dp": 1, "pp": 2})
+    fault = planted(spec, 1, "recv_forward", skipped, 0)
+    shown = says(fault, spec)
+    assert "MIMO813" in shown
+    assert "rank 0 in send_forward of F0 meets rank 1 in recv_forward of F1" in shown
+
+
+def test_a_leader_that_skips_the_last_send_leaves_its_receiver() -> None:
+    fault = planted(PIPELINE, 4, "send_backward", skipped, 3)
+    shown = says(fault, PIPELINE)
+    assert "rank 1 in recv_backward of B3, a message over vision->language.leaders" in shown
+    assert "rank 4 in the sum of losses, a collective over the world" in shown
 
 
 def test_a_fan_in_that_hears_one_of_two_senders_is_found() -> None:
-    program = programs(cut(plan(PIPELINE)))[4]
-    at = position(program, "recv_forward", 0)
-    receive = program[at]
-    deaf = attrs.evolve(receive, operations=receive.operations[:2] + receive.operations[3:])
-    fault = run(planted(PIPELINE, 4, (at, deaf)))
+    """Rank 4 gathers from 1 and 3, and forgets the tensor of 3."""
+    fault = planted(PIPELINE, 4, "recv_forward", lambda every: (*every[:2], *every[3:]), 0)
+    assert "rank 3 in send_forward of F0" in says(fault, PIPELINE)
+
+
+def test_a_fan_in_from_a_wrong_peer_is_found() -> None:
+    def astray(every: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        assert isinstance(every[2], Exchange)
+        return (*every[:2], attrs.evolve(every[2], messages=(Message(0, False),)), *every[3:])
+
+    fault = planted(PIPELINE, 4, "recv_forward", astray, 0)
     assert isinstance(fault, Deadlock | Unmet)
-    assert "rank 3" in says(fault, PIPELINE)
+    assert "rank 4 in recv_forward of F0" in says(fault, PIPELINE)
+
+
+def test_a_replica_that_misses_a_broadcast_is_found() -> None:
+    fault = planted(PIPELINE, 5, "recv_forward", skipped, 1)
+    assert "rank 5" in says(fault, PIPELINE)
 
 
 def test_reductions_in_another_order_on_one_rank_lock() -> None:
-    programs_of = programs(cut(plan(SIDE_BY_SIDE)))
-    program = programs_of[4]
-    at = next(i for i, one in enumerate(program) if one.name == "gradient reduction")
-    turned = attrs.evolve(program[at], operations=tuple(reversed(program[at].operations)))
-    fault = run(planted(SIDE_BY_SIDE, 4, (at, turned)))
+    fault = planted(SIDE_BY_SIDE, 4, "gradient reduction", lambda every: tuple(reversed(every)))
     assert isinstance(fault, Deadlock)
     shown = says(fault, SIDE_BY_SIDE)
     assert "MIMO811" in shown
-    assert "wait for each other for ever" in shown
-    assert "in gradient reduction, a collective over llm." in shown
+    assert "rank 4 in gradient reduction, a collective over llm.expert.edp with rank 6" in shown
+    assert "rank 6 in gradient reduction, a collective over llm.dp-cp with rank 4" in shown
 
 
 def test_a_rank_that_skips_the_world_s_reduction_is_named() -> None:
-    program = programs(cut(plan(SHARED)))[0]
-    at = next(i for i, one in enumerate(program) if one.name == "the optimizer's step")
-    fault = run(planted(SHARED, 0, (at, None)))
+    fault = planted(SHARED, 0, "the optimizer's step", skipped)
     assert isinstance(fault, Unmet)
-    assert "which has ended its step" in says(fault, SHARED)
+    assert "waits for rank 0, which has ended its step" in says(fault, SHARED)
 
 
 TEXT = """
