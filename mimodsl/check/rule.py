@@ -52,8 +52,10 @@ class Rule[S]:
     """A rule with its page in the rule reference.
 
     `mirrors` are the places in megatron-core 0.19.2 (`file:line` below `megatron/core`) that the
-    rule comes from; none where the rule is the language's own. `example` is `.mimo` text that
-    breaks this rule; empty where text cannot, because lowering refuses it first.
+    rule comes from; none where the rule is the language's own. `seen` is what the mistake looks
+    like on a cluster: which error, hang or number; what it quotes in backquotes is the text of one
+    of those places. `example` is `.mimo` text that breaks this rule; empty where text cannot,
+    because lowering refuses it first.
     """
 
     code: str
@@ -62,6 +64,7 @@ class Rule[S]:
     cost: Cost
     scope: Scope[S]
     mirrors: tuple[str, ...]
+    seen: str
     explanation: str
     example: str
     check: Callable[[Context, S], Iterable[Finding]]
@@ -103,6 +106,7 @@ def rule[S](  # noqa: PLR0913 - what a rule says of itself, by keyword
     scope: Scope[S],
     cost: Cost,
     mirrors: tuple[str, ...] = (),
+    seen: str = "",
     severity: Severity = Severity.ERROR,
 ) -> Callable[[Callable[[Context, S], Iterable[Finding]]], Rule[S]]:
     """Make a rule of a function that yields what it finds wrong with one subject.
@@ -120,6 +124,7 @@ def rule[S](  # noqa: PLR0913 - what a rule says of itself, by keyword
             cost=cost,
             scope=scope,
             mirrors=mirrors,
+            seen=seen,
             explanation=explanation.strip(),
             example=dedent(example).strip("\n") + "\n" if example else "",
             check=check,

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from mimodsl.ir.blocks import Attention, Mamba, Moe
 from mimodsl.ir.kinds import Activation, Norm, Role, TransformerKind, register
-from mimodsl.ir.node import ABOVE_0, AT_LEAST_1, Keyword, knob, node
+from mimodsl.ir.node import ABOVE_0, AT_LEAST_1, SHARE, Keyword, knob, node
 
 
 class Positions(Keyword):
@@ -35,7 +35,7 @@ class LanguageModel(TransformerKind):
     positions: Positions = knob(default=Positions.NONE, doc="position information")
     rope_base: int = knob(default=10_000, check=AT_LEAST_1, doc="base of rotary frequencies")
     rope_fraction: float = knob(
-        default=1.0, check=ABOVE_0, doc="share of a head's width that is rotated"
+        default=1.0, check=SHARE, doc="share of a head's width that is rotated"
     )
     tie_embeddings: bool = knob(default=False, doc="share the input and output embeddings")
     residual_fp32: bool = knob(default=False, doc="keep the residual stream in fp32")

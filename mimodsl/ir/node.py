@@ -23,6 +23,7 @@ class Constraint:
 AT_LEAST_1 = Constraint("at least 1", lambda value: value >= 1)
 AT_LEAST_0 = Constraint("at least 0", lambda value: value >= 0)
 ABOVE_0 = Constraint("above 0", lambda value: value > 0)
+SHARE = Constraint("above 0 and at most 1", lambda value: 0 < value <= 1)
 FRACTION = Constraint("at least 0 and below 1", lambda value: 0 <= value < 1)
 
 

@@ -5,17 +5,21 @@ from typing import Any, Final, cast
 
 from mimodsl.check.rule import Rule
 from mimodsl.check.rules import (
+    balance,
     edges,
     encoders,
     experts,
     flows,
     grids,
+    idle,
     layers,
     layout,
     mamba,
     names,
     placement,
+    positions,
     router,
+    samples,
     tensor_parallel,
     tokens,
     training,
@@ -31,12 +35,16 @@ FAMILIES: Final[tuple[ModuleType, ...]] = (
     tensor_parallel,
     mamba,
     layers,
+    idle,
     experts,
     router,
+    balance,
     encoders,
     flows,
     tokens,
+    positions,
     edges,
+    samples,
     training,
 )
 

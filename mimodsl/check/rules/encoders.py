@@ -5,7 +5,6 @@ from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import ENCODER, Held
 from mimodsl.check.words import code, either
-from mimodsl.diagnostics import Severity
 from mimodsl.ir import Radio, VisionEncoder
 
 
@@ -189,44 +188,3 @@ def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
             secondary=(spec.label(kind, "image", f"one size: {kind.image}"),),
             help=(f"{code('dynamic_resolution = false')}, with every image {kind.image}",),
         )
-
-
-@rule(
-    "MIMO556",
-    "images larger than the position embeddings",
-    scope=ENCODER,
-    cost=Cost.SILENT,
-    mirrors=("models/vision/radio.py:624",),
-    severity=Severity.WARNING,
-)
-def beyond_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
-    """RADIO has position embeddings up to `max_image`; those of larger images are stretched.
-
-    Example:
-        use "presets/nemotron_small.mimo"
-
-        grid encoder {
-          dense = tp:2 * dp:2
-        }
-
-        module vision : radio_small {
-          grid  = encoder
-          image = 256x256
-        }
-    """
-    kind = encoder.kind
-    if isinstance(kind, Radio) and _is_beyond(kind):
-        height = max(kind.image.height, kind.max_image.height)
-        width = max(kind.image.width, kind.max_image.width)
-        yield Finding(
-            message=f"images of {kind.image} are larger than the position embeddings of "
-            f"{code(encoder.name)}",
-            primary=spec.label(kind, "image", "larger"),
-            secondary=(spec.label(kind, "max_image", "embeddings up to here"),),
-            notes=("position embeddings would be stretched to the image",),
-            help=(f"{code(f'max_image = {height}x{width}')} covers it",),
-        )
-
-
-def _is_beyond(kind: Radio) -> bool:
-    return kind.image.height > kind.max_image.height or kind.image.width > kind.max_image.width

@@ -3,7 +3,7 @@
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.rules.placement import placed_grids
-from mimodsl.check.scopes import COMPLETE, ROUTE, SPEC, Route, is_sound, spans_of
+from mimodsl.check.scopes import COMPLETE, SPEC, is_sound, spans_of
 from mimodsl.check.words import code, either
 from mimodsl.ir import LanguageModel
 from mimodsl.ir.draft import Draft
@@ -131,87 +131,3 @@ def idle_grid(spec: Context, draft: Draft) -> Findings:
                 ),
                 help=(f"put a module on it with {code(f'grid = {grid.name}')}, or leave it out",),
             )
-
-
-@rule(
-    "MIMO407",
-    "several encoders before a language model on other ranks",
-    scope=SPEC,
-    cost=Cost.HANGS,
-    mirrors=("pipeline_parallel/multimodule_communicator.py:394",),
-)
-def stacked_encoders(spec: Context, draft: Draft) -> Findings:
-    """Encoders that share ranks share them with the language model, too; others lie side by side.
-
-    Between microbatches a rank sends one encoder's images and waits for their gradients before it
-    sends the other's. The language model needs both before it has gradients to send.
-
-    Example:
-        use "presets/nemotron_small.mimo"
-
-        grid encoders {
-          dense = dp:2
-        }
-
-        grid llm {
-          dense  = dp:2
-          expert = ep:2 * pp
-        }
-
-        place encoders | llm
-
-        module photos : radio_small {
-          grid = encoders
-        }
-
-        module project_photos : mlp_projector {
-          grid = encoders
-        }
-
-        module scans : radio_small {
-          grid = encoders
-        }
-
-        module project_scans : mlp_projector {
-          grid = encoders
-        }
-
-        module language : nemotron_small {
-          grid = llm
-        }
-
-        flow photos -> project_photos -> language {
-          token = 511
-        }
-
-        flow scans -> project_scans -> language {
-          token = 510
-        }
-    """
-    spans = spans_of(draft)
-    first: dict[range, Route] = {}
-    for route in ROUTE.subjects(spec):
-        here = spans.get(route.encoder.grid.name)
-        if here is None or here == spans.get(route.language.grid.name, here):
-            continue
-        other = first.setdefault(here, route)
-        if other.encoder.name != route.encoder.name:
-            yield _stacked(spec, other, route)
-
-
-def _stacked(spec: Context, first: Route, second: Route) -> Finding:
-    llm = second.language
-    return Finding(
-        message=f"{code(first.encoder.name)} and {code(second.encoder.name)} share ranks, "
-        f"and {code(llm.name)} is on others",
-        primary=spec.label(second.encoder.module, "grid", "on the same ranks"),
-        secondary=(
-            spec.label(first.encoder.module, "grid", f"{code(first.encoder.name)} is here"),
-            spec.label(llm.module, "grid", f"{code(llm.name)} is elsewhere"),
-        ),
-        notes=("each encoder's gradients would wait for the other's images",),
-        help=(
-            f"place a grid for {code(second.encoder.name)} beside the others with {code('|')}",
-            f"or place all of them on the ranks of {code(llm.name)} with {code('&')}",
-        ),
-    )

@@ -8,7 +8,7 @@ from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import MOE, HeldMoe
 from mimodsl.check.words import code, either
 from mimodsl.diagnostics import Severity
-from mimodsl.ir import Balance, Dispatcher, Moe, Score
+from mimodsl.ir import Balance, Moe, Score
 
 
 @rule(
@@ -254,116 +254,4 @@ def lone_overlap(spec: Context, held: HeldMoe) -> Findings:
             primary=spec.label(moe, "shared_overlap", "without effect"),
             secondary=(spec.label(moe, "experts", "routed experts alone"),),
             help=(f"give their width, such as {code(f'shared_ffn = {moe.ffn}')}",),
-        )
-
-
-@rule(
-    "MIMO547",
-    "padding to a capacity that cannot be had",
-    scope=MOE,
-    cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:1687", "transformer/transformer_config.py:1601"),
-)
-def padding(spec: Context, held: HeldMoe) -> Findings:
-    """`pad_to_capacity` needs a `capacity_factor`, and a dispatcher that pads.
-
-    The capacity is what an expert's tokens are padded to, and the `flex` dispatcher (its deepep
-    backend) does not pad.
-
-    Example:
-        use "presets/nemotron_small.mimo"
-
-        grid llm {
-          dense  = tp:2 * dp:1
-          expert = ep:2 * pp
-        }
-
-        module language : nemotron_small {
-          grid = llm
-          moe  = { pad_to_capacity = true }
-        }
-    """
-    moe = held.moe
-    if moe.pad_to_capacity and moe.capacity_factor is None:
-        yield Finding(
-            message=f"{code(held.name)} pads experts to a capacity that is not given",
-            primary=spec.label(moe, "pad_to_capacity", "to which capacity?"),
-            secondary=(spec.label(moe, "experts", f"{moe.experts} experts"),),
-            help=(f"{code('capacity_factor = 1.0')} gives each an even share",),
-        )
-    if moe.pad_to_capacity and moe.dispatcher is Dispatcher.FLEX:
-        yield Finding(
-            message=f"the {code('flex')} dispatcher of {code(held.name)} does not pad",
-            primary=spec.label(moe, "pad_to_capacity", "padded to capacity"),
-            secondary=(spec.label(moe, "dispatcher", "does not pad"),),
-            help=(f"{code('dispatcher = alltoall')}, or {code('pad_to_capacity = false')}",),
-        )
-
-
-@rule(
-    "MIMO548",
-    "a capacity beside sinkhorn balancing",
-    scope=MOE,
-    cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:1675",),
-)
-def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
-    """Tokens are dropped by capacity only beside an auxiliary loss, or none.
-
-    Example:
-        use "presets/nemotron_small.mimo"
-
-        grid llm {
-          dense  = tp:2 * dp:1
-          expert = ep:2 * pp
-        }
-
-        module language : nemotron_small {
-          grid = llm
-          moe  = { capacity_factor = 1.5, balance = sinkhorn }
-        }
-    """
-    moe = held.moe
-    if moe.capacity_factor is not None and moe.balance is Balance.SINKHORN:
-        yield Finding(
-            message=f"the router of {code(held.name)} has a capacity beside sinkhorn balancing",
-            primary=spec.label(moe, "capacity_factor", "drops tokens"),
-            secondary=(spec.label(moe, "balance", "sinkhorn"),),
-            help=(f"{code('capacity_factor = none')}, or {code('balance = aux_loss')}",),
-        )
-
-
-@rule(
-    "MIMO549",
-    "the coefficient of a loss that is not there",
-    scope=MOE,
-    cost=Cost.LATE,
-    mirrors=("transformer/moe/router.py:295", "transformer/moe/router.py:398"),
-)
-def lone_coefficient(spec: Context, held: HeldMoe) -> Findings:
-    """`aux_loss` scales the balancing loss, so `balance` is one.
-
-    With `sinkhorn` megatron-core refuses the first forward pass; with `none` the coefficient is
-    without effect.
-
-    Example:
-        use "presets/nemotron_small.mimo"
-
-        grid llm {
-          dense  = tp:2 * dp:1
-          expert = ep:2 * pp
-        }
-
-        module language : nemotron_small {
-          grid = llm
-          moe  = { aux_loss = 1e-4, balance = none }
-        }
-    """
-    moe = held.moe
-    if moe.aux_loss > 0 and moe.balance in (Balance.NONE, Balance.SINKHORN):
-        yield Finding(
-            message=f"{code(held.name)} has a coefficient for a balancing loss, but no such loss",
-            primary=spec.label(moe, "aux_loss", f"{moe.aux_loss} of no loss"),
-            secondary=(spec.label(moe, "balance", f"{moe.balance}: no loss"),),
-            help=(f"{code('balance = seq_aux_loss')}, or {code('aux_loss = 0')}",),
         )

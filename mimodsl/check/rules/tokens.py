@@ -11,8 +11,8 @@ from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import FLOW, ROUTE, SPEC, Route, sequence_shards
 from mimodsl.check.words import code, count
-from mimodsl.diagnostics import Label, Severity
-from mimodsl.ir import Flow, Positions, VisionEncoder
+from mimodsl.diagnostics import Label
+from mimodsl.ir import Flow, VisionEncoder
 from mimodsl.ir.draft import Draft
 
 
@@ -273,48 +273,3 @@ def _room_help(
         side = isqrt((sequence - 1) // flow.images) * step
         if side:
             yield f"or smaller images: {code(f'image = {side}x{side}')}"
-
-
-@rule(
-    "MIMO613",
-    "learned positions that images do not get",
-    scope=ROUTE,
-    cost=Cost.SILENT,
-    mirrors=("models/mimo/model/base.py:392",),
-    severity=Severity.WARNING,
-)
-def unplaced_images(spec: Context, route: Route) -> Findings:
-    """Learned positions are added where tokens are embedded, and images are embedded elsewhere.
-
-    megatron-core embeds the text alone, positions included, and then puts the images between: the
-    language model cannot tell where an image token stands.
-
-    Example:
-        use "presets/nemotron_small.mimo"
-
-        grid llm {
-          dense  = dp:2
-          expert = ep:2 * pp
-        }
-
-        module vision : radio_small {}
-
-        module projector : mlp_projector {}
-
-        module language : nemotron_small {
-          positions = learned
-        }
-
-        flow vision -> projector -> language {
-          token = 511
-        }
-    """
-    kind = route.language.kind
-    if kind.positions is Positions.LEARNED:
-        yield Finding(
-            message=f"tokens of {code(route.encoder.name)} get none of the learned positions of "
-            f"{code(route.language.name)}",
-            primary=spec.label(kind, "positions", "added to text alone"),
-            secondary=(spec.label(route.flow, "path[0]", "embedded elsewhere"),),
-            help=(f"{code('positions = rope')} reaches every token",),
-        )
