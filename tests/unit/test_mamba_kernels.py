@@ -207,6 +207,7 @@ def test_installing_is_undone() -> None:
     assert [getattr(mamba_mixer, name) for name in names] == before
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="mamba_ssm runs on a GPU alone")
 @pytest.mark.parametrize("shape", [(2, 256, 2, 2, 64, 32), (1, 300, 1, 4, 32, 64)])
 def test_they_agree_with_mamba_ssm(shape: tuple[int, ...]) -> None:
