@@ -42,6 +42,11 @@ demo: $(READY) ## Train the Nemotron VLM on eight local ranks (another spec: SPE
 test: $(READY) ## Run all tests (some of them: ARGS='-k launch')
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(READY) ## Hold the checker against Megatron-Core with 20,000 specs (SPECS=... SEED=...)
+	@MIMODSL_SPECS=$${SPECS:-20000} MIMODSL_SEED=$${SEED:-$$(( RANDOM * 32768 + RANDOM ))} \
+	  $(BIN)/python -m pytest tests/differential $(ARGS)
+
 .PHONY: lint
 lint: $(READY) ## Check style and formatting, of the code and of the specs
 	@$(BIN)/ruff check .
