@@ -41,7 +41,11 @@ def _at(steps: Sequence[Step], position: int) -> Step | None:
 
 
 def steps(planned: Plan, groups: Iterable[GroupPlan], rank: int) -> Iterator[Step]:
-    """What a rank does with the world in `build.assembly.assemble`, given the plan's groups."""
+    """What a rank does with the world in `build.assembly.assemble`, given the plan's groups.
+
+    What it does within a group of its own is left out: tied embeddings, made equal by the ranks
+    that hold them.
+    """
     listed = tuple(groups)
     of_grids = [group for group in listed if group.grid and group.kind in _MADE_BY_GRIDS]
     of_bridges = [group for group in listed if group not in of_grids]
