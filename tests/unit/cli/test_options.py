@@ -28,6 +28,16 @@ COMMANDS = {
         "--json",
         "--set...",
     ],
+    "verify": [
+        *COMMON,
+        "SPEC (required)",
+        "--steps N = 2",
+        "--full-size",
+        "--tolerance X = 0.001",
+        "--timeout SECONDS = 300.0",
+        "--json",
+        "--set...",
+    ],
     "explain": [*COMMON, "CODE (required)"],
 }
 

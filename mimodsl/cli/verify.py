@@ -1,0 +1,110 @@
+"""`mimodsl verify`: proves on this machine that a layout computes the model."""
+
+import argparse
+import sys
+from typing import Any
+
+from mimodsl.cli import options
+
+_EPILOG = """\
+Trains the model on one rank and on the spec's ranks, from the same weights and on the same
+samples, and compares losses, activations, gradients and weights. A large spec is shrunk to laptop
+widths first; its layout and its kinds of layers stay. Everything runs on the CPU.
+
+Exits with 0 where the two agree, and with 1 where they differ, the spec has mistakes or a rank
+fails."""
+_STEPS = 2
+_TOLERANCE = 1e-3
+_TIMEOUT = 300.0
+
+
+def add_to(commands: Any) -> None:
+    parser = options.command(
+        commands,
+        "verify",
+        _run,
+        help="train a spec on one rank and on its layout, and compare the two",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
+    parser.add_argument(
+        "--steps",
+        metavar="N",
+        type=_positive,
+        default=_STEPS,
+        help=f"training steps (default: {_STEPS})",
+    )
+    parser.add_argument(
+        "--full-size", action="store_true", help="keep the spec's own widths, layers and batch"
+    )
+    parser.add_argument(
+        "--tolerance",
+        metavar="X",
+        type=_fraction,
+        default=_TOLERANCE,
+        help=f"relative distance that counts as rounding (default: {_TOLERANCE:g})",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=options.seconds,
+        default=_TIMEOUT,
+        help=f"end a run in which no rank moves for so long (default: {_TIMEOUT:g})",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON document; progress goes to standard error",
+    )
+    options.add_set(parser)
+
+
+def _positive(text: str) -> int:
+    number = options.natural(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("expected an integer from 1 on, found '0'")
+    return number
+
+
+def _fraction(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, found {text!r}")
+    return number
+
+
+def _run(args: argparse.Namespace) -> int:
+    from mimodsl.cli import specs, trouble
+
+    spec = specs.sound_spec(args)
+    return trouble.FAILURE if spec is None else _verify(spec, args)
+
+
+def _verify(spec: Any, args: argparse.Namespace) -> int:
+    import json
+
+    from mimodsl.cli import terminal, trouble
+    from mimodsl.runtime.progress import Progress
+    from mimodsl.runtime.verify import show
+    from mimodsl.runtime.verify.shrink import TooManyRanks, changes
+    from mimodsl.runtime.verify.verify import prepared, verify
+    from mimodsl.runtime.workers import Watch
+
+    try:
+        run = prepared(spec, full_size=args.full_size)
+    except TooManyRanks as error:
+        raise trouble.UsageError(str(error)) from error
+    with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
+        show.show_changes(changes(spec, run), console)
+        progress = Progress(console=console)
+        watch = Watch(timeout=args.timeout, observer=progress, verbose=args.verbose)
+        with progress.shown():
+            done = verify(spec, run, steps=args.steps, tolerance=args.tolerance, watch=watch)
+        if not args.json:
+            show.show(done, console)
+    if args.json:
+        print(json.dumps(show.as_json(done, str(args.spec)), indent=2, ensure_ascii=False))
+    return 0 if done.verdict.equal else trouble.FAILURE

@@ -1,0 +1,279 @@
+"""Compares a layout's records with one rank's, in the order in which a mistake would show."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from math import isclose, sqrt
+
+from attrs import frozen
+
+from mimodsl.ir.spec import Spec
+from mimodsl.runtime.errors import rank_list
+from mimodsl.runtime.verify.blame import Blame, unlike_copies
+from mimodsl.runtime.verify.forward import Forward, forward_of
+from mimodsl.runtime.verify.parameters import Parameter, missing, name_of, parameters
+from mimodsl.runtime.verify.record import RankRecord, StepRecord
+from mimodsl.runtime.verify.verdict import (
+    Cause,
+    Check,
+    Difference,
+    ModuleNorm,
+    StepVerdict,
+    Verdict,
+    Worst,
+)
+
+
+def compare(
+    spec: Spec, alone: RankRecord, ranks: Sequence[RankRecord], tolerance: float
+) -> Verdict:
+    """The verdict on the layout of `spec`, whose `ranks` ran beside the one rank `alone`.
+
+    Distances are relative to the reference; up to `tolerance` they count as rounding.
+    """
+    steps = [
+        _Step(spec=spec, number=number, alone=one, ranks=many, tolerance=tolerance)
+        for number, (one, *many) in enumerate(
+            zip(alone.steps, *(rank.steps for rank in ranks), strict=True), start=1
+        )
+    ]
+    end = parameters(spec, alone.end, [rank.end for rank in ranks])
+    found = [
+        *_initial(spec, alone, ranks),
+        *(difference for step in steps for difference in step.differences()),
+        *_final(end, len(steps), tolerance),
+    ]
+    return Verdict(
+        steps=tuple(step.verdict for step in steps),
+        weights=_worst(end),
+        parameters=len(end),
+        difference=found[0] if found else None,
+    )
+
+
+def _initial(spec: Spec, alone: RankRecord, ranks: Sequence[RankRecord]) -> Iterator[Difference]:
+    """Differences before the first step: in the layout's own weights, and in those it loaded."""
+    if key := missing(alone.start, [rank.start for rank in ranks]):
+        module, name = name_of(spec, key)
+        reason = "the pipeline stages leave it out, or a rank holds a wrong part of it"
+        yield Difference(
+            check=Check.START,
+            module=module,
+            where=name,
+            how=("the shards of all ranks do not cover it",),
+            cause=Cause.NOT_HELD,
+            reason=reason,
+        )
+    yield from _fresh(parameters(spec, alone.fresh, [rank.fresh for rank in ranks]))
+    start = parameters(spec, alone.start, [rank.start for rank in ranks])
+    for one in start:
+        if one.distance:
+            ranks_apart = rank_list(copy.rank for copy in one.copies if copy.piece.distance)
+            reason = "its place in the sharded state dict is not its place in the parameter"
+            seen = (f"{ranks_apart} hold something else than what was saved",)
+            yield Difference(
+                check=Check.START,
+                module=one.module,
+                where=one.name,
+                how=seen,
+                cause=Cause.NOT_LOADED,
+                reason=reason,
+            )
+
+
+def _fresh(fresh: Sequence[Parameter]) -> Iterator[Difference]:
+    """Seeds: copies must start alike, and shards of random weights must not."""
+    marks: dict[tuple[str, float], tuple[Parameter, int]] = {}
+    for one in fresh:
+        if unlike := unlike_copies(one):
+            seen = f"{rank_list(copy.rank for copy in unlike)} start with different copies"
+            reason = "replicas of a module are to be seeded alike"
+            yield Difference(
+                check=Check.FRESH,
+                module=one.module,
+                where=one.name,
+                how=(seen,),
+                cause=Cause.UNEQUAL_SEEDS,
+                reason=reason,
+            )
+        for copies in one.shards.values():
+            piece = copies[0].piece
+            if piece.even:
+                continue
+            first, rank = marks.setdefault((piece.shard.key, piece.mark), (one, copies[0].rank))
+            if rank != copies[0].rank:
+                seen = (
+                    f"{rank_list((rank, copies[0].rank))} start with the same numbers in "
+                    f"different shards"
+                )
+                what = "experts" if piece.shard.expert else "tp shards"
+                axis = "ep" if piece.shard.expert else "tp"
+                reason = f"the seed ought to tell {axis} ranks apart: {what} start as copies"
+                yield Difference(
+                    check=Check.FRESH,
+                    module=first.module,
+                    where=first.name,
+                    how=(seen,),
+                    cause=Cause.EQUAL_SEEDS,
+                    reason=reason,
+                )
+
+
+def _final(end: Sequence[Parameter], steps: int, tolerance: float) -> Iterator[Difference]:
+    """What the optimizer made of gradients that agree."""
+    apart = [one for one in end if not one.distance <= tolerance]
+    if not apart:
+        return
+    first = apart[0]
+    seen = f"after {steps} steps its change is off by {first.distance:.2g} of its norm"
+    reason = "gradients and their norms agree: its step, or the gathering after it, does not"
+    if unlike := unlike_copies(first):
+        reason = (
+            f"the updated weight does not reach every replica: "
+            f"{rank_list(copy.rank for copy in unlike)} hold different copies"
+        )
+    elif not first.found:
+        reason = "the layout's optimizer leaves it as it was"
+    yield Difference(
+        check=Check.WEIGHTS,
+        step=steps,
+        module=first.module,
+        where=first.name,
+        how=(seen,),
+        cause=Cause.OPTIMIZER,
+        reason=reason,
+        scope=_scope(end, apart),
+    )
+
+
+@frozen(kw_only=True, slots=False)
+class _Step:
+    """One step of both runs."""
+
+    spec: Spec
+    number: int
+    alone: StepRecord
+    ranks: Sequence[StepRecord]
+    tolerance: float
+
+    @cached_property
+    def gradients(self) -> list[Parameter]:
+        ranks = [rank.gradients for rank in self.ranks]
+        return parameters(self.spec, self.alone.gradients, ranks)
+
+    @cached_property
+    def forward(self) -> Forward:
+        seen = [rank.seen for rank in self.ranks]
+        return forward_of(self.spec, self.alone.seen, seen, self.tolerance)
+
+    @property
+    def verdict(self) -> StepVerdict:
+        squares: defaultdict[str, float] = defaultdict(float)
+        references: defaultdict[str, float] = defaultdict(float)
+        for one in self.gradients:
+            squares[one.module] += one.found
+            references[one.module] += one.expected
+        distance, where = self.forward.worst
+        return StepVerdict(
+            step=self.number,
+            loss=(self.alone.loss, self.ranks[0].loss),
+            grad_norm=(self.alone.grad_norm, self.ranks[0].grad_norm),
+            norms=tuple(
+                ModuleNorm(
+                    module=module.name,
+                    alone=sqrt(references[module.name]),
+                    layout=sqrt(squares[module.name]),
+                )
+                for module in self.spec.modules
+                if module.name in references
+            ),
+            forward=Worst(distance=distance, where=where),
+            gradients=_worst(self.gradients),
+        )
+
+    def differences(self) -> Iterator[Difference]:
+        """What differs in this step, the earliest in the computation first."""
+        if found := self.forward.first():
+            point, (cause, reason, how) = found
+            yield Difference(
+                check=Check.FORWARD,
+                step=self.number,
+                module=point.module,
+                where=point.name,
+                how=how,
+                cause=cause,
+                reason=reason,
+            )
+        if not self._alike(self.alone.loss, self.ranks[0].loss):
+            seen = f"{self.ranks[0].loss:.6g}, and {self.alone.loss:.6g} on one rank"
+            reason = (
+                "the losses of all tokens agree, and their sum does not: it counts some otherwise"
+            )
+            yield Difference(
+                check=Check.LOSS,
+                step=self.number,
+                module=self.spec.language.name,
+                where="mean loss",
+                how=(seen,),
+                cause=Cause.LOSS_COUNT,
+                reason=reason,
+            )
+        blame = Blame(
+            spec=self.spec,
+            everything=self.gradients,
+            weight=self.alone.weight,
+            tolerance=self.tolerance,
+        )
+        if blamed := blame.first():
+            parameter, (cause, reason, how) = blamed
+            yield Difference(
+                check=Check.GRADIENTS,
+                step=self.number,
+                module=parameter.module,
+                where=parameter.name,
+                how=how,
+                cause=cause,
+                reason=reason,
+                scope=_scope(self.gradients, blame.apart),
+            )
+        yield from self._norms()
+
+    def _norms(self) -> Iterator[Difference]:
+        """The norms that the optimizers take, of gradients that agree."""
+        totals = [(f"rank {rank}", one.grad_norm) for rank, one in enumerate(self.ranks)]
+        modules = [
+            (name, f"rank {rank}", norm, self.alone.norms[name])
+            for rank, one in enumerate(self.ranks)
+            for name, norm in one.norms.items()
+        ]
+        whole = [("all modules", rank, norm, self.alone.grad_norm) for rank, norm in totals]
+        for name, rank, norm, expected in (*modules, *whole):
+            if not self._alike(expected or 0.0, norm or 0.0):
+                reason = "its square is to be summed once over the ranks that share the parameters"
+                seen = f"{norm or 0.0:.6g} on {rank}, and {expected or 0.0:.6g} on one rank"
+                yield Difference(
+                    check=Check.NORMS,
+                    step=self.number,
+                    module=name,
+                    where="gradient norm",
+                    how=(seen,),
+                    cause=Cause.NORM_GROUP,
+                    reason=reason,
+                )
+
+    def _alike(self, one: float, other: float) -> bool:
+        return isclose(one, other, rel_tol=self.tolerance)
+
+
+def _worst(found: Sequence[Parameter]) -> Worst:
+    worst = max(found, key=lambda one: one.distance)
+    return Worst(distance=worst.distance, where=f"{worst.module}: {worst.name}")
+
+
+def _scope(
+    everything: Sequence[Parameter], apart: Sequence[Parameter]
+) -> dict[str, tuple[int, int]]:
+    """By module: how many parameters differ, and how many there are."""
+    total = Counter(one.module for one in everything)
+    differing = Counter(one.module for one in apart)
+    return {module: (differing[module], count) for module, count in total.items()}

@@ -1,0 +1,110 @@
+"""Runs a model on one rank and in its layout, and compares the two."""
+
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from mimodsl.check.runner import check
+from mimodsl.ir.spec import Spec
+from mimodsl.runtime.launch import Device, preload, run_ranks
+from mimodsl.runtime.quiet import output_to
+from mimodsl.runtime.run import LOADING
+from mimodsl.runtime.verify.compare import compare
+from mimodsl.runtime.verify.record import RankRecord
+from mimodsl.runtime.verify.reference import alone, comparable
+from mimodsl.runtime.verify.shrink import Change, changes, fewer_replicas, shrink
+from mimodsl.runtime.verify.verdict import Verdict
+from mimodsl.runtime.workers import Watch
+
+TOLERANCE: Final = 1e-3
+"""Relative distance up to which sums in another order count as equal; rounding makes about 5e-5."""
+
+
+@frozen(kw_only=True)
+class Reference:
+    """The run on one rank: its record here, its tensors in `folder`."""
+
+    spec: Spec
+    steps: int
+    folder: Path
+    record: RankRecord
+
+
+@frozen(kw_only=True)
+class Verification:
+    """A spec, what of it was run, and how that went."""
+
+    spec: Spec
+    run: Spec
+    verdict: Verdict
+    tolerance: float
+    seconds: float
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The fields in which the run spec differs from the spec."""
+        return changes(self.spec, self.run)
+
+
+def prepared(spec: Spec, *, full_size: bool) -> Spec:
+    """The spec as it is run: comparable between layouts and, unless `full_size`, of laptop size.
+
+    Raises `TooManyRanks` where its world can't be made small enough.
+    """
+    run = comparable(fewer_replicas(spec) if full_size else shrink(spec))
+    errors = [found for found in (*check(run), *check(alone(run))) if found.is_error]
+    assert not errors, f"a sound spec stays one when it shrinks: {errors[0].message}"
+    return run
+
+
+def run_alone(spec: Spec, *, steps: int, folder: Path, watch: Watch) -> Reference:
+    """Train a prepared spec's model on one rank; what it leaves goes to `folder`."""
+    from mimodsl.runtime.verify.trial import Trial
+
+    trial = Trial(spec=alone(spec), steps=steps, folder=folder, alone=True)
+    (record,) = run_ranks(1, trial, watch=watch, device=Device.CPU)
+    return Reference(spec=spec, steps=steps, folder=folder, record=record)
+
+
+def run_layout(spec: Spec, reference: Reference, *, tolerance: float, watch: Watch) -> Verdict:
+    """Train the reference's model in a layout of it, and compare the two."""
+    from mimodsl.runtime.verify.trial import Trial
+
+    trial = Trial(spec=spec, steps=reference.steps, folder=reference.folder, alone=False)
+    ranks = run_ranks(spec.world, trial, watch=watch, device=Device.CPU)
+    return compare(spec, reference.record, ranks, tolerance)
+
+
+def verify(
+    spec: Spec,
+    run: Spec | None = None,
+    *,
+    steps: int,
+    tolerance: float = TOLERANCE,
+    watch: Watch | None = None,
+) -> Verification:
+    """Train a checked spec on one rank and in its layout from the same weights, and compare.
+
+    `run` is what to run of it, as `prepared` makes it. Everything is on the CPU. Raises what
+    `prepared` and `run_ranks` raise.
+    """
+    start = time.perf_counter()
+    run = run or prepared(spec, full_size=False)
+    watch = watch or Watch()
+    watch.observer.entered(0, LOADING)
+    with tempfile.TemporaryDirectory(prefix="mimodsl-verify-") as folder:
+        with nullcontext() if watch.verbose else output_to(Path(folder) / "output"):
+            preload()
+        reference = run_alone(run, steps=steps, folder=Path(folder), watch=watch)
+        verdict = run_layout(run, reference, tolerance=tolerance, watch=watch)
+    return Verification(
+        spec=spec,
+        run=run,
+        verdict=verdict,
+        tolerance=tolerance,
+        seconds=time.perf_counter() - start,
+    )
