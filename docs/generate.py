@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mimodsl import ir
+from mimodsl.check.proof import PROVED
 from mimodsl.check.rules import RULES
 from mimodsl.cli.main import parser
 from mimodsl.diagnostics.codes import CODES
@@ -131,7 +132,7 @@ def _help(command: argparse.ArgumentParser) -> str:
 def rules() -> str:
     """A section for every code."""
     sections = {code.id: _code(code.title, code.why, code.example or "") for code in CODES.values()}
-    for rule in RULES:
+    for rule in (*RULES, *PROVED):
         cost = f"\n\nA {rule.severity}; without it, {rule.cost.value}."
         mirrors = ", ".join(f"`{place}`" for place in rule.mirrors)
         source = f" From megatron-core 0.19.2: {mirrors}." if mirrors else ""

@@ -2,6 +2,7 @@
 
 from textwrap import fill, indent
 
+from mimodsl.check.proof import PROVED
 from mimodsl.check.rule import Rule
 from mimodsl.check.rules import RULES
 from mimodsl.diagnostics.codes import CODES, Code
@@ -9,14 +10,14 @@ from mimodsl.diagnostics.codes import CODES, Code
 
 def known_codes() -> list[str]:
     """Every code of a diagnostic, in order."""
-    return sorted([*CODES, *(rule.code for rule in RULES)])
+    return sorted([*CODES, *(rule.code for rule in (*RULES, *PROVED))])
 
 
 def page(code: str) -> str | None:
     """What a code means, why it matters and an example; `None` for an unknown code."""
     if code in CODES:
         return _code_page(CODES[code])
-    return next((_rule_page(rule) for rule in RULES if rule.code == code), None)
+    return next((_rule_page(rule) for rule in (*RULES, *PROVED) if rule.code == code), None)
 
 
 def _code_page(code: Code) -> str:

@@ -56,7 +56,7 @@ def _stage(cut: Cut, grid: GridPlan, rank: int, step: int) -> Link:
     at = grid.base.coordinates(rank)
     peer = grid.base.rank({**at, "pp": at["pp"] + step})
     group = cut.along(grid, ("pp",))[rank]
-    # Of two stages, one direction goes over the world (p2p_communication.py:72).
+    # Of two stages, one direction goes over the world (p2p_communication.py:75).
     other = cut.world if grid.axis("pp") == 2 else group
     even = at["pp"] % 2 == 0
     out, into = Message(peer, sends=True), Message(peer, sends=False)

@@ -112,7 +112,7 @@ def cut(planned: Plan, ranks: Iterable[int] | None = None) -> Cut:
 
 def _meetings(planned: Plan, ranks: tuple[int, ...]) -> dict[str, Meeting]:
     """By bridge. Bridges between the same leaders share their group
-    (bridge_communicator.py:203)."""
+    (bridge_communicator.py:204)."""
     groups: dict[tuple[Ranks, Ranks], Group] = {}
     meetings: dict[str, Meeting] = {}
     for bridge in planned.bridges:

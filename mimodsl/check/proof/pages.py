@@ -62,8 +62,8 @@ def parting(spec: Context, fault: Parting) -> Findings:
     scope=_faults("a deadlock", Deadlock),
     cost=Cost.HANGS,
     mirrors=(
-        "pipeline_parallel/schedules.py:2110",
-        "pipeline_parallel/multimodule_communicator.py:325",
+        "pipeline_parallel/schedules.py:2120",
+        "pipeline_parallel/multimodule_communicator.py:323",
     ),
 )
 def deadlock(spec: Context, fault: Deadlock) -> Findings:
@@ -92,7 +92,7 @@ def deadlock(spec: Context, fault: Deadlock) -> Findings:
     "a message or call that is never met",
     scope=_faults("a lone wait", Unmet),
     cost=Cost.HANGS,
-    mirrors=("pipeline_parallel/bridge_communicator.py:325",),
+    mirrors=("pipeline_parallel/bridge_communicator.py:383",),
 )
 def unmet(spec: Context, fault: Unmet) -> Findings:
     """Every message that is sent is received, and every member of a group makes each call over it.
@@ -114,7 +114,7 @@ def unmet(spec: Context, fault: Unmet) -> Findings:
     "ranks that meet over different things",
     scope=_faults("two ranks that meet", Crossed),
     cost=Cost.SILENT,
-    mirrors=("pipeline_parallel/schedules.py:2110",),
+    mirrors=("pipeline_parallel/schedules.py:2120",),
 )
 def crossed(spec: Context, fault: Crossed) -> Findings:
     """Who meets means the same: this microbatch, this pass, this reduction.

@@ -86,7 +86,7 @@ def _backward(cut: Cut, part: Part, rank: int) -> Iterator[Group]:
 
 
 def _gather(cut: Cut, part: Part, rank: int, direction: Direction) -> Iterator[Group]:
-    """One direction gathers and the other cuts (models/mimo/comm/colocated_communicator.py:260)."""
+    """One direction gathers and the other cuts (models/mimo/comm/colocated_communicator.py:264)."""
     bridge = part.bridge
     if bridge is not None and bridge.colocated and bridge.direction is direction:
         yield cut.gather(bridge)[rank]
@@ -161,7 +161,7 @@ def finish(cut: Cut, held: tuple[Part, ...], rank: int) -> tuple[Action, ...]:
 
 
 def _megatron_key(part: Part) -> str:
-    """MimoOptimizer takes norms in the order of these (models/mimo/optimizer.py:66)."""
+    """MimoOptimizer takes norms in the order of these (models/mimo/optimizer.py:67)."""
     return "language" if part.module.role is Role.LANGUAGE else part.module.name
 
 
