@@ -1,11 +1,11 @@
-"""Vision encoders: images in whole patches, and what their ranks cannot do."""
+"""Vision encoders and projectors: images in whole patches, and what their ranks cannot do."""
 
 from mimodsl.check.arithmetic import division
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
-from mimodsl.check.scopes import ENCODER, Held
+from mimodsl.check.scopes import ENCODER, MODULE, Held
 from mimodsl.check.words import code, either
-from mimodsl.ir import Radio, VisionEncoder
+from mimodsl.ir import AffineProjector, Kind, Radio, VisionEncoder
 
 
 def _around(size: int, step: int) -> tuple[int, ...]:
@@ -187,4 +187,59 @@ def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
             primary=spec.label(kind, "dynamic_resolution", "not built yet"),
             secondary=(spec.label(kind, "image", f"one size: {kind.image}"),),
             help=(f"{code('dynamic_resolution = false')}, with every image {kind.image}",),
+        )
+
+
+@rule(
+    "MIMO558",
+    "a bias of an affine projector that tensor parallelism splits",
+    scope=MODULE,
+    cost=Cost.LATE,
+    mirrors=("models/vision/multimodal_projector.py:82", "tensor_parallel/layers.py:1192"),
+)
+def affine_bias(spec: Context, projector: Held[Kind]) -> Findings:
+    """An affine projector has a bias only where tp is 1.
+
+    megatron-core gathers its output over tp, but not its bias: the first forward pass fails to add
+    a part of the bias to all of the output.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+
+        grid llm {
+          dense  = tp:2 * dp:2
+          expert = ep:2 * edp:2 * pp
+        }
+
+        place encoder | llm
+
+        module vision : radio_small {
+          grid = encoder
+        }
+
+        module projector : affine_projector {
+          grid = encoder
+          bias = true
+        }
+
+        module language : nemotron_small {
+          grid = llm
+        }
+
+        flow vision -> projector -> language {
+          token = 511
+        }
+    """
+    kind, tp = projector.kind, projector.size("tp")
+    if isinstance(kind, AffineProjector) and kind.bias and tp > 1:
+        yield Finding(
+            message=f"the bias of {code(projector.name)} is split over {code(f'tp:{tp}')}, "
+            "the output that it is added to is not",
+            primary=spec.label(kind, "bias", "a part on every tp rank"),
+            secondary=(spec.axis_label(projector.grid, "tp", f"{tp} ranks"),),
+            help=(f"{code('bias = false')}, or {code('mlp_projector')} in its place",),
         )
