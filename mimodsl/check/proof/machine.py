@@ -23,38 +23,30 @@ def run(programs: Mapping[int, Sequence[Action]]) -> Fault | None:
     return _Machine(programs).run()
 
 
-@define(eq=False, slots=True)
+@define(eq=False)
 class _Rank:
-    """How far a rank has come: `open` are the messages of its operation that have not met."""
+    """How far a rank has come in its operations: `open` are the messages of the one it is in that
+    have not met."""
 
     rank: int
-    program: Sequence[Action]
-    action: int = 0
-    operation: int = -1
+    operations: list[tuple[Action, Operation]]
+    position: int = -1
     open: list[Message] = field(factory=list[Message])
 
     @property
     def ended(self) -> bool:
-        return self.action == len(self.program)
+        return self.position == len(self.operations)
 
     @property
     def current(self) -> Action:
-        return self.program[self.action]
+        return self.operations[self.position][0]
 
     @property
     def at(self) -> Operation:
-        return self.current.operations[self.operation]
-
-    def advance(self) -> bool:
-        """Go to the next operation, if there is one."""
-        self.operation += 1
-        while not self.ended and self.operation == len(self.current.operations):
-            self.action += 1
-            self.operation = 0
-        return not self.ended
+        return self.operations[self.position][1]
 
 
-@define(eq=False, slots=True)
+@define(eq=False)
 class _Machine:
     programs: Mapping[int, Sequence[Action]]
     ranks: dict[int, _Rank] = field(factory=dict[int, _Rank])
@@ -67,24 +59,26 @@ class _Machine:
     connected: set[Group] = field(factory=set[Group])
 
     def run(self) -> Fault | None:
-        self.ranks = {rank: _Rank(rank, program) for rank, program in self.programs.items()}
+        for rank, program in self.programs.items():
+            operations = [(action, one) for action in program for one in action.operations]
+            self.ranks[rank] = _Rank(rank, operations)
         self.ready.extend(self.ranks.values())
         while self.ready:
             rank = self.ready.popleft()
-            if rank.advance():
+            rank.position += 1
+            if not rank.ended:
                 fault = self._enter(rank)
                 if fault is not None:
                     return fault
         return self._stuck()
 
     def _enter(self, rank: _Rank) -> Fault | None:
-        match rank.at:
-            case Collective(group):
-                return self._arrive(rank, group)
-            case Exchange(group, _, True) if group not in self.connected:
-                return self._arrive(rank, group)
-            case Exchange() as exchange:
-                return self._post(rank, exchange)
+        operation = rank.at
+        if isinstance(operation, Collective):
+            return self._arrive(rank, operation.group)
+        if operation.batched and operation.group not in self.connected:
+            return self._arrive(rank, operation.group)
+        return self._post(rank, operation)
 
     def _arrive(self, rank: _Rank, group: Group) -> Fault | None:
         there = self.arrived.setdefault(group, [])

@@ -86,7 +86,7 @@ def _backward(cut: Cut, part: Part, rank: int) -> Iterator[Group]:
 
 
 def _gather(cut: Cut, part: Part, rank: int, direction: Direction) -> Iterator[Group]:
-    """One direction gathers and the other cuts (models/mimo/comm/colocated_communicator.py:264)."""
+    """One direction gathers and the other cuts (models/mimo/comm/colocated_communicator.py:272)."""
     bridge = part.bridge
     if bridge is not None and bridge.colocated and bridge.direction is direction:
         yield cut.gather(bridge)[rank]
