@@ -89,13 +89,13 @@ def _verify(spec: Any, args: argparse.Namespace) -> int:
     from mimodsl.cli import terminal, trouble
     from mimodsl.runtime.progress import Progress
     from mimodsl.runtime.verify import show
-    from mimodsl.runtime.verify.shrink import TooManyRanks, changes
+    from mimodsl.runtime.verify.shrink import NotComparable, changes
     from mimodsl.runtime.verify.verify import prepared, verify
     from mimodsl.runtime.workers import Watch
 
     try:
         run = prepared(spec, full_size=args.full_size)
-    except TooManyRanks as error:
+    except NotComparable as error:
         raise trouble.UsageError(str(error)) from error
     with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
         show.show_changes(changes(spec, run), console)

@@ -18,6 +18,10 @@ _WHY_COMPARABLE: Final = (
     "Both runs are in fp32, without auxiliary and z-losses, dropout and expert capacities: "
     "these depend on the layout by design."
 )
+_KEPT: Final = (
+    "run with these changes; kinds of layers, the placement, tp, cp, pp, ep and etp stay, "
+    "and so does what divides over ranks"
+)
 _LONG: Final = 40
 
 
@@ -28,22 +32,25 @@ def show_changes(changes: tuple[Change, ...], console: Console) -> None:
     table = _table("field", "spec", "here")
     for change in changes:
         table.add_row(change.field, _short(change.old), _short(change.new))
-    console.print(Text("\nrun smaller, with the same layout and the same kinds of layers\n"))
-    console.print(Padding(table, (0, 0, 0, 2)))
-    console.print()
+    console.print(Text(_KEPT, style="dim"))
+    console.print(Padding(table, (1, 0, 1, 2)))
 
 
 def show(verification: Verification, console: Console) -> None:
     """Prints the numbers of both runs, then whether they agree and where they part."""
     verdict = verification.verdict
     ranks = f"{verification.run.world} ranks"
-    table = _table("step", "", "one rank", ranks, "apart", "farthest")
-    for step in verdict.steps:
-        for row in _rows(step):
-            table.add_row(*row)
-    table.add_row("", "weights", "", "", *_farthest(verdict.weights))
-    for column in table.columns[2:5]:
-        column.justify = "right"
+    rows = [row for step in verdict.steps for row in _rows(step)]
+    rows.append(("", "weights", "", "", *_farthest(verdict.weights)))
+    heads = ("step", "", "one rank", ranks, "apart", "farthest")
+    table = _table(*heads)
+    for place, column in enumerate(table.columns):
+        column.no_wrap = True
+        column.justify = "right" if place in (2, 3, 4) else "left"
+        if place < 5:  # the last column, of long names, is the one to be cut
+            column.min_width = max(len(row[place]) for row in (heads, *rows))
+    for row in rows:
+        table.add_row(*row)
     console.print()
     console.print(table)
     console.print()
@@ -95,37 +102,36 @@ def _distance(distance: float) -> str:
 def _conclusion(verification: Verification) -> Group | Text:
     verdict = verification.verdict
     if verdict.difference is not None:
-        return Group(*_parting(verdict.difference))
+        return _parting(verdict.difference)
     worst = max(
         *(step.gradients.distance for step in verdict.steps),
         *(step.forward.distance for step in verdict.steps),
         verdict.weights.distance,
     )
-    text = Text()
-    text.append("equal", style="bold green")
-    text.append(
+    return Text.assemble(
+        ("equal", "bold green"),
         f": on {verification.run.world} ranks the model trains as on one "
         f"({verdict.parameters} parameters, farthest {_distance(worst)}, "
-        f"tolerance {_distance(verification.tolerance)}, {verification.seconds:.1f} s)"
+        f"tolerance {_distance(verification.tolerance)}, {verification.seconds:.1f} s)",
     )
-    return text
 
 
-def _parting(difference: Difference) -> Iterator[Text]:
-    at = "" if difference.step is None else f" in step {difference.step}"
-    if difference.check is Check.WEIGHTS:
-        at = ""
-    head = Text()
-    head.append("different", style="bold red")
-    head.append(f": the {difference.check} part{'s' if _single(difference.check) else ''}{at}")
-    yield head
-    lines = [("module", difference.module), ("at", difference.where)]
-    lines += [("seen", line) for line in difference.how]
+def _parting(difference: Difference) -> Group:
+    """The verdict in a line, and below it where, what was seen, how far it goes, and why."""
+    stepless = difference.step is None or difference.check is Check.WEIGHTS
+    at = "" if stepless else f" in step {difference.step}"
+    parts = "parts" if _single(difference.check) else "part"
+    head = Text.assemble(("different", "bold red"), f": the {difference.check} {parts}{at}")
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="bold")
+    lines.add_row("module", difference.module)
+    lines.add_row("at", difference.where)
+    for line in difference.how:
+        lines.add_row("seen", line)
     if scope := _scope(difference):
-        lines.append(("differ", scope))
-    lines.append(("likely", f"{difference.cause}: {difference.reason}"))
-    for name, line in lines:
-        yield Text.assemble(("  " + name.ljust(8), "bold"), line)
+        lines.add_row("differ", scope)
+    lines.add_row("likely", f"{difference.cause}: {difference.reason}")
+    return Group(head, Padding(lines, (0, 0, 1, 2)))
 
 
 def _single(check: Check) -> bool:

@@ -25,7 +25,11 @@ _LONG: Final = 256
 _MANY: Final = 32
 
 
-class TooManyRanks(ValueError):
+class NotComparable(ValueError):
+    """A spec that can't be run on a laptop, for a reason that the message names."""
+
+
+class TooManyRanks(NotComparable):
     """A layout that needs more ranks than a laptop takes, however few its replicas."""
 
 

@@ -16,7 +16,7 @@ from mimodsl.runtime.run import LOADING
 from mimodsl.runtime.verify.compare import compare
 from mimodsl.runtime.verify.record import RankRecord
 from mimodsl.runtime.verify.reference import alone, comparable
-from mimodsl.runtime.verify.shrink import Change, changes, fewer_replicas, shrink
+from mimodsl.runtime.verify.shrink import Change, NotComparable, changes, fewer_replicas, shrink
 from mimodsl.runtime.verify.verdict import Verdict
 from mimodsl.runtime.workers import Watch
 
@@ -53,11 +53,14 @@ class Verification:
 def prepared(spec: Spec, *, full_size: bool) -> Spec:
     """The spec as it is run: comparable between layouts and, unless `full_size`, of laptop size.
 
-    Raises `TooManyRanks` where its world can't be made small enough.
+    Raises `TooManyRanks` where its world can't be made small enough, and `NotComparable` where it
+    is sound as it stands and not as it would run.
     """
     run = comparable(fewer_replicas(spec) if full_size else shrink(spec))
     errors = [found for found in (*check(run), *check(alone(run))) if found.is_error]
-    assert not errors, f"a sound spec stays one when it shrinks: {errors[0].message}"
+    if errors:
+        how = "made comparable" if full_size else "shrunk; `--full-size` keeps its widths"
+        raise NotComparable(f"the spec breaks {errors[0].code} ({errors[0].message}) when {how}")
     return run
 
 
