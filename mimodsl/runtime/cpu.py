@@ -94,6 +94,9 @@ class _CudaMeansCpu(TorchFunctionMode):
             args = tuple(_on_cpu(arg) for arg in args)
         if "device" in kwargs:
             kwargs = {**kwargs, "device": _on_cpu(kwargs["device"])}
+        if kwargs.get("pin_memory"):
+            # Rotary embeddings pin an index over cp (models/common/embeddings/rope_utils.py:62).
+            kwargs = {**kwargs, "pin_memory": False}
         return func(*args, **kwargs)
 
 

@@ -1,6 +1,7 @@
 """The two laws between checker and megatron-core, and a tally of how often each was tried.
 
-A. What the checker accepts is constructed, by megatron-core's own classes, on a rank of every role.
+A. What the checker accepts is constructed, by megatron-core's own classes, on a rank of every role;
+   of some, each module runs its first forward pass, as far as shapes alone decide.
 B. What it rejects by a rule that says so (`Cost.RAISES`) is refused there.
 """
 
@@ -14,7 +15,7 @@ from attrs import evolve, field, fields, frozen
 from mimodsl.check import CRASH, RULES, Cost, check
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import Spec
-from tests.differential.megatron import Refusal, refusal
+from tests.differential.megatron import Refusal, refusal, refusal_unchecked
 from tests.differential.mutations import mutated
 from tests.differential.specs import LARGEST_WORLD, sound_spec
 
@@ -32,6 +33,7 @@ REFUSED_FIRST: Final = {
 """Rules that the builder may apply itself, in front of megatron-core, and why."""
 
 SHARE_MUTATED: Final = 0.75
+FORWARD_EVERY: Final = 4
 
 
 @frozen(kw_only=True)
@@ -42,6 +44,11 @@ class Case:
     spec: Spec
     errors: frozenset[str]
     refusal: Refusal | None
+
+    @property
+    def forward(self) -> bool:
+        """Whether the forward pass, which takes longer than building, is tried, too."""
+        return self.seed % FORWARD_EVERY == 0
 
     @property
     def refusing(self) -> frozenset[str]:
@@ -82,12 +89,14 @@ class Case:
 class Tally:
     """How many cases there were of each kind.
 
-    `refused` counts cases, `hits` the rules that rejected them. `others` had mistakes of another
-    kind, which no law is about; `unbuilt` lacked a package that is not installed here.
+    Of those `constructed`, `run` also ran forward. `refused` counts cases, `hits` the rules that
+    rejected them. `others` had mistakes of another kind, which no law is about; `unbuilt` lacked a
+    package that is not installed here.
     """
 
     cases: int = 0
     constructed: int = 0
+    run: int = 0
     refused: int = 0
     others: int = 0
     unbuilt: int = 0
@@ -110,7 +119,8 @@ class Tally:
     def __str__(self) -> str:
         hits = ", ".join(f"{code} {self.hits[code]}" for code in sorted(self.hits))
         return (
-            f"{self.cases} specs: {self.constructed} accepted and constructed, "
+            f"{self.cases} specs: {self.constructed} accepted and constructed "
+            f"({self.run} run forward), "
             f"{self.refused} rejected and refused, {self.others} rejected for another reason, "
             f"{self.unbuilt} in want of a package, {len(self.disagreements)} disagreements\n"
             f"refused, by rule: {hits}"
@@ -134,9 +144,9 @@ def errors_of(spec: Spec) -> frozenset[str]:
 def judged(seed: int, spec: Spec) -> Case:
     """A spec checked, and built where a law has something to say about it."""
     case = Case(seed=seed, spec=spec, errors=errors_of(spec), refusal=None)
-    if case.errors and not case.refusing:
-        return case
-    return evolve(case, refusal=refusal(spec, checked=not case.errors))
+    if not case.errors:
+        return evolve(case, refusal=refusal(spec, forward=case.forward))
+    return evolve(case, refusal=refusal_unchecked(spec)) if case.refusing else case
 
 
 def tally(seeds: Iterable[int]) -> Tally:
@@ -151,6 +161,7 @@ def _counted(case: Case) -> Tally:
     return Tally(
         cases=1,
         constructed=not case.errors and not unbuilt,
+        run=not case.errors and not unbuilt and case.forward,
         refused=bool(case.refusing),
         others=bool(case.errors) and not case.refusing,
         unbuilt=unbuilt,

@@ -1,7 +1,7 @@
 """What megatron-core makes of a spec that no checker has seen: the first thing that raises."""
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from megatron.core.hyper_comm_grid import HyperCommGrid
 from mimodsl.ir import Axis, Grid, Spec
 from mimodsl.plan import plan
 from mimodsl.runtime import meta
+from tests.differential.forward import run_forward
 
 OURS: Final = Path(meta.__file__).parents[1]
 THEIR_AXES: Final = {"etp": "expt_tp", "edp": "expt_dp"}
@@ -33,16 +34,22 @@ class Refusal:
         return f"{self.error}  ({self.where})"
 
 
-def refusal(spec: Spec, *, checked: bool) -> Refusal | None:
-    """The refusal of the first rank that is refused; `None` where one of every role is built.
+def refusal(spec: Spec, *, forward: bool = False) -> Refusal | None:
+    """The refusal of the first rank of a sound spec that is refused; `None` where all are built.
 
-    The roles of a spec that is not `checked` cannot be known: then the first ranks of all stages
-    are built, and its views are also registered as they are written, not as a plan completes them.
+    One rank of every role is built and, with `forward`, runs its first forward pass.
     """
-    if checked:
-        return _first(_builder(spec, rank) for rank in plan(spec).representatives())
-    attempts = [lambda: _register(spec), *(_builder(spec, rank) for rank in stage_ranks(spec))]
-    return _first(iter(attempts))
+    ranks = plan(spec).representatives()
+    return _first(_builder(spec, rank, forward=forward) for rank in ranks)
+
+
+def refusal_unchecked(spec: Spec) -> Refusal | None:
+    """As `refusal`, of a spec that is not sound, whose roles cannot be known.
+
+    The first ranks of all stages are built; before that, its views are registered as they are
+    written, not as a plan completes them.
+    """
+    return _first([lambda: _register(spec), *(_builder(spec, rank) for rank in stage_ranks(spec))])
 
 
 def stage_ranks(spec: Spec) -> list[int]:
@@ -65,13 +72,13 @@ def _pipeline(grid: Grid) -> tuple[int, int]:
     return 0, 1
 
 
-def _builder(spec: Spec, rank: int) -> Callable[[], None]:
-    return lambda: _build(spec, rank)
+def _builder(spec: Spec, rank: int, *, forward: bool = False) -> Callable[[], None]:
+    def build() -> None:
+        with meta.built(spec, rank) as assembly:
+            if forward:
+                run_forward(spec, assembly)
 
-
-def _build(spec: Spec, rank: int) -> None:
-    with meta.built(spec, rank):
-        pass
+    return build
 
 
 def _register(spec: Spec) -> None:
@@ -97,7 +104,7 @@ def _names(axes: Iterable[Axis]) -> list[str]:
     return [THEIR_AXES.get(axis.name, axis.name) for axis in axes]
 
 
-def _first(attempts: Iterator[Callable[[], None]]) -> Refusal | None:
+def _first(attempts: Iterable[Callable[[], None]]) -> Refusal | None:
     for attempt in attempts:
         try:
             attempt()

@@ -57,6 +57,7 @@ def test_every_patch_says_why() -> None:
         lambda: torch.zeros(2, device="cuda:1"),
         lambda: torch.tensor([1.0], device=torch.device("cuda", 3)),
         lambda: torch.arange(3, device=torch.cuda.current_device()),
+        lambda: torch.tensor([1], device="cpu", pin_memory=True).cuda(non_blocking=True),
         lambda: torch.ones(2).new_empty(3, device="cuda"),
         lambda: torch.empty_like(torch.ones(2), device="cuda"),
         lambda: torch.ones(2).cuda(),
