@@ -9,7 +9,7 @@ talk over, and each has a CPU meaning. `PATCHES` lists those meanings by what th
 import contextlib
 import importlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import torch
@@ -26,6 +26,7 @@ from mimodsl.runtime import mamba_kernels
 CPU = torch.device("cpu")
 
 _MEGATRON_UTILS: Any = utils
+_DISTRIBUTED: Any = torch.distributed
 
 _MEGATRON_RANDOM = "megatron.core.tensor_parallel.random"
 _DRAW_WARNING = "CPU RNG state changed within GPU RNG context"
@@ -215,6 +216,46 @@ def _with_int_splits(all_to_all_single: Callable[..., Any]) -> Callable[..., Any
     return all_to_all_ints
 
 
+def _gathering_uneven(all_gather: Callable[..., Any]) -> Callable[..., Any]:
+    """`all_gather` that takes tensors of different sizes: then each rank broadcasts its own."""
+
+    def all_gather_uneven(
+        parts: Sequence[Any], own: torch.Tensor, group: Any = None, async_op: bool = False
+    ) -> Any:
+        if _alike(parts) or async_op:
+            return all_gather(parts, own, group, async_op)
+        parts[_DISTRIBUTED.get_rank(group)].copy_(own)
+        for source, part in enumerate(parts):
+            if part.numel():
+                _DISTRIBUTED.broadcast(part, group=group, group_src=source)
+        return None
+
+    return all_gather_uneven
+
+
+def _scattering_uneven(reduce_scatter: Callable[..., Any]) -> Callable[..., Any]:
+    """`reduce_scatter` that takes tensors of different sizes: then each rank's is reduced to it."""
+
+    def reduce_scatter_uneven(
+        own: Any, parts: Sequence[torch.Tensor], *args: Any, group: Any = None, **how: Any
+    ) -> Any:
+        if _alike(parts):
+            return reduce_scatter(own, parts, *args, group=group, **how)
+        for destination, part in enumerate(parts):
+            total = part.clone()
+            if part.numel():
+                _DISTRIBUTED.reduce(total, *args, group=group, group_dst=destination, **how)
+            if destination == _DISTRIBUTED.get_rank(group):
+                own.copy_(total)
+        return None
+
+    return reduce_scatter_uneven
+
+
+def _alike(parts: Sequence[torch.Tensor]) -> bool:
+    return len({part.shape for part in parts}) == 1
+
+
 def _with_mode(run_backward: Callable[..., Any]) -> Callable[..., Any]:
     """`run_backward` under the mode that a torch function such as `Tensor.backward` took off."""
 
@@ -312,6 +353,18 @@ PATCHES: Final[dict[str, tuple[Patch, ...]]] = {
             name="all_to_all_single",
             make=_with_int_splits,
             why="the MoE dispatcher passes split sizes as tensors; gloo takes ints",
+        ),
+        Patch(
+            owner="torch.distributed",
+            name="all_gather",
+            make=_gathering_uneven,
+            why="with etp the MoE dispatcher gathers each rank's tokens; gloo takes equal sizes",
+        ),
+        Patch(
+            owner="torch.distributed",
+            name="reduce_scatter",
+            make=_scattering_uneven,
+            why="and deals them out again",
         ),
     ),
     "optimizer": (
