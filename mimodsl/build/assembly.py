@@ -11,6 +11,7 @@ from megatron.core.pipeline_parallel.multimodule_communicator import MultiModule
 from megatron.core.process_groups_config import ProcessGroupCollection
 
 from mimodsl.build.grids import build_grids
+from mimodsl.build.images import image_bridges
 from mimodsl.build.memory_buffer import ensure_memory_buffer
 from mimodsl.build.model import build_model, mimo_names, wrap_in_ddp
 from mimodsl.build.optimizer import build_optimizer
@@ -109,6 +110,7 @@ def assemble(spec: Spec, *, on_phase: Callable[[str], None] = lambda _: None) ->
             groups=groups,
             schedule=spec.schedule,
             loss_per=spec.train.loss_per,
+            bridges=image_bridges(spec),
         ),
     )
 

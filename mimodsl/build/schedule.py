@@ -15,6 +15,7 @@ from megatron.core.pipeline_parallel import schedules
 from megatron.core.pipeline_parallel.multimodule_communicator import MultiModulePipelineCommunicator
 from megatron.core.process_groups_config import MultiModuleProcessGroupCollection
 
+from mimodsl.build.images import ImageBridge
 from mimodsl.build.model import modules_of
 from mimodsl.build.process_groups import ModuleGroups
 from mimodsl.ir.schedule import Schedule
@@ -70,6 +71,7 @@ class MicrobatchSchedule:
     groups: Mapping[str, ModuleGroups]
     schedule: Schedule
     loss_per: LossPer
+    bridges: tuple[ImageBridge, ...]
 
     def forward_backward(
         self, microbatches: Iterable[Microbatch], *, forward_only: bool = False
@@ -77,7 +79,8 @@ class MicrobatchSchedule:
         """Run every microbatch and, unless `forward_only`, leave the step's gradients in place.
 
         Gradients are then those of the mean loss of the global batch, reduced within each module's
-        own groups. Collective over the world.
+        own groups. Collective over the world. Raises `ValueError` where a bridge cannot carry the
+        images of a microbatch (`ImageBridge.check`).
         """
         with torch.set_grad_enabled(not forward_only):
             reports = self._run(iter(microbatches), forward_only)
@@ -95,7 +98,7 @@ class MicrobatchSchedule:
             run = megatron.forward_backward_pipelining_without_interleaving
             links = {"pg_collection": self._collections(), "p2p_communicator": self.communicator}
         return run(
-            forward_step_func=partial(_forward_step, self.loss_per),
+            forward_step_func=self._forward_step,
             data_iterator=microbatches,
             model=[self.model],
             num_microbatches=self.schedule.microbatches,
@@ -104,6 +107,13 @@ class MicrobatchSchedule:
             forward_only=forward_only,
             **links,
         )
+
+    def _forward_step(self, microbatches: Iterator[Microbatch], model: Any) -> tuple[Any, Any]:
+        microbatch = next(microbatches)
+        for bridge in self.bridges:
+            bridge.check(microbatch, encodes=bridge.encoder in self.groups)
+        output, loss_mask = model(**microbatch)
+        return output, partial(_loss, self.loss_per, loss_mask)
 
     @property
     def _language(self) -> ModuleGroups:
@@ -135,13 +145,6 @@ class MicrobatchSchedule:
             assert isinstance(module, DistributedDataParallel)
             finalize_model_grads([module], pg_collection=self.groups[name].gradients)
             module.scale_gradients(1.0 / max(weight, 1.0))
-
-
-def _forward_step(
-    loss_per: LossPer, microbatches: Iterator[Microbatch], model: Any
-) -> tuple[Any, Any]:
-    output, loss_mask = model(**next(microbatches))
-    return output, partial(_loss, loss_per, loss_mask)
 
 
 def _loss(

@@ -34,8 +34,9 @@ NOISE: Final = 0.1
 class SyntheticData:
     """Samples as a function of the spec's seed, the step and the sample's index, and nothing else.
 
-    Raises `ValueError` where the images' placeholders leave no room for text, or the vocabulary has
-    no ids left for it.
+    A subclass whose samples differ in how many images they show says so by `count`. Raises
+    `ValueError` where the images' placeholders leave no room for text, or the vocabulary has no ids
+    left for it.
     """
 
     spec: Spec
@@ -55,9 +56,17 @@ class SyntheticData:
         vocabulary = range(language_kind(self.spec).vocabulary)
         return tuple(islice((token for token in vocabulary if token not in placeholders), LETTERS))
 
+    def count(self, flow: Flow, step: int, index: int) -> int:  # noqa: ARG002
+        """How many images of a flow one sample shows: as many as the flow says, and never more."""
+        return flow.images
+
     def tokens(self, step: int, index: int) -> torch.Tensor:
         """One sample's token ids and the one after them, [s + 1]: placeholders, then text."""
-        ids = [flow.token for flow in self.spec.flows for _ in range(image_tokens(self.spec, flow))]
+        ids = [
+            flow.token
+            for flow in self.spec.flows
+            for _ in range(self.count(flow, step, index) * encoder_of(self.spec, flow).tokens)
+        ]
         seen = sum(scene for flow in self.spec.flows for scene in self._scenes(flow, step, index))
         walk = Random(self._key("walk", seen % SCENES)).sample(self.letters, len(self.letters))
         text = self.spec.schedule.sequence + 1 - len(ids)
@@ -65,13 +74,13 @@ class SyntheticData:
 
     def images(self, flow: Flow, step: int, index: int) -> torch.Tensor:
         """One sample's images of a flow, [images, 3, h, w], in fp32."""
+        noise = self._normal(self.count(flow, step, index), flow, "noise", step, index)
         scenes = [self._scene(flow, scene) for scene in self._scenes(flow, step, index)]
-        noise = self._normal(len(scenes), flow, "noise", step, index)
-        return torch.stack(scenes) + NOISE * noise
+        return torch.stack(scenes) + NOISE * noise if scenes else noise
 
     def _scenes(self, flow: Flow, step: int, index: int) -> list[int]:
         random = Random(self._key("scenes", flow.encoder, step, index))
-        return [random.randrange(SCENES) for _ in range(flow.images)]
+        return [random.randrange(SCENES) for _ in range(self.count(flow, step, index))]
 
     def _scene(self, flow: Flow, scene: int) -> torch.Tensor:
         return self._normal(1, flow, "scene", scene)[0]
@@ -114,9 +123,7 @@ def _microbatch(
     own = _share(whole, groups[reader])
     return _text(data, step, own) | {
         "modality_inputs": {
-            flow.encoder: {
-                flow.encoder: {"x": _images(data, flow, step, _share(whole, groups[flow.encoder]))}
-            }
+            flow.encoder: _images(data, flow, step, _share(whole, groups[flow.encoder]))
             for flow in here
         }
     }
@@ -147,6 +154,12 @@ def _text(data: SyntheticData, step: int, samples: range) -> dict[str, Any]:
     }
 
 
-def _images(data: SyntheticData, flow: Flow, step: int, samples: range) -> torch.Tensor:
+def _images(
+    data: SyntheticData, flow: Flow, step: int, samples: range
+) -> dict[str, dict[str, torch.Tensor]] | None:
+    """What the samples give to an encoder: `None` where they show it nothing."""
     images = torch.cat([data.images(flow, step, index) for index in samples])
-    return images.to(torch.cuda.current_device(), DTYPES[data.spec.train.precision])
+    if not len(images):
+        return None
+    images = images.to(torch.cuda.current_device(), DTYPES[data.spec.train.precision])
+    return {flow.encoder: {"x": images}}
