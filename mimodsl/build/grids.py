@@ -47,13 +47,23 @@ def _megatron_axes(names: Iterable[str]) -> list[str]:
     return [_THEIR_AXES.get(name, name) for name in names]
 
 
-def _build(plan: GridPlan) -> GridGroups:
+def comm_grid(plan: GridPlan) -> HyperCommGrid:
+    """A grid with all its views and no process group, which needs no `torch.distributed` yet.
+
+    Raises `RuntimeError` where neither that nor `WORLD_SIZE` in the environment says how large the
+    world is, or it is too small.
+    """
     base, *others = plan.views
     comm = HyperCommGrid(
         list(base.layout.sizes), _megatron_axes(base.layout.names), rank_offset=plan.offset
     )
     for view in others:
         _register(comm, view)
+    return comm
+
+
+def _build(plan: GridPlan) -> GridGroups:
+    comm = comm_grid(plan)
     # The axis groups come first in the plan's order: where pp is 1, embeddings live along it.
     embedding = None
     for group in grid_groups(plan):
