@@ -207,7 +207,7 @@ def stage_marks(spec: Context, language: Held[Hybrid]) -> Findings:
         notes=dropped,
         help=(
             f"{code(f'pp:{len(parts)}')} has a stage for each part",
-            *_spread_help(kind, pp),
+            *(() if pp > len(kind.layers) else (f"or {_fill_help(kind, pp)}",)),
         ),
     )
 
@@ -222,14 +222,11 @@ def _offset(parts: list[str], stage: int) -> int:
     return start - (stage == len(parts))
 
 
-def _spread_help(kind: Hybrid, pp: int) -> tuple[str, ...]:
-    """The same layers in `pp` parts as even as can be; nothing where some would be empty."""
+def _respread(kind: Hybrid, pp: int) -> str:
+    """The same layers in `pp` parts, at most one a layer, as even as can be."""
     layers = kind.layers
-    if pp > len(layers):
-        return ()
     cuts = [stage * len(layers) // pp for stage in range(pp + 1)]
-    spread = "|".join(layers[a:b] for a, b in pairwise(cuts))
-    return (f"or write {code(f'pattern = "{spread}"')}",)
+    return "|".join(layers[a:b] for a, b in pairwise(cuts))
 
 
 @rule(
