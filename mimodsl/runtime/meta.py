@@ -6,6 +6,7 @@ nothing. So a world of any size is tried with no device, no other process, and i
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final
@@ -77,6 +78,8 @@ def fake_world(rank: int, world: int) -> Generator[None]:
     """
     assert not dist.is_initialized(), "this process is a rank of another world"
     excepthook = sys.excepthook
+    # HyperCommGrid believes it before the world that is there (hyper_comm_grid.py:110).
+    launched = os.environ.pop("WORLD_SIZE", None)
     dist.init_process_group(FAKE, rank=rank, world_size=world, store=FakeStore())
     try:
         yield
@@ -85,6 +88,8 @@ def fake_world(rank: int, world: int) -> Generator[None]:
         dist.destroy_process_group()
         # init_process_group puts one around the last for ever (distributed_c10d.py).
         sys.excepthook = excepthook
+        if launched is not None:
+            os.environ["WORLD_SIZE"] = launched
 
 
 def activate() -> contextlib.ExitStack:

@@ -1,5 +1,6 @@
 """Single ranks on the meta device over a fake world."""
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -106,6 +107,13 @@ def test_leaving_takes_everything_back() -> None:
         assert sys.excepthook is hook
     assert (torch.cuda.current_device, dist.new_group) == (device, new_group)
     assert not torch.zeros(1).is_meta
+
+
+@pytest.mark.usefixtures("active")
+def test_a_launcher_s_world_size_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert meta.build_roles(SHARED)
+    assert os.environ["WORLD_SIZE"] == "1"
 
 
 @pytest.mark.usefixtures("active")
