@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from mimodsl.cli import options
@@ -10,7 +11,8 @@ _EPILOG = """\
 Outside a launcher the spec's whole world is started on this machine: over NCCL where there are
 enough GPUs, else as CPU processes over gloo. Under torchrun (RANK is set) this process is one rank.
 
-Exits with 1 where the spec has mistakes, a rank fails, or after Ctrl-C."""
+Exits with 1 where the spec has mistakes, a checkpoint does not fit or a rank
+fails, and after Ctrl-C."""
 _TIMEOUT = 300.0
 
 
@@ -34,10 +36,29 @@ def add_to(commands: Any) -> None:
         metavar="N",
         type=options.natural,
         default=10,
-        help="training steps; 0 builds only (default: 10)",
+        help="training steps, those before a loaded checkpoint not counted; 0 builds, loads and "
+        "saves only (default: 10)",
     )
     parser.add_argument(
         "--seed", metavar="N", type=options.natural, help="in place of the spec's own seed"
+    )
+    parser.add_argument(
+        "--save",
+        metavar="DIR",
+        type=Path,
+        help="save a checkpoint after the last step, in a folder of checkpoints",
+    )
+    parser.add_argument(
+        "--save-every",
+        metavar="N",
+        type=options.positive,
+        help="save one after every N-th step, too",
+    )
+    parser.add_argument(
+        "--load",
+        metavar="DIR",
+        type=Path,
+        help="go on from a checkpoint, or from the latest in a folder of them, in whatever layout",
     )
     parser.add_argument(
         "--timeout",
@@ -59,6 +80,8 @@ def _run(args: argparse.Namespace) -> int:
 
     from mimodsl.cli import specs, trouble
 
+    if args.save_every and not args.save:
+        raise trouble.UsageError("--save-every needs --save DIR, which says where to")
     spec = specs.sound_spec(args)
     if spec is None:
         return trouble.FAILURE
@@ -72,15 +95,23 @@ def _train(spec: Any, args: argparse.Namespace) -> int:
 
     from mimodsl.cli import terminal
     from mimodsl.runtime import summary
+    from mimodsl.runtime.checkpoint.fit import checkpoint_for
     from mimodsl.runtime.progress import Progress
     from mimodsl.runtime.run import DeviceChoice, is_first, run
+    from mimodsl.runtime.train import Saving, Training
     from mimodsl.runtime.workers import Watch
 
+    training = Training(
+        spec=spec,
+        steps=args.steps,
+        start=checkpoint_for(spec, args.load) if args.load else None,
+        saving=Saving(folder=args.save, every=args.save_every) if args.save else None,
+    )
     with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
         progress = Progress(console=console)
         watch = Watch(timeout=args.timeout, observer=progress, verbose=args.verbose)
         with progress.shown():
-            done = run(spec, steps=args.steps, choice=DeviceChoice(args.device), watch=watch)
+            done = run(training, choice=DeviceChoice(args.device), watch=watch)
         if is_first() and not args.json:
             summary.show(done, console)
     if is_first() and args.json:

@@ -98,6 +98,14 @@ def natural(text: str) -> int:
     return number
 
 
+def positive(text: str) -> int:
+    """An integer from 1 on."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer from 1 on, found {text!r}")
+    return number
+
+
 def seconds(text: str) -> float:
     """A time above 0."""
     try:

@@ -57,7 +57,8 @@ def _explained(error: BaseException) -> tuple[list[str], int]:
     if isinstance(error, RankFailed) and (extra := _extra(error.failure.missing)):
         return [f"error: {error}", _how_to_get(extra)], ABNORMAL
     if isinstance(error, RunError):
-        return [f"error: {error}", "help: --verbose shows the traceback"], FAILURE
+        more = [] if error.explained else ["help: --verbose shows the traceback"]
+        return [f"error: {error}", *more], FAILURE
     if isinstance(error, OSError) and error.filename is not None:
         return [f"error: {error.filename}: {error.strerror}"], ABNORMAL
     if isinstance(error, ModuleNotFoundError) and (extra := _extra(error.name)):

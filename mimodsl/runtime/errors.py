@@ -12,7 +12,8 @@ class Failure:
     """What ended one rank: an exception of its own, or the end of its process.
 
     `where` is the innermost frame (`file:line in function`), `missing` the module that could not be
-    imported where that was it; `traceback` and `log` may be empty.
+    imported where that was it, `message` what to say where the rank has put it in words itself;
+    `traceback` and `log` may be empty.
     """
 
     rank: int
@@ -20,6 +21,7 @@ class Failure:
     error: str
     where: str = ""
     missing: str = ""
+    message: str = ""
     traceback: str = field(default="", repr=False)
     log: str = field(default="", repr=False)
     at: float = field(default=0.0, repr=False)
@@ -36,9 +38,17 @@ class Waiting:
 
 
 class RunError(Exception):
-    """A run that ended badly; `details` is what `--verbose` adds to the message."""
+    """A run that ended badly; `details` is what `--verbose` adds to the message.
+
+    `explained` says that the message is all there is to know, and a traceback would add nothing.
+    """
 
     details: str = ""
+    explained: bool = False
+
+    def add(self, line: str) -> None:
+        """Adds a line to the message."""
+        self.args = (f"{self}\n{line}",)
 
 
 class RankFailed(RunError):
@@ -47,6 +57,10 @@ class RankFailed(RunError):
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
         self.details = failure.traceback
+        if failure.message:
+            self.explained = True
+            super().__init__(failure.message)
+            return
         lines = [f"rank {failure.rank} failed ({failure.phase})", *_indented(failure.error)]
         if failure.where:
             lines.append(f"  at {failure.where}")

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from mimodsl.runtime.checkpoint.manifest import Saved
 from mimodsl.runtime.errors import phases_of
 from mimodsl.runtime.train import Step, is_step
 
@@ -41,6 +42,8 @@ class Progress:
         self.tick()
 
     def reported(self, rank: int, value: Any) -> None:  # noqa: ARG002 - Observer's
+        if isinstance(value, Saved):
+            self.console.print(Text(saved_line(value), style="dim"))
         if not isinstance(value, Step):
             return
         if not self._headed:
@@ -81,6 +84,14 @@ class Progress:
                 yield
             finally:
                 self._live = None
+
+
+def saved_line(saved: Saved) -> str:
+    """Where a checkpoint was saved, how large it is and how long it took."""
+    return (
+        f"saved step {saved.step} in {saved.folder} "
+        f"({saved.size / 1e6:,.1f} MB, {saved.seconds:.1f} s)"
+    )
 
 
 def step_line(step: Step) -> str:

@@ -13,7 +13,9 @@ import attrs
 from attrs import define, frozen
 
 from mimodsl.ir.spec import Spec
-from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed, WrongWorld
+from mimodsl.runtime.checkpoint.folder import latest
+from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
+from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed, RunError, WrongWorld
 from mimodsl.runtime.launch import Device, join_launched, preload, run_ranks
 from mimodsl.runtime.quiet import output_to, silence_warnings, tail
 from mimodsl.runtime.train import RankSummary, Step, Training
@@ -39,6 +41,11 @@ class Run:
     device: Device
     ranks: tuple[RankSummary, ...]
     seconds: float
+    start: Checkpoint | None = None
+
+    @property
+    def saved(self) -> tuple[Saved, ...]:
+        return self.ranks[0].saved
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -59,29 +66,39 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def run(spec: Spec, *, steps: int, choice: DeviceChoice, watch: Watch) -> Run:
+def run(training: Training, *, choice: DeviceChoice, watch: Watch) -> Run:
     """Builds a checked spec and trains it for some steps.
 
     Raises `NoDevice` where there are too few GPUs for `cuda`, `WrongWorld` where a launcher has
     started another number of ranks, and what `run_ranks` raises.
     """
-    start = time.perf_counter()
+    start, spec = time.perf_counter(), training.spec
     if under_launcher() and (started := int(os.environ["WORLD_SIZE"])) != spec.world:
         raise WrongWorld(
             f"the spec's world has {spec.world} ranks, the launcher has started {started}"
         )
-    training = Training(spec=spec, steps=steps)
     if is_first():
         watch.observer.entered(0, LOADING)
     with _output(watch):
         device = _device(choice, 1 if under_launcher() else spec.world)
         if device is Device.CPU:
             preload()
-    if under_launcher():
-        ranks = _in_place(training, device, watch)
-    else:
-        ranks = run_ranks(spec.world, training, device=device, watch=watch)
-    return Run(spec=spec, device=device, ranks=ranks, seconds=time.perf_counter() - start)
+    try:
+        if under_launcher():
+            ranks = _in_place(training, device, watch)
+        else:
+            ranks = run_ranks(spec.world, training, device=device, watch=watch)
+    except RunError as error:
+        if training.saving and (last := latest(training.saving.folder)):
+            error.add(f"note: the last whole checkpoint is {last}")
+        raise
+    return Run(
+        spec=spec,
+        device=device,
+        ranks=ranks,
+        start=training.start,
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _device(choice: DeviceChoice, needed: int) -> Device:

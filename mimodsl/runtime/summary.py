@@ -43,6 +43,8 @@ def show(run: Run, console: Console) -> None:
     if run.steps:
         first, last = run.steps[0].loss, run.steps[-1].loss
         console.print(f"loss {first:.4f} → {last:.4f} over {len(run.steps)} steps", highlight=False)
+    if run.saved:
+        console.print(f"go on with --load {run.saved[-1].folder}", highlight=False, soft_wrap=True)
 
 
 def as_json(run: Run, path: str) -> dict[str, Any]:
@@ -65,7 +67,9 @@ def as_json(run: Run, path: str) -> dict[str, Any]:
             }
             for module in run.spec.modules
         },
+        "start": run.start and str(run.start.folder),
         "steps": [attrs.asdict(step) for step in run.steps],
+        "saved": [attrs.asdict(saved) | {"folder": str(saved.folder)} for saved in run.saved],
         "seconds": run.seconds,
     }
 

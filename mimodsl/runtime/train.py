@@ -1,14 +1,23 @@
 """The step loop: builds a spec on this rank, trains it on synthetic data and says how it went."""
 
+from __future__ import annotations
+
 import time
 from collections import Counter
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
 
 from mimodsl.ir.spec import Spec
+from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
+
+if TYPE_CHECKING:
+    from mimodsl.build.assembly import Assembly
+    from mimodsl.runtime.data import SyntheticData
 
 _STEP = "step "
+_SAVING = "saving step "
 
 
 class Rank(Protocol):
@@ -57,59 +66,114 @@ class RankSummary:
     parameters: dict[str, int]
     groups: tuple[Group, ...]
     steps: tuple[Step, ...]
+    saved: tuple[Saved, ...] = ()
+
+
+@frozen(kw_only=True)
+class Saving:
+    """Where a run saves checkpoints: after every `every`-th step if given, and after its last."""
+
+    folder: Path
+    every: int | None = None
+
+    def due(self, step: int, last: int) -> bool:
+        return step == last or (self.every is not None and step % self.every == 0)
 
 
 @frozen(kw_only=True)
 class Training:
     """The work of one rank: to build a checked spec and to train it for some steps.
 
-    Every rank of an initialised `torch.distributed` world of the spec's size calls it. Raises
-    `ValueError` where the world has another size, or the data does not fit the spec.
+    With `start` it goes on from a checkpoint, whose steps count: the numbers of steps, and with
+    them the data, go on where it ended. Every rank of an initialised `torch.distributed` world of
+    the spec's size calls it. Raises `ValueError` where the world has another size, or the data does
+    not fit the spec, and `CheckpointError` where a checkpoint can't be loaded or saved.
     """
 
     spec: Spec
     steps: int
+    start: Checkpoint | None = None
+    saving: Saving | None = None
 
     def __call__(self, rank: Rank) -> RankSummary:
         from mimodsl.build.assembly import assemble
 
         assembly = assemble(self.spec, on_phase=rank.phase)
+        if self.start:
+            from mimodsl.runtime.checkpoint.loading import load
+
+            rank.phase("loading the checkpoint")
+            load(assembly, self.start)
+        steps, saved = self._train(assembly, rank)
         return RankSummary(
             rank=rank.rank,
             parameters=parameters(assembly),
             groups=groups_joined(),
-            steps=tuple(self._train(assembly, rank)),
+            steps=tuple(steps),
+            saved=tuple(saved),
         )
 
-    def _train(self, assembly: Any, rank: Rank) -> list[Step]:
-        from mimodsl.runtime.data import SyntheticData, microbatches
+    def _train(self, assembly: Assembly, rank: Rank) -> tuple[list[Step], list[Saved]]:
+        from mimodsl.runtime.data import SyntheticData
 
         data = SyntheticData(spec=self.spec)
+        first = self.start.manifest.step if self.start else 0
+        last = first + self.steps
         steps: list[Step] = []
-        for number in range(1, self.steps + 1):
+        saved: list[Saved] = []
+        for number in range(first + 1, last + 1):
             rank.phase(f"{_STEP}{number}")
-            start = time.perf_counter()
-            result = assembly.train_step(
-                list(microbatches(data, number - 1, assembly.process_groups))
-            )
-            seconds = time.perf_counter() - start
-            steps.append(
-                Step(
-                    step=number,
-                    loss=result.loss,
-                    grad_norm=result.grad_norm,
-                    tokens_per_s=tokens_a_step(self.spec) / seconds,
-                    seconds=seconds,
-                )
-            )
+            steps.append(self._step(assembly, data, number))
             if rank.rank == 0:
                 rank.report(steps[-1])
-        return steps
+            if self.saving and self.saving.due(number, last):
+                saved.append(_save(assembly, self.saving, number, rank))
+        if self.saving and not steps:
+            saved.append(_save(assembly, self.saving, last, rank))
+        return steps, saved
+
+    def _step(self, assembly: Assembly, data: SyntheticData, number: int) -> Step:
+        from mimodsl.runtime.data import microbatches
+
+        start = time.perf_counter()
+        seed_step(assembly, number)
+        result = assembly.train_step(list(microbatches(data, number - 1, assembly.process_groups)))
+        seconds = time.perf_counter() - start
+        return Step(
+            step=number,
+            loss=result.loss,
+            grad_norm=result.grad_norm,
+            tokens_per_s=tokens_a_step(self.spec) / seconds,
+            seconds=seconds,
+        )
+
+
+def _save(assembly: Assembly, saving: Saving, step: int, rank: Rank) -> Saved:
+    from mimodsl.runtime.checkpoint.saving import save
+
+    rank.phase(f"{_SAVING}{step}")
+    saved = save(assembly, saving.folder, step)
+    if rank.rank == 0:
+        rank.report(saved)
+    return saved
+
+
+def seed_step(assembly: Assembly, number: int) -> None:
+    """Make what a step draws, such as dropout, a function of the spec's seed and the step alone.
+
+    So no checkpoint needs the states of generators, which another layout could not take up. Of
+    colocated modules the language model has the say, whose dropout its own tp ranks agree on.
+    """
+    from mimodsl.build.model import seed_module
+
+    spec, here = assembly.spec, assembly.process_groups
+    name = spec.language.name if spec.language.name in here else next(iter(here))
+    seed_module(spec.train.seed, f"{name} {_STEP}{number}", here[name])
 
 
 def is_step(phase: str) -> bool:
-    """Whether a phase is a training step, not one of the build's."""
-    return phase.startswith(_STEP)
+    """Whether a phase is a training step or its saving, not one of the build's."""
+    return phase.startswith((_STEP, _SAVING))
 
 
 def tokens_a_step(spec: Spec) -> int:

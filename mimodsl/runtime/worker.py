@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TextIO
 
 from attrs import field, frozen
 
-from mimodsl.runtime.errors import Failure
+from mimodsl.runtime.errors import Failure, RunError
 from mimodsl.runtime.quiet import redirect, silence_warnings
 
 _PR_SET_PDEATHSIG = 1
@@ -122,6 +122,7 @@ def failure_of(rank: int, error: BaseException) -> Failure:
         error="".join(traceback.format_exception_only(error)).strip(),
         where=_innermost(error),
         missing=(error.name or "") if isinstance(error, ModuleNotFoundError) else "",
+        message=str(error) if isinstance(error, RunError) else "",
         traceback="".join(traceback.format_exception(error)),
         at=time.monotonic(),
     )

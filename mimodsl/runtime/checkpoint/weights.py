@@ -19,7 +19,7 @@ def save_weights(assembly: Assembly, folder: Path) -> None:
     """
     megatron: Any = dist_checkpointing
     with results_in_process():
-        megatron.save(_sharded(assembly), str(folder))
+        megatron.save(sharded_weights(assembly), str(folder))
 
 
 def load_weights(assembly: Assembly, folder: Path) -> None:
@@ -28,13 +28,14 @@ def load_weights(assembly: Assembly, folder: Path) -> None:
     The optimizer takes them up as its master weights and keeps its moments. Collective over the
     world, whose ranks all see the folder.
     """
-    loaded: Any = dist_checkpointing.load(_sharded(assembly), str(folder))
+    loaded: Any = dist_checkpointing.load(sharded_weights(assembly), str(folder))
     assembly.model.load_state_dict(loaded)
     optimizer: Any = assembly.optimizer
     optimizer.reload_model_params()
 
 
-def _sharded(assembly: Assembly) -> dict[str, Any]:
+def sharded_weights(assembly: Assembly) -> dict[str, Any]:
+    """This rank's weights, each with its place in the whole, as megatron-core saves and loads."""
     model: Any = assembly.model
     return model.sharded_state_dict()
 

@@ -1,0 +1,213 @@
+"""What differs between two specs: by declaration and field, in meaning and not in wording."""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any, Final, cast
+
+from attrs import evolve, frozen
+
+from mimodsl.ir.flow import Flow
+from mimodsl.ir.grid import Grid, View
+from mimodsl.ir.language import Hybrid
+from mimodsl.ir.module import Module
+from mimodsl.ir.node import Node
+from mimodsl.ir.schema import schema
+from mimodsl.ir.spec import Spec
+
+
+class Aspect(StrEnum):
+    """What a difference is a difference of."""
+
+    LAYOUT = "layout"  # where things are computed: the model and its losses stay the same
+    MODEL = "model"  # what is computed from a sample
+    TRAINING = "training"  # what is learned from it
+
+
+@frozen(kw_only=True)
+class Difference:
+    """One field that two specs have not alike. `None` stands for what a spec has not at all.
+
+    `where` is the declaration (`module language`), and `field` empty where it differs as a whole.
+    """
+
+    aspect: Aspect
+    where: str
+    field: str
+    before: str | None
+    after: str | None
+
+
+LAYOUT_FIELDS: Final = frozenset(
+    {
+        *("grid", "sequence_parallel", "recompute", "dispatcher", "grouped_gemm"),
+        *("permute_fusion", "shared_overlap", "kernels"),
+        *("overlap_grad_reduce", "overlap_param_gather", "bucket", "micro_batch", "microbatches"),
+    }
+)
+"""Fields, of whatever block, that change how and where something is computed, and not what.
+
+Microbatches are ranks' shares of a global batch, which is compared on its own.
+"""
+
+TRAINING_FIELDS: Final = frozenset(
+    {
+        *("frozen", "init_std", "dropout", "attention_dropout", "balance", "aux_loss", "z_loss"),
+        *("bias_rate", "capacity_factor", "pad_to_capacity", "sequence", "images"),
+    }
+)
+"""Fields of modules, flows and the schedule that change what is learned, not what the model is."""
+
+
+def differences(a: Spec, b: Spec) -> tuple[Difference, ...]:
+    """Every difference from `a` to `b`: layout, then model, then training, each in order of `b`."""
+    found = [
+        *_pairs("grid", a.grids, b.grids, Aspect.LAYOUT),
+        *_place(a, b),
+        *_pairs("module", a.modules, b.modules, Aspect.MODEL),
+        *_pairs("flow", a.flows, b.flows, Aspect.MODEL),
+        *_batch(a, b),
+        *_fields("schedule", a.schedule, b.schedule),
+        *_fields("train", a.train, b.train, Aspect.TRAINING),
+    ]
+    order = list(Aspect)
+    return tuple(sorted(found, key=lambda one: order.index(one.aspect)))
+
+
+def _place(a: Spec, b: Spec) -> Iterator[Difference]:
+    """Placements compare by the rank spans that they come to."""
+    if {grid.name for grid in a.grids} != {grid.name for grid in b.grids}:
+        before, after = str(a.place), str(b.place)
+        if before != after:
+            yield _of(Aspect.LAYOUT, "place", "", before, after)
+        return
+    for name, span in b.rank_spans.items():
+        if (old := a.rank_spans[name]) != span:
+            yield _of(Aspect.LAYOUT, f"grid {name}", "ranks", _ranks(old), _ranks(span))
+
+
+def _ranks(span: range) -> str:
+    return f"{span.start}-{span.stop - 1}"
+
+
+def _batch(a: Spec, b: Spec) -> Iterator[Difference]:
+    before, after = _samples(a), _samples(b)
+    if before != after:
+        yield _of(Aspect.TRAINING, "schedule", "samples a step", str(before), str(after))
+
+
+def _samples(spec: Spec) -> int:
+    schedule, replicas = spec.schedule, spec.grid_of(spec.language).size("dp")
+    return schedule.micro_batch * schedule.microbatches * replicas
+
+
+def _pairs[D: (Grid, Module, Flow)](
+    word: str, a: Iterable[D], b: Iterable[D], aspect: Aspect
+) -> Iterator[Difference]:
+    """The differences of declarations that bear the same name, and those that have no pair."""
+    before = {_name(one): one for one in a}
+    after = {_name(one): one for one in b}
+    for name in [*after, *(name for name in before if name not in after)]:
+        where = f"{word} {name}"
+        if name not in before:
+            yield Difference(aspect=aspect, where=where, field="", before=None, after="declared")
+        elif name not in after:
+            yield Difference(aspect=aspect, where=where, field="", before="declared", after=None)
+        else:
+            yield from _declared(where, before[name], after[name])
+
+
+def _name(one: Grid | Module | Flow) -> str:
+    return one.encoder if isinstance(one, Flow) else one.name
+
+
+def _declared[D: (Grid, Module, Flow)](where: str, a: D, b: D) -> Iterator[Difference]:
+    if isinstance(a, Grid) and isinstance(b, Grid):
+        yield from _views(where, a, b)
+    elif isinstance(a, Module) and isinstance(b, Module):
+        yield from _fields(where, a, b, but=("name", "kind"))
+        yield from _kinds(where, a, b)
+    else:
+        yield from _fields(where, a, b)
+
+
+def _views(where: str, a: Grid, b: Grid) -> Iterator[Difference]:
+    """Views compare by their axes above 1 and the order of these, which is what groups follow."""
+    before = {_view_name(a, view): (view, _factors(a, view)) for view in a.views}
+    after = {_view_name(b, view): (view, _factors(b, view)) for view in b.views}
+    for name in dict.fromkeys([*before, *after]):
+        old, new = before.get(name), after.get(name)
+        if (old and old[1]) != (new and new[1]):
+            shown = (str(one[0]) if one else None for one in (old, new))
+            yield _of(Aspect.LAYOUT, where, name, *shown)
+
+
+def _view_name(grid: Grid, view: View) -> str:
+    return "dense" if view is grid.base else view.name
+
+
+def _factors(grid: Grid, view: View) -> tuple[tuple[str, int], ...]:
+    return tuple(factor for factor in grid.sizes(view) if factor[1] > 1)
+
+
+def _kinds(where: str, a: Module, b: Module) -> Iterator[Difference]:
+    if type(a.kind) is not type(b.kind):
+        yield _of(Aspect.MODEL, where, "", a.kind.keyword, b.kind.keyword)
+        return
+    for one in _fields(where, a.kind, b.kind):
+        if one.field == "pattern" and _same_layers(a, b):
+            yield _of(Aspect.LAYOUT, where, one.field, one.before, one.after)
+        else:
+            yield one
+
+
+def _same_layers(a: Module, b: Module) -> bool:
+    """Whether the patterns of two hybrid models differ in their stages alone."""
+    return cast(Hybrid, a.kind).layers == cast(Hybrid, b.kind).layers
+
+
+def _fields(
+    where: str,
+    a: Node,
+    b: Node,
+    otherwise: Aspect = Aspect.MODEL,
+    but: tuple[str, ...] = (),
+) -> Iterator[Difference]:
+    """The fields in which two nodes of one class differ, those of blocks by their path."""
+    for name in (field.name for field in schema(type(b)) if field.name not in but):
+        before, after = getattr(a, name), getattr(b, name)
+        if before == after:
+            continue
+        if isinstance(before, Node) and type(before) is type(after):
+            for one in _fields(where, before, after, otherwise):
+                yield evolve(one, field=f"{name}.{one.field}")
+        else:
+            aspect = _aspect(where, name, otherwise)
+            yield _of(aspect, where, name, _shown(before), _shown(after))
+
+
+def _aspect(where: str, field: str, otherwise: Aspect) -> Aspect:
+    if field in LAYOUT_FIELDS or (where, field) == ("schedule", "kind"):
+        return Aspect.LAYOUT
+    return Aspect.TRAINING if field in TRAINING_FIELDS else otherwise
+
+
+def _shown(value: object) -> str:
+    """A value in few words: of a block its tag."""
+    if isinstance(value, Node):
+        return f"{getattr(cast(Any, value), 'tag', 'block')} {{ … }}"
+    if isinstance(value, tuple):
+        return " -> ".join(map(str, cast("tuple[object, ...]", value)))
+    return plain(value)
+
+
+def plain(value: object) -> str:
+    """A single value as a spec would have it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _of(
+    aspect: Aspect, where: str, field: str, before: str | None, after: str | None
+) -> Difference:
+    return Difference(aspect=aspect, where=where, field=field, before=before, after=after)
