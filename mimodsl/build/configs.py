@@ -7,12 +7,14 @@ is not named keeps megatron-core's default.
 from collections.abc import Mapping
 from typing import Any, Final
 
+import attrs
 import torch
 import torch.nn.functional as F
 from megatron.core.activations import fast_gelu, quick_gelu, squared_relu
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from mimodsl.build.layer_specs import resolve
+from mimodsl.check import check, rule_of
 from mimodsl.ir import (
     Activation,
     Attention,
@@ -153,10 +155,12 @@ def language_config(spec: Spec) -> TransformerConfig:
     module, kind = spec.language, language_kind(spec)
     assert isinstance(kind, Gpt | Hybrid)
     grid, moe = spec.grid_of(module), kind.moe
+    _insist_on_kernels(spec)
     return _config(
         COMMON,
         _precision(spec),
-        _kernels(spec),
+        # A grouped product of experts with biases refuses it (transformer/moe/experts.py:204).
+        _kernels(spec, fuse_dropout=moe is None or not kind.bias),
         _parallel(grid),
         {"sequence_parallel": sequence_parallel(spec, module)},
         _transformer(kind),
@@ -235,11 +239,23 @@ def _precision(spec: Spec) -> Fields:
     }
 
 
-def _kernels(spec: Spec) -> Fields:
+def _insist_on_kernels(spec: Spec) -> None:
+    """Refuse what the kernels that `auto` stands for here lack, in the words of the rule."""
+    train = attrs.evolve(spec.train, kernels=resolve(spec.train.kernels))
+    rule = rule_of("MIMO731")
+    assert rule is not None
+    for found in check(attrs.evolve(spec, train=train), [rule]):
+        raise ValueError(
+            f"{found.primary.where}: kernels = {spec.train.kernels} are {train.kernels} kernels "
+            f"here, and {found.message} ({found.code})"
+        )
+
+
+def _kernels(spec: Spec, *, fuse_dropout: bool = True) -> Fields:
     kernels = resolve(spec.train.kernels)
     return {
         "transformer_impl": kernels.value,
-        "bias_dropout_fusion": kernels is Kernels.TRANSFORMER_ENGINE,
+        "bias_dropout_fusion": fuse_dropout and kernels is Kernels.TRANSFORMER_ENGINE,
         # Both are TransformerConfig's defaults, where apex's kernels are not at hand.
         "bias_activation_fusion": False,
         "masked_softmax_fusion": False,
@@ -283,8 +299,6 @@ def _stack(kind: Gpt | Hybrid) -> Fields:
 
 def _experts(moe: Moe, grid: Grid, kernels: Kernels) -> Fields:
     has_grouped = kernels is Kernels.TRANSFORMER_ENGINE
-    if moe.grouped_gemm and not has_grouped:
-        raise ValueError("grouped_gemm = true needs the kernels of transformer_engine")
     router_dtype = None if moe.router_dtype is RouterPrecision.MODEL else moe.router_dtype.value
     return _pick(moe, _MOE) | {
         "expert_model_parallel_size": grid.size("ep"),

@@ -154,6 +154,10 @@ def _freeze(model: MimoModel, spec: Spec) -> None:
     language = cast(Any, model).language_model
     if language is not None and spec.language.frozen:
         language.requires_grad_(False)
+        for part in language.modules():
+            if hasattr(part, "expert_bias"):
+                # No parameter, and moved all the same (distributed/finalize_model_grads.py:351).
+                part.frozen_expert_bias = True
 
 
 def wrap_in_ddp(model: MimoModel, ddp: Ddp, groups: Mapping[str, ModuleGroups]) -> None:

@@ -327,3 +327,40 @@ def _fill_help(kind: Hybrid, pp: int) -> str:
     if len(kind.layers) < pp:
         return f"{code(f'pp:{len(kind.layers)}')} has a layer for every stage"
     return f"write {code(f'pattern = "{_respread(kind, pp)}"')}"
+
+
+@rule(
+    "MIMO528",
+    "a pipeline that passes tensors one wide on",
+    scope=LANGUAGE,
+    cost=Cost.LATE,
+    mirrors=("pipeline_parallel/multimodule_communicator.py:76",),
+)
+def one_wide(spec: Context, language: Held[LanguageModel]) -> Findings:
+    """In a pipeline, the residual stream is more than one number wide.
+
+    Stages mark tensors of two dimensions by a third of size 1 while these are under way, and refuse
+    to send what would be taken for one.
+
+    Example:
+        grid llm {
+          dense = tp:1 * dp:2 * pp:2
+        }
+
+        module language : gpt {
+          grid       = llm
+          layers     = 2
+          hidden     = 1
+          vocabulary = 512
+          attention  = { heads = 1, head_dim = 2 }
+        }
+    """
+    kind, pp = language.kind, language.size("pp")
+    if kind.hidden == 1 and pp > 1:
+        dp = language.size("dp")
+        yield Finding(
+            message=f"the stages of {code(language.name)} pass tensors one wide on",
+            primary=spec.label(kind, "hidden", "one wide"),
+            secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
+            help=(f"{code('hidden = 2')}, or {code('pp:1')} with {code(f'dp:{dp * pp}')}",),
+        )
