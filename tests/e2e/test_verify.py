@@ -14,7 +14,7 @@ from mimodsl.runtime.verify import verify as verifying
 from mimodsl.runtime.verify.parameters import name_of
 from mimodsl.runtime.verify.verdict import Cause
 from mimodsl.runtime.verify.verify import TOLERANCE, prepared, verify
-from tests.e2e.verified import FAN_IN, TEXT
+from tests.e2e.verified import BESIDE, FAN_IN, TEXT
 
 SPECS = Path(__file__).parents[2] / "specs"
 
@@ -54,6 +54,22 @@ def test_the_norms_of_gathered_gradients_are_those_that_megatron_takes():
         alone = sum(norm.alone**2 for norm in step.norms) ** 0.5
         layout = sum(norm.layout**2 for norm in step.norms) ** 0.5
         assert (alone, layout) == pytest.approx(step.grad_norm, rel=1e-5)
+
+
+def test_gathered_gradients_and_weights_of_overlapped_communication():
+    """The last update is gathered, too, though no forward pass waits for it."""
+    ddp = attrs.evolve(BESIDE.train.ddp, overlap_grad_reduce=True, overlap_param_gather=True)
+    spec = attrs.evolve(BESIDE, train=attrs.evolve(BESIDE.train, ddp=ddp))
+    assert verify(spec, steps=2).verdict.difference is None
+
+
+@pytest.mark.parametrize("frozen", ["vision", "language"])
+def test_frozen_modules_stay_as_they_are(frozen):
+    modules = (attrs.evolve(one, frozen=one.name == frozen) for one in FAN_IN.modules)
+    verdict = verify(attrs.evolve(FAN_IN, modules=tuple(modules)), steps=1).verdict
+    assert verdict.difference is None
+    norms = {norm.module: norm.layout for norm in verdict.steps[0].norms}
+    assert [name for name, norm in norms.items() if norm == 0.0] == [frozen]
 
 
 def test_what_is_printed(small, capfd):

@@ -52,6 +52,10 @@ class Trial:
         self._share_weights(assembly)
         start = self._compared(shards.weights(assembly.model), "start")
         steps = tuple(self._train(assembly, rank, on_phase))
+        if self.spec.train.ddp.overlap_param_gather:
+            # Otherwise the last update is gathered by the next forward pass, which never comes.
+            model: Any = assembly.model
+            model.start_param_sync(force_sync=True)
         base = None if self.alone else self._read("start")
         end = self._compared(shards.weights(assembly.model), "end", base)
         return RankRecord(fresh=tuple(fresh), start=tuple(start), steps=steps, end=tuple(end))
