@@ -9,12 +9,24 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Final
 
 from mimodsl import ir
-from mimodsl.check.proof import PROVED
+from mimodsl.check.catalogue import (
+    AREAS,
+    MEGATRON,
+    Area,
+    Disposition,
+    Fact,
+    Handled,
+    Impossible,
+    Limit,
+    Ruled,
+)
 from mimodsl.check.rules import RULES
+from mimodsl.check.rule import Cost
 from mimodsl.cli.main import parser
-from mimodsl.diagnostics.codes import CODES
+from mimodsl.cli.pages import Page, pages
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.types import Size
 
@@ -131,22 +143,61 @@ def _help(command: argparse.ArgumentParser) -> str:
 
 def rules() -> str:
     """A section for every code."""
-    sections = {code.id: _code(code.title, code.why, code.example or "") for code in CODES.values()}
-    for rule in (*RULES, *PROVED):
-        cost = f"\n\nA {rule.severity}; without it, {rule.cost.value}."
-        mirrors = ", ".join(f"`{place}`" for place in rule.mirrors)
-        source = f" From megatron-core 0.19.2: {mirrors}." if mirrors else ""
-        sections[rule.code] = _code(rule.title, rule.explanation + cost + source, rule.example)
-    return (
-        "\n"
-        + "\n\n".join(f"## {code}: {section}" for code, section in sorted(sections.items()))
-        + "\n\n"
-    )
+    sections = (f"## {page.code}: {page.title}\n\n{_page(page)}" for page in pages().values())
+    return "\n" + "\n\n".join(sections) + "\n\n"
 
 
-def _code(title: str, why: str, example: str) -> str:
-    shown = f"\n\n```text\n{example.rstrip()}\n```" if example else ""
-    return f"{title}\n\n{why.strip()}{shown}"
+def _page(page: Page) -> str:
+    cost = f"A {page.severity}; without it, {page.cost}." if page.cost else ""
+    seen = f"On the cluster: {page.seen}" if page.seen else ""
+    example = f"```text\n{page.example.rstrip()}\n```" if page.example else ""
+    help_lines = [line for found in page.diagnostics() for line in found.help] if example else []
+    helps = "\n".join(f"- help: {line}" for line in help_lines)
+    mirrors = ", ".join(f"`{place}`" for place in page.mirrors)
+    source = f"From megatron-core {MEGATRON}: {mirrors}." if mirrors else ""
+    parts = [page.why.strip(), cost, seen, example, helps, source]
+    return "\n\n".join(filter(None, parts))
+
+
+OUTCOMES: Final = {
+    Cost.RAISES: "refused when built",
+    Cost.LATE: "fails in a step",
+    Cost.HANGS: "hangs",
+    Cost.SILENT: "wrong without a word",
+    Cost.WASTE: "no effect",
+}
+
+
+def catalogue() -> str:
+    """What megatron-core does, place by place, and what becomes of it: a table an area."""
+    return "\n" + "\n".join(map(_area, AREAS))
+
+
+def _area(area: Area) -> str:
+    head = "| megatron-core | at | without mimodsl | with it |\n|---|---|---|---|"
+    return "\n".join([f"### {area.title}\n", head, *map(_fact, area.facts), ""])
+
+
+def _fact(fact: Fact) -> str:
+    places = "<br>".join(f"`{place}`" for place in fact.at)
+    cells = (fact.says, places, OUTCOMES[fact.cost], _disposition(fact.ends))
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _disposition(ends: Disposition) -> str:
+    match ends:
+        case Ruled(codes=codes):
+            return ", ".join(f"[{code}](#{_anchor(pages()[code])})" for code in codes)
+        case Impossible(why=why, test=test):
+            return f"Cannot be said: {why} (`{test}`)."
+        case Handled(how=how, test=test):
+            return f"Set right: {how} (`{test}`)."
+        case Limit(why=why):
+            return f"A limit: {why}."
+
+
+def _anchor(page: Page) -> str:
+    return re.sub(r"[^a-z0-9 -]", "", f"{page.code}: {page.title}".lower()).replace(" ", "-")
 
 
 def demo_spec() -> str:
@@ -154,8 +205,36 @@ def demo_spec() -> str:
     return f"```mimo\n{(ROOT / 'specs' / 'nemotron_vlm.mimo').read_text()}```\n"
 
 
+def matrix() -> str:
+    """What is tested on real ranks, a row a case."""
+    sys.path.insert(0, str(ROOT))
+    from tests.e2e.matrix import CASES
+
+    head = ["", "| | case | ranks | spec or test | status |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *(f"| {' | '.join(_case(case))} |" for case in CASES), "", ""])
+
+
+def _case(case: Any) -> tuple[str, ...]:
+    number = str(getattr(case, "number", None) or "")
+    return number, case.title, str(case.ranks or "none"), _path(case.shown), _status(case.status)
+
+
+def _path(path: str) -> str:
+    return f"[`{Path(path).name}`]({path})"
+
+
+def _status(status: str) -> str:
+    """A status that is the code of a rule leads to what is said of it."""
+    title = next((f"{rule.code}: {rule.title}" for rule in RULES if rule.code == status), None)
+    if title is None:
+        return status
+    anchor = re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+    return f"refused: [{status}](docs/rules.md#{anchor})"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "demo spec": demo_spec,
+    "matrix": matrix,
     "kinds": kinds,
     "blocks": blocks,
     "flow": lambda: fields(ir.Flow, without=("path",)),
@@ -163,6 +242,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "train": train,
     "commands": commands,
     "rules": rules,
+    "catalogue": catalogue,
 }
 
 

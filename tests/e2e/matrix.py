@@ -31,6 +31,7 @@ from mimodsl.ir import (
 from mimodsl.ir.blocks import RouterPrecision
 
 ROOT = Path(__file__).parents[2]
+AS_ONE_RANK = "trains as on one rank"
 type Axes = dict[str, int | None]
 
 
@@ -38,37 +39,45 @@ type Axes = dict[str, int | None]
 class Trained:
     """A layout that trains as one rank does. `number` is set for the cases of the substrate.
 
-    `file` is the spec, where users have it.
+    `shown` is the spec, where users have it.
     """
 
     title: str
     spec: Spec
     number: int | None = None
-    file: str = ""
+    shown: str = "tests/e2e/matrix.py"
+    status: str = AS_ONE_RANK
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def ranks(self) -> int:
+        return self.spec.world
 
 
 @frozen(kw_only=True)
 class Refused:
-    """A layout that Megatron-Core cannot do, and the rule that says so."""
+    """A layout that Megatron-Core cannot do; its status is the rule that says so."""
 
     title: str
     spec: Spec
-    code: str
+    status: str
+    ranks: int = 0
+    shown: str = "tests/e2e/test_matrix.py"
 
     def __str__(self) -> str:
         return self.title
 
 
 @frozen(kw_only=True)
-class Tested:
-    """A case with a test of its own, `file.py::function` beside this file."""
+class Separate:
+    """A case with a test of its own: `test` in the file `shown`."""
 
     title: str
+    shown: str
     test: str
-    status: str
+    status: str = "holds"
     ranks: int = 8
     number: int | None = None
 
@@ -213,18 +222,49 @@ HALVES: dict[str, Axes] = {
     "expert": {"ep": 2, "edp": 2},
 }
 
+GROUPS = (
+    Separate(
+        number=1,
+        title="A grid with two factorizations before any rank starts: shapes, names, enumerations",
+        shown="tests/e2e/test_matrix_grids.py",
+        test="test_a_grid_with_two_factorizations",
+        ranks=0,
+    ),
+    Separate(
+        number=2,
+        title="A second factorization that does not fit: product, `pp`, axes, order",
+        shown="tests/e2e/test_matrix_grids.py",
+        test="test_factorizations_that_are_refused",
+        ranks=0,
+        status="refused",
+    ),
+    Separate(
+        number=3,
+        title="Expert groups over the dense ones, rank by rank, inside their pipeline stage",
+        shown="tests/e2e/test_matrix_grids.py",
+        test="test_expert_groups_overlap_dense_ones_rank_by_rank",
+    ),
+    Separate(
+        number=4,
+        title="`ProcessGroupCollection` of a grid with experts and of a dense one",
+        shown="tests/e2e/test_matrix_grids.py",
+        test="test_collections_have_every_field_set_on_every_rank",
+    ),
+)
+"""The cases of the substrate that need no model."""
+
 SUBSTRATE = (
     Trained(
         number=5,
         title="GPT-MoE through `forward_backward_no_pipelining`, with its collection alone",
         spec=shipped("gpt_moe"),
-        file="specs/gpt_moe.mimo",
+        shown="specs/gpt_moe.mimo",
     ),
     Trained(
         number=6,
         title="MIMO with GPT-MoE, colocated",
         spec=GPT_MOE_VLM,
-        file="specs/gpt_moe_vlm.mimo",
+        shown="specs/gpt_moe_vlm.mimo",
     ),
     Trained(
         number=7,
@@ -236,7 +276,7 @@ SUBSTRATE = (
         number=9,
         title="Nemotron VLM (RADIO, projector, Mamba-MoE), colocated",
         spec=COLOCATED,
-        file="specs/nemotron_vlm_colocated.mimo",
+        shown="specs/nemotron_vlm_colocated.mimo",
     ),
     Trained(
         number=10,
@@ -247,10 +287,10 @@ SUBSTRATE = (
         number=11,
         title="Nemotron VLM, non-colocated",
         spec=NEMOTRON,
-        file="specs/nemotron_vlm.mimo",
+        shown="specs/nemotron_vlm.mimo",
     ),
 )
-"""The models of the substrate's cases; those before them need no model."""
+"""The cases of the substrate that train a model."""
 
 LAYOUTS = (
     Trained(
@@ -300,7 +340,7 @@ LAYOUTS = (
     Trained(
         title="Language pp 2, fan-in",
         spec=shipped("nemotron_vlm_pp"),
-        file="specs/nemotron_vlm_pp.mimo",
+        shown="specs/nemotron_vlm_pp.mimo",
     ),
     Trained(
         title="Language pp 4, fan-in",
@@ -340,6 +380,28 @@ LAYOUTS = (
 )
 """Everything about a layout that the substrate's cases leave out."""
 
+IMAGES = (
+    Separate(
+        title="Samples with different numbers of images, without fan-in",
+        shown="tests/e2e/test_matrix_images.py",
+        test="test_samples_may_show_different_numbers_of_images",
+        status=AS_ONE_RANK,
+    ),
+    Separate(
+        title="Microbatches, and whole steps, without an image",
+        shown="tests/e2e/test_matrix_images.py",
+        test="test_a_microbatch_may_show_no_image",
+        status=AS_ONE_RANK,
+    ),
+    Separate(
+        title="Samples with different numbers of images that fan in: the bridge cuts evenly",
+        shown="tests/e2e/test_matrix_images.py",
+        test="test_fan_in_of_different_numbers_is_refused_before_anything_hangs",
+        status="refused in the step",
+    ),
+)
+"""Samples that are not all alike."""
+
 REFUSALS = (
     Refused(
         title="cp 2 behind an encoder: bridges join grids with cp 1",
@@ -351,7 +413,7 @@ REFUSALS = (
             expert={"ep": 4},
             micro_batch=2,
         ),
-        code="MIMO621",
+        status="MIMO621",
     ),
     Refused(
         title="cp 2 with attention on local kernels: only Transformer Engine has it",
@@ -359,7 +421,7 @@ REFUSALS = (
             alone(NEMOTRON, {"tp": 2, "cp": 2, "dp": 2}, {"ep": 4, "edp": 2}),
             train=attrs.evolve(NEMOTRON.train, kernels=Kernels.LOCAL),
         ),
-        code="MIMO731",
+        status="MIMO731",
     ),
     Refused(
         title="Language pp 2 on the encoder's ranks: the bridge there knows no stages",
@@ -373,17 +435,20 @@ REFUSALS = (
             schedule="1f1b",
             pattern="MEM|*EM",
         ),
-        code="MIMO622",
+        status="MIMO622",
     ),
     Refused(
         title="dp 3 before dp 2: a bridge fans in or out by a whole number",
         spec=laid_out(
             NEMOTRON,
             Beside,
-            encoder={"dp": 3},
-            dense={"tp": 2, "dp": 2},
-            expert={"ep": 2, "edp": 2},
+            encoder={"tp": 2, "dp": 3},
+            dense={"dp": 2},
+            expert={"ep": 2},
         ),
-        code="MIMO623",
+        status="MIMO623",
     ),
 )
+"""What is refused before a rank starts."""
+
+CASES = (*GROUPS, *SUBSTRATE, *LAYOUTS, *IMAGES, *REFUSALS)
