@@ -60,8 +60,8 @@ class ImageBridge:
         room = places * self.languages // self.encoders if self.shared else places
         if tokens != room:
             raise ValueError(
-                f"{images} images of `{self.encoder}` are {tokens} tokens, and the samples have "
-                f"room for {room}{self._dealt_out}"
+                f"`{self.encoder}` makes {tokens} tokens of its images, the samples have places "
+                f"for {room}{self._dealt_out}"
             )
 
     @property

@@ -3,8 +3,11 @@
 import attrs
 import pytest
 
+from mimodsl.build.assembly import assemble
+from mimodsl.build.guard import no_parallel_state
 from mimodsl.ir import Attention, Beside, Flow, Spec, Together
-from mimodsl.runtime.data import SyntheticData
+from mimodsl.runtime.data import SyntheticData, microbatches
+from tests.e2e import worlds
 from tests.e2e.matrix import (
     GPT_MOE_VLM,
     HALVES,
@@ -93,3 +96,15 @@ def test_a_microbatch_may_show_no_image(spec: Spec, references: References) -> N
     steps = train(spec, expected, TextFirst)
     assert_same(steps, expected)
     assert [bool(step["vision"]) for step in steps] == [True, False]
+
+
+def test_fan_in_of_different_numbers_is_refused_before_anything_hangs() -> None:
+    spec = with_images(shipped("nemotron_vlm_pp"), 3)
+    with pytest.raises(worlds.RankFailed, match="replicas of it feed 1 of the language model"):
+        worlds.run(spec.world, _uneven_step, spec)
+
+
+def _uneven_step(spec: Spec) -> None:
+    with no_parallel_state():
+        assembly = assemble(spec)
+        assembly.train_step(microbatches(Uneven(spec=spec), 0, assembly.process_groups))

@@ -68,8 +68,6 @@ TIED_GPT = Gpt(
     hidden=64, vocabulary=512, layers=4, attention=Attention(heads=4), tie_embeddings=True
 )
 SOUND = {
-    "colocated": _load("nemotron_vlm_colocated"),
-    "language pipeline": _load("nemotron_vlm_pp"),
     "language alone, dp": _language_alone({"dense": {"tp": 2, "dp": 2}}, TIED_GPT),
     "language alone, four stages": _language_alone({"dense": {"pp": 4}}, TIED_GPT),
     "bf16": _training(_load("nemotron_vlm"), precision=Precision.BF16),
@@ -82,7 +80,7 @@ def test_the_demo_learns(demo: list[StepResult]) -> None:
 
 
 @pytest.mark.parametrize("spec", SOUND.values(), ids=SOUND)
-def test_every_layout_learns(spec: Spec) -> None:
+def test_every_precision_and_a_model_alone_learn(spec: Spec) -> None:
     _assert_learns(_trained(spec))
 
 
