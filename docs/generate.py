@@ -23,8 +23,8 @@ from mimodsl.check.catalogue import (
     Limit,
     Ruled,
 )
-from mimodsl.check.rules import RULES
 from mimodsl.check.rule import Cost
+from mimodsl.check.rules import RULES
 from mimodsl.cli.main import parser
 from mimodsl.cli.pages import Page, pages
 from mimodsl.ir.schema import FieldSchema, schema

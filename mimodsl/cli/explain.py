@@ -1,9 +1,13 @@
-"""`mimodsl explain`: what a diagnostic's code means."""
+"""`mimodsl explain`: what a diagnostic's code means, or which codes there are."""
 
 import argparse
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 from mimodsl.cli import options
+
+if TYPE_CHECKING:
+    from mimodsl.cli.pages import Page
 
 
 def add_to(commands: Any) -> None:
@@ -14,18 +18,52 @@ def add_to(commands: Any) -> None:
         help="explain the code of a diagnostic",
         epilog="For example: mimodsl explain MIMO301",
     )
-    parser.add_argument("code", metavar="CODE", type=str.upper)
+    parser.add_argument(
+        "code", metavar="CODE", type=str.upper, nargs="?", help="a code; all are listed without one"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _run(args: argparse.Namespace) -> int:
+    from mimodsl.cli.pages import pages
+
+    known = pages()
+    if args.code is None:
+        _list(list(known.values()), as_json=args.json)
+    elif args.code in known:
+        _show(known[args.code], as_json=args.json)
+    else:
+        _refuse(args.code, list(known))
+    return 0
+
+
+def _list(all_pages: "list[Page]", *, as_json: bool) -> None:
+    if as_json:
+        _print_json([{"code": page.code, "title": page.title} for page in all_pages])
+        return
+    for page in all_pages:
+        print(f"{page.code}  {page.title}")
+
+
+def _show(page: "Page", *, as_json: bool) -> None:
+    from mimodsl.cli import pages, terminal
+
+    if as_json:
+        _print_json(pages.as_json(page))
+    else:
+        print(pages.render(page, color=terminal.colorful(sys.stdout)))
+
+
+def _print_json(document: object) -> None:
+    import json
+
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _refuse(code: str, known: list[str]) -> None:
     from mimodsl.cli import trouble
-    from mimodsl.cli.pages import known_codes, page
     from mimodsl.diagnostics.suggest import closest
 
-    text = page(args.code)
-    if text is None:
-        near = closest(args.code, known_codes())
-        hint = f"; did you mean {near}?" if near else ""
-        raise trouble.UsageError(f"there is no code {args.code}{hint}")
-    print(text)
-    return 0
+    near = closest(code, known)
+    hint = f"; did you mean {near}?" if near else "; without a code, explain lists all"
+    raise trouble.UsageError(f"there is no code {code}{hint}")

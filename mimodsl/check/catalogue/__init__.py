@@ -17,7 +17,8 @@ from mimodsl.check.catalogue.fact import (
     Ruled,
 )
 from mimodsl.check.catalogue.grids import COLLECTIONS, GRIDS, PLACEMENT
-from mimodsl.check.catalogue.layers import MAMBA, TENSOR_PARALLEL
+from mimodsl.check.catalogue.layers import TENSOR_PARALLEL
+from mimodsl.check.catalogue.patterns import MAMBA
 from mimodsl.check.catalogue.training import GRADIENTS, OPTIMIZERS, SCHEDULES
 
 AREAS: Final[tuple[Area, ...]] = (

@@ -17,6 +17,9 @@ from mimodsl.ir import Balance, Dispatcher, Moe, Score
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/transformer_config.py:1687", "transformer/transformer_config.py:1601"),
+    seen="Every rank stops: `moe_expert_capacity_factor must be set to use "
+    "moe_pad_expert_input_to_capacity` or `Flex token dispatcher with deepep backend does "
+    "not support`.",
 )
 def padding(spec: Context, held: HeldMoe) -> Findings:
     """`pad_to_capacity` needs a `capacity_factor`, and a dispatcher that pads.
@@ -60,6 +63,7 @@ def padding(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/transformer_config.py:1675",),
+    seen="Every rank stops: `moe_expert_capacity_factor only works with aux_loss`.",
 )
 def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
     """Tokens are dropped by capacity only beside an auxiliary loss, or none.
@@ -99,6 +103,8 @@ def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.LATE,
     mirrors=("transformer/moe/router.py:295", "transformer/moe/router.py:398"),
+    seen="With sinkhorn, the first forward pass stops: `Sinkhorn routing does not support aux "
+    "loss.` Without a balancing loss, nothing: the coefficient is read as 0.",
 )
 def lone_coefficient(spec: Context, held: HeldMoe) -> Findings:
     """`aux_loss` scales the balancing loss, so `balance` is one.
@@ -135,6 +141,7 @@ def lone_coefficient(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.SILENT,
     mirrors=("transformer/moe/router.py:766", "transformer/moe/router.py:288"),
+    seen="Nothing. The router's scores are others than those that were written.",
     severity=Severity.WARNING,
 )
 def beside_sinkhorn(spec: Context, held: HeldMoe) -> Findings:

@@ -31,6 +31,8 @@ def _meet(a: range, b: range) -> bool:
         "pipeline_parallel/bridge_communicator.py:107",
         "models/mimo/comm/colocated_communicator.py:143",
     ),
+    seen="Every rank stops as bridges are made: `Source grid CP size must be 1, got`, or `must "
+    "be 1 for`.",
 )
 def context_parallel(spec: Context, route: Route) -> Findings:
     """With images, cp is 1 on the encoder's grid and on the language model's.
@@ -94,6 +96,8 @@ def _ends(route: Route) -> Iterator[Held[Kind]]:
         "models/mimo/comm/colocated_communicator.py:143",
         "models/mimo/config/role.py:86",
     ),
+    seen="Every rank stops as bridges are made: `must be 1 for`, `ColocatedBridgeCommunicator, "
+    "got`.",
 )
 def colocated_pipeline(spec: Context, route: Route) -> Findings:
     """A language model on its encoder's ranks has one pipeline stage.
@@ -162,6 +166,8 @@ def _apart_help(route: Route) -> str:
         "pipeline_parallel/bridge_communicator.py:301",
         "models/mimo/comm/colocated_communicator.py:151",
     ),
+    seen="Every rank stops as bridges are made: `must be evenly divisible.` or `DP sizes must "
+    "be evenly divisible`.",
 )
 def fan(spec: Context, route: Route) -> Findings:
     """The dp sizes of an encoder and of the language model divide one way.
@@ -227,6 +233,8 @@ def _fan_help(grid: Grid, own: int, other: int) -> str:
         "models/mimo/model/base.py:207",
         "transformer/transformer_config.py:1303",
     ),
+    seen="The first forward pass stops: `masked_scatter_` takes two tensors of one type; "
+    "between grids, a bridge reads bytes of one type as another.",
 )
 def residual_precision(spec: Context, route: Route) -> Findings:
     """With images, the residual stream has the precision of the weights.

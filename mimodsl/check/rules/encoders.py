@@ -27,6 +27,7 @@ def _image_help(kind: VisionEncoder, step: int) -> str:
     scope=ENCODER,
     cost=Cost.RAISES,
     mirrors=("models/vision/radio.py:109", "models/vision/clip_vit_model.py:76"),
+    seen="A bare assertion fails as the encoder is built.",
 )
 def whole_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     """The height and the width of images divide by the side of a patch.
@@ -59,6 +60,7 @@ def whole_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     "a pixel shuffle of an odd grid of patches",
     scope=ENCODER,
     cost=Cost.LATE,
+    seen="A shape error in the first forward pass.",
 )
 def even_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     """Pixel shuffle folds squares of 2 by 2 patches, so each side has an even number of them.
@@ -97,6 +99,7 @@ def even_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     "class tokens in a pixel shuffle",
     scope=ENCODER,
     cost=Cost.LATE,
+    seen="An assertion, or a shape error, in the first forward pass.",
 )
 def shuffled_class_tokens(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     """Class tokens are dropped before a pixel shuffle: they have no place in the grid of patches.
@@ -129,6 +132,7 @@ def shuffled_class_tokens(spec: Context, encoder: Held[VisionEncoder]) -> Findin
     scope=ENCODER,
     cost=Cost.SILENT,
     mirrors=("models/mimo/submodules/base.py:322", "models/vision/radio.py:237"),
+    seen="Nothing. The loss falls as if the encoder had only the layers of its first stage.",
 )
 def encoder_pipeline(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     """An encoder is whole on its ranks: pp is 1.
@@ -164,6 +168,8 @@ def encoder_pipeline(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     scope=ENCODER,
     cost=Cost.LATE,
     mirrors=("models/vision/radio.py:356", "models/vision/radio.py:406"),
+    seen="Images are cut at other places than their tokens begin, and the tokens of an image "
+    "do not fit its placeholders.",
 )
 def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     """`dynamic_resolution` is not built yet: it takes image sizes and packed sequences.
@@ -196,6 +202,7 @@ def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     scope=MODULE,
     cost=Cost.LATE,
     mirrors=("models/vision/multimodal_projector.py:82", "tensor_parallel/layers.py:1192"),
+    seen="A shape error in the first forward pass, where the projector adds `encoder_output_bias`.",
 )
 def affine_bias(spec: Context, projector: Held[Kind]) -> Findings:
     """An affine projector has a bias only where tp is 1.

@@ -19,6 +19,7 @@ def _stage_ranks(grid: Grid) -> int:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/moe/moe_layer.py:185",),
+    seen="A bare assertion fails as a rank builds its first layer with experts.",
 )
 def experts_by_ep(spec: Context, held: HeldMoe) -> Findings:
     """Every rank along ep holds the same number of experts.
@@ -58,6 +59,8 @@ def experts_by_ep(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.SILENT,
     mirrors=("process_groups_config.py:181", "transformer/moe/moe_layer.py:181"),
+    seen="Nothing at first. Gradients of experts are summed over ranks that hold other "
+    "experts, and the loss falls less than it should.",
 )
 def no_expert_view(spec: Context, held: HeldMoe) -> Findings:
     """A model with experts is on a grid that says how they are spread: one with an expert view.
@@ -95,6 +98,8 @@ def no_expert_view(spec: Context, held: HeldMoe) -> Findings:
     scope=GRID,
     cost=Cost.WASTE,
     mirrors=("transformer/transformer_config.py:1468",),
+    seen="Nothing here. Given to a config without experts, `num_moe_experts must be non None "
+    "to use expert-parallel.`",
 )
 def idle_expert_view(spec: Context, grid: Grid) -> Findings:
     """An expert view with ep or etp above 1 is for a model with experts.
@@ -137,6 +142,8 @@ def idle_expert_view(spec: Context, grid: Grid) -> Findings:
     scope=MOE,
     cost=Cost.LATE,
     mirrors=("transformer/moe/moe_layer.py:630",),
+    seen="Every rank stops in the first step: `performance may degrade if MoE and tensor "
+    "parallelism`.",
 )
 def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
     """With tp above 1, a model with experts splits its sequence over tp.
@@ -177,6 +184,8 @@ def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("tensor_parallel/layers.py:965", "tensor_parallel/layers.py:1328"),
+    seen="A rank stops as it builds its experts, with an assertion that one number is not "
+    "divisible by another.",
 )
 def expert_width(spec: Context, held: HeldMoe) -> Findings:
     """Each rank along etp holds an equal part of every expert's width.
@@ -216,6 +225,7 @@ def expert_width(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/transformer_config.py:2279",),
+    seen="Every rank stops: `Bias in Moe is only supported when ETP==1`.",
 )
 def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
     """Experts with biases are whole on their rank: etp is 1.
@@ -252,6 +262,8 @@ def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/moe/shared_experts.py:124",),
+    seen="A rank stops as it builds its first layer with experts: `bias is not supported in "
+    "the shared experts`.",
 )
 def bias_with_shared(spec: Context, held: HeldMoe) -> Findings:
     """Shared experts have no biases.
@@ -284,6 +296,8 @@ def bias_with_shared(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/moe/token_dispatcher.py:1770",),
+    seen="A rank stops as it builds its first layer with experts: `DeepEP dispatcher requires "
+    "TPxEP > 1`.",
 )
 def lone_flex(spec: Context, held: HeldMoe) -> Findings:
     """The `flex` dispatcher sends tokens over etp·ep ranks, so there are several.
@@ -317,6 +331,7 @@ def lone_flex(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/transformer_config.py:2644", "pipeline_parallel/schedules.py:2182"),
+    seen="Every rank stops: `variable sequence length, please use alltoall dispatcher instead.`",
 )
 def allgather(spec: Context, held: HeldMoe) -> Findings:
     """`allgather` cannot be used: every model here is built for sequences of varying length.

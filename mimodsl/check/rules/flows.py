@@ -27,6 +27,8 @@ _ORDER = (Role.ENCODER, Role.PROJECTOR, Role.LANGUAGE)
         "models/mimo/model/base.py:740",
         "pipeline_parallel/multimodule_communicator.py:393",
     ),
+    seen="Nothing, or the gradients of all but one edge are lost; a language model that sends "
+    "on fails in the first step.",
 )
 def path_roles(spec: Context, flow: Flow) -> Findings:
     """A flow is the path of one modality: an encoder, perhaps a projector, the language model.
@@ -86,6 +88,8 @@ def _path_help(draft: Draft, known: list[Module]) -> tuple[str, ...]:
     scope=SPEC,
     cost=Cost.SILENT,
     mirrors=("models/mimo/config/base_configs.py:57",),
+    seen="Nothing. The second flow takes the place of the first, and the first's images are "
+    "never read.",
 )
 def shared_module(spec: Context, draft: Draft) -> Findings:
     """An encoder or a projector is in one flow: a modality is named after its encoder.
@@ -134,6 +138,8 @@ def shared_module(spec: Context, draft: Draft) -> Findings:
     scope=COMPLETE,
     cost=Cost.WASTE,
     mirrors=("models/mimo/config/base_configs.py:57",),
+    seen="A grid without a modality stops every rank: `module_to_grid_map keys must match "
+    "modality module names`.",
 )
 def idle_module(spec: Context, draft: Draft) -> Findings:
     """Encoders and projectors are in a flow: without one, nothing would read what they compute.
@@ -228,6 +234,7 @@ def projector_grid(spec: Context, route: Route) -> Findings:
     scope=COMPLETE,
     cost=Cost.RAISES,
     mirrors=("models/mimo/config/role.py:18", "models/mimo/config/base_configs.py:57"),
+    seen="Every rank stops: `module_to_grid_map keys must match modality module names`.",
 )
 def one_language(spec: Context, draft: Draft) -> Findings:
     """A spec has one language model, where every flow ends.

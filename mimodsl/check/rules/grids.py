@@ -60,6 +60,8 @@ _EXPERT_TWINS: Final = {"tp": "etp", "dp": "edp", "cp": None}
     scope=VIEW,
     cost=Cost.UNCLEAR,
     mirrors=("pipeline_parallel/bridge_communicator.py:256", "models/mimo/optimizer.py:345"),
+    seen="The first bridge or the optimizer fails to find a group: an axis of another name is "
+    "none it knows.",
 )
 def unknown_axis(spec: Context, one: GridView) -> Findings:
     """The base view has the axes tp, cp, dp and pp, an expert view etp, ep, edp and the shared pp.
@@ -113,6 +115,8 @@ def _expert_line(grid: Grid) -> str:
     scope=VIEW,
     cost=Cost.SILENT,
     mirrors=("hyper_comm_grid.py:159",),
+    seen="In the base view nothing is said. Groups join other ranks than were meant, and the "
+    "run goes on; a later view stops with `has duplicate dim_names`.",
 )
 def repeated_axis(spec: Context, one: GridView) -> Findings:
     """A view names each of its axes once.
@@ -196,6 +200,7 @@ def expert_first(spec: Context, one: GridView) -> Findings:
     scope=GRID,
     cost=Cost.RAISES,
     mirrors=("hyper_comm_grid.py:155",),
+    seen="Every rank stops while its grids are made: `is already registered`.",
 )
 def repeated_view(spec: Context, grid: Grid) -> Findings:
     """The views of a grid have names of their own.

@@ -36,6 +36,7 @@ class Idle:
         "transformer/moe/moe_utils.py:840",
         "distributed/distributed_data_parallel.py:71",
     ),
+    seen="Nothing: the run is the same without the line.",
     severity=Severity.WARNING,
 )
 def idle_setting(spec: Context, draft: Draft) -> Findings:

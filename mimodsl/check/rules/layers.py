@@ -34,6 +34,7 @@ def _symbols_known(kind: Hybrid) -> bool:
         "models/hybrid/hybrid_layer_allocation.py:291",
         "transformer/multi_token_prediction.py:635",
     ),
+    seen="A rank stops as it builds the language model: `is not a valid layer symbol`.",
 )
 def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
     """A pattern has a symbol a layer: `M` Mamba, `*` attention, `-` MLP, `E` experts.
@@ -87,6 +88,8 @@ def _part(spec: Context, kind: Hybrid, start: int, length: int, text: str) -> La
     scope=HYBRID,
     cost=Cost.SILENT,
     mirrors=("ssm/mamba_mixer.py:243", "transformer/moe/moe_layer.py:185"),
+    seen="Nothing. The layers are there, with 128 states, heads 64 wide and whatever else "
+    "megatron-core has for its own.",
 )
 def missing_block(spec: Context, language: Held[Hybrid]) -> Findings:
     """The layers of a pattern have their sizes in the blocks `mamba`, `attention` and `moe`.
@@ -132,6 +135,7 @@ def _block_text(block: str) -> str:
     "a block that no layer has",
     scope=HYBRID,
     cost=Cost.WASTE,
+    seen="Nothing: the block is read by no layer.",
     severity=Severity.WARNING,
 )
 def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
@@ -169,6 +173,8 @@ def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
         "models/hybrid/hybrid_layer_allocation.py:460",
         "models/hybrid/hybrid_layer_allocation.py:467",
     ),
+    seen="Nothing, where the parts are a multiple of the stages: a smaller model trains, "
+    "faster than expected. Otherwise `must be evenly divisible by`.",
 )
 def stage_marks(spec: Context, language: Held[Hybrid]) -> Findings:
     """A pattern with `|` has as many parts as its grid has pipeline stages.
@@ -238,6 +244,8 @@ def _respread(kind: Hybrid, pp: int) -> str:
         "models/hybrid/hybrid_layer_allocation.py:437",
         "transformer/transformer_block.py:152",
     ),
+    seen="A rank stops as it builds its stage: `must be evenly divisible` or `should be "
+    "divisible by`.",
 )
 def uneven_stages(spec: Context, language: Held[LanguageModel]) -> Findings:
     """Without `|` in its pattern, every pipeline stage has as many layers.
@@ -292,6 +300,7 @@ def _uneven_help(kind: LanguageModel, layers: int, pp: int) -> str:
     scope=HYBRID,
     cost=Cost.WASTE,
     mirrors=("models/hybrid/hybrid_layer_allocation.py:478",),
+    seen="Nothing. The ranks of that stage are as idle as they look in a profile.",
 )
 def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
     """Every pipeline stage has a layer: the ranks of an empty one only pass tensors on.
@@ -335,6 +344,7 @@ def _fill_help(kind: Hybrid, pp: int) -> str:
     scope=LANGUAGE,
     cost=Cost.LATE,
     mirrors=("pipeline_parallel/multimodule_communicator.py:76",),
+    seen="A rank stops in the first step: `is ambiguous for`.",
 )
 def one_wide(spec: Context, language: Held[LanguageModel]) -> Findings:
     """In a pipeline, the residual stream is more than one number wide.

@@ -16,6 +16,8 @@ from mimodsl.ir.placement import grid_names
     scope=SPEC,
     cost=Cost.HANGS,
     mirrors=("models/mimo/model/base.py:463", "models/mimo/config/role.py:86"),
+    seen="The run hangs in its first step until NCCL's timeout: the language model's ranks run "
+    "encoders alone.",
 )
 def mixed_layout(spec: Context, draft: Draft) -> Findings:
     """The language model is on the ranks of every encoder, or of none.
@@ -86,6 +88,7 @@ def _separate_help(spans: dict[str, range], language: str) -> tuple[str, ...]:
     scope=COMPLETE,
     cost=Cost.WASTE,
     mirrors=("models/mimo/config/role.py:134",),
+    seen="The idle ranks stop with `is not in any module grid`, and those beside them wait.",
 )
 def idle_grid(spec: Context, draft: Draft) -> Findings:
     """Every grid holds a module: its ranks would have nothing to run.

@@ -21,6 +21,7 @@ from mimodsl.ir import Hybrid
     scope=HYBRID,
     cost=Cost.RAISES,
     mirrors=("ssm/mamba_mixer.py:272",),
+    seen="A rank stops as it builds the mixer: `nheads must be evenly divisible by ngroups`.",
 )
 def heads_by_groups(spec: Context, language: Held[Hybrid]) -> Findings:
     """Every group of a Mamba mixer shares its B and C among the same number of heads.
@@ -56,6 +57,7 @@ def heads_by_groups(spec: Context, language: Held[Hybrid]) -> Findings:
     scope=HYBRID,
     cost=Cost.RAISES,
     mirrors=("ssm/mamba_mixer.py:248",),
+    seen="A rank stops as it builds the mixer: `d_inner must be evenly divisible by headdim`.",
 )
 def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
     """Where `heads` is unset, a mixer is twice as wide as the model, and that is whole heads.
@@ -93,6 +95,8 @@ def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
     scope=HYBRID,
     cost=Cost.RAISES,
     mirrors=("ssm/mamba_context_parallel.py:107", "ssm/mamba_context_parallel.py:121"),
+    seen="A rank stops as it builds the mixer: `nheads must be evenly divisible by tp_size * "
+    "cp_size` or `cp_size must be evenly divisible by ngroups/tp_size`.",
 )
 def context_parallel(spec: Context, language: Held[Hybrid]) -> Findings:
     """Over cp ranks a mixer exchanges its sequence for heads: each gets whole heads and groups.

@@ -105,6 +105,8 @@ def _unknown(what: str, name: str, known: list[str], label: Label) -> Iterator[F
         "models/mimo/model/base.py:97",
         "models/mimo/config/role.py:18",
     ),
+    seen="With `text` or `language`, no error: images replace the text, or the language model. "
+    "With a name of torch's containers, `ModuleDict` refuses it as the model is built.",
 )
 def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     """An encoder is not called `text` or `language`, nor by a name of torch's containers.
@@ -140,6 +142,7 @@ def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     scope=SPEC,
     cost=Cost.UNCLEAR,
     mirrors=("models/mimo/submodules/base.py:63",),
+    seen="torch refuses a dot in the name of a module as `ModuleDict` is filled.",
 )
 def bad_name(spec: Context, draft: Draft) -> Findings:
     """A name is letters, digits and underscores, and begins with no digit.

@@ -42,6 +42,7 @@ TOGETHER: Final = Scope[Together](
     scope=COMPLETE,
     cost=Cost.UNCLEAR,
     mirrors=("models/mimo/config/role.py:134",),
+    seen="The ranks that nobody placed are not started, or stop with `is not in any module grid`.",
 )
 def notplaced(spec: Context, draft: Draft) -> Findings:
     """Every grid is placed, once: rank offsets and the size of the world follow from it.
@@ -128,6 +129,8 @@ def placed_twice(spec: Context, draft: Draft) -> Findings:
         "models/mimo/model/base.py:463",
         "models/mimo/comm/colocated_communicator.py:119",
     ),
+    seen="Built as it is, the run gets through construction; then shared ranks run the encoder "
+    "alone, and the others wait until NCCL's timeout.",
 )
 def different_sizes(spec: Context, place: Together) -> Findings:
     """`a & b` puts grids on the same ranks, so both have as many.
@@ -191,6 +194,8 @@ def _resize_help(spec: Context, part: Place, target: int) -> str:
     scope=SPEC,
     cost=Cost.LATE,
     mirrors=("models/mimo/config/role.py:86", "models/mimo/model/base.py:463"),
+    seen="The run hangs in its first step until NCCL's timeout: shared ranks never run the "
+    "language model.",
 )
 def partial_overlap(spec: Context, draft: Draft) -> Findings:
     """Two grids have the same ranks or none in common.

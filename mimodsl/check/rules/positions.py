@@ -18,6 +18,9 @@ from mimodsl.ir import LanguageModel, Positions, Radio, VisionEncoder
         "models/common/embeddings/rotary_pos_embedding.py:74",
         "models/common/embeddings/rope_utils.py:136",
     ),
+    seen="With an odd head, torch's complaint about two sizes that do not match in the "
+    "first forward pass; with an odd part of it, nothing, and other positions than were "
+    "asked for.",
 )
 def rotated_width(spec: Context, language: Held[LanguageModel]) -> Findings:
     """Rotary positions turn numbers of a head in pairs, so `rope_fraction` of a head is even.
@@ -85,6 +88,7 @@ def _share(size: int, width: int) -> str:
     scope=ENCODER,
     cost=Cost.LATE,
     mirrors=("models/vision/radio.py:117", "models/vision/radio.py:692"),
+    seen="An error of `F.interpolate` in the first forward pass: sizes are to be above 0.",
 )
 def no_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     """RADIO's position embeddings cover at least one patch: `max_image` is as large as `patch`.
@@ -124,6 +128,7 @@ def _covers(kind: Radio, height: int, width: int) -> bool:
     scope=ENCODER,
     cost=Cost.SILENT,
     mirrors=("models/vision/radio.py:624",),
+    seen="Nothing. Neighbouring patches share positions that were learned for one.",
     severity=Severity.WARNING,
 )
 def beyond_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
@@ -163,6 +168,8 @@ def beyond_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     scope=ROUTE,
     cost=Cost.SILENT,
     mirrors=("models/mimo/model/base.py:392",),
+    seen="Nothing. Questions about where something is in an image are answered worse than they "
+    "could be.",
     severity=Severity.WARNING,
 )
 def unplaced_images(spec: Context, route: Route) -> Findings:

@@ -17,6 +17,8 @@ from mimodsl.ir import Balance, Moe, Score
     scope=MOE,
     cost=Cost.LATE,
     mirrors=("transformer/moe/moe_utils.py:823",),
+    seen="In the first forward pass, where the router takes the largest scores, torch says "
+    "'selected index k out of range'.",
 )
 def topk(spec: Context, held: HeldMoe) -> Findings:
     """A token goes to at most as many experts as there are.
@@ -52,6 +54,7 @@ def topk(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/transformer_config.py:2284",),
+    seen="Every rank stops: `Expert bias for aux-loss-free routing only supports`.",
 )
 def bias_score(spec: Context, held: HeldMoe) -> Findings:
     """Balancing by an expert bias needs scores that do not sum to one: sigmoid or sqrtsoftplus.
@@ -85,6 +88,7 @@ def bias_score(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/transformer_config.py:2328",),
+    seen="Every rank stops: `Please use --moe-router-pre-softmax when topk is 1.`",
 )
 def lone_softmax(spec: Context, held: HeldMoe) -> Findings:
     """With one expert a token, the softmax is taken before the choice.
@@ -123,6 +127,8 @@ def lone_softmax(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.SILENT,
     mirrors=("transformer/transformer_config.py:2338", "transformer/moe/moe_utils.py:812"),
+    seen="With `groups` alone, nothing: tokens go to experts of all groups. With `group_topk` "
+    "alone, `moe_router_num_groups must be specified.`",
 )
 def half_groups(spec: Context, held: HeldMoe) -> Findings:
     """`groups` and `group_topk` come together: how many groups there are, how many a token may use.
@@ -171,6 +177,9 @@ def _other_half(moe: Moe) -> str:
         "transformer/transformer_config.py:2349",
         "transformer/moe/moe_utils.py:656",
     ),
+    seen="Every rank stops: `should be divisible by` or `should be smaller than`; a choice "
+    "that cannot be made sends tokens to fewer experts, or fails where `topk // "
+    "group_topk` is 0.",
 )
 def group_sizes(spec: Context, held: HeldMoe) -> Findings:
     """Experts divide into groups, and the groups that a token may use hold enough experts for it.
@@ -229,6 +238,7 @@ def _group_mistakes(moe: Moe, groups: int, used: int) -> Iterator[tuple[str, str
     scope=MOE,
     cost=Cost.WASTE,
     mirrors=("transformer/moe/moe_layer.py:334",),
+    seen="Nothing: there is nothing to overlap.",
     severity=Severity.WARNING,
 )
 def lone_overlap(spec: Context, held: HeldMoe) -> Findings:

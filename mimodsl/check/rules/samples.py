@@ -23,6 +23,8 @@ from mimodsl.ir import Grid, View
         "models/mimo/comm/colocated_communicator.py:230",
         "pipeline_parallel/bridge_communicator.py:301",
     ),
+    seen="The first step stops: `not divisible by`; or replicas send other shares than are "
+    "received, and ranks wait.",
 )
 def samples(spec: Context, route: Route) -> Findings:
     """The samples of a microbatch divide over the encoder's replicas.
@@ -96,6 +98,7 @@ def samples(spec: Context, route: Route) -> Findings:
         "models/mimo/comm/colocated_communicator.py:167",
         "models/mimo/comm/colocated_communicator.py:225",
     ),
+    seen="Nothing. The loss falls, but images say nothing about the text they stand in.",
 )
 def aligned_samples(spec: Context, route: Route) -> Findings:
     """On shared ranks, a rank's language model works on samples that the rank itself encodes.

@@ -131,6 +131,9 @@ def _language_splits(kind: LanguageModel) -> Iterator[Split]:
         "ssm/mamba_mixer.py:260",
         "ssm/mamba_mixer.py:268",
     ),
+    seen="A rank stops as it builds the module: `must be a multiple of`, `nheads must be "
+    "evenly divisble by tp_size`, `ngroups must be evenly divisible by tp_size`, or an "
+    "assertion that one number is not divisible by another.",
 )
 def undivided(spec: Context, module: Held[Kind]) -> Findings:
     """Each tp rank holds an equal part of the heads, of an MLP's width and of the vocabulary.
@@ -192,6 +195,8 @@ def _groups_fit(kind: Kind, tp: int) -> bool:
         "transformer/attention.py:364",
         "transformer/attention.py:1681",
     ),
+    seen="A rank stops as it builds the language model: `must be a multiple or divisor of`, or "
+    "an assertion of a division.",
 )
 def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
     """Key-value groups are a multiple or a divisor of tp.
@@ -247,6 +252,7 @@ def _head_width(kind: LanguageModel, attention: Attention) -> int:
     scope=LANGUAGE,
     cost=Cost.LATE,
     mirrors=("transformer/attention.py:1867",),
+    seen="A shape error in the first forward pass, where `mixed_qkv` is given its heads.",
 )
 def heads_by_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
     """Every key-value group serves the same number of query heads.
@@ -287,6 +293,8 @@ def heads_by_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
     scope=MODULE,
     cost=Cost.SILENT,
     mirrors=("transformer/transformer_config.py:1333",),
+    seen="Nothing. Attention is narrower than written, and a checkpoint of the right width "
+    "does not load.",
 )
 def head_width(spec: Context, module: Held[Kind]) -> Findings:
     """Where no `head_dim` is given, a head is `hidden / heads` wide, and that is whole.
@@ -340,6 +348,7 @@ def _headed(kind: Kind) -> tuple[Node, int, int] | None:
     scope=LANGUAGE,
     cost=Cost.RAISES,
     mirrors=("model_parallel_config.py:503",),
+    seen="Every rank stops: `Cannot use sequence parallelism without tensor parallelism`.",
 )
 def lone_sequence_parallel(spec: Context, language: Held[LanguageModel]) -> Findings:
     """`sequence_parallel = true` splits the sequence over the tp ranks, so there are several.

@@ -22,6 +22,7 @@ from mimodsl.ir.draft import Draft
     scope=SPEC,
     cost=Cost.LATE,
     mirrors=("models/mimo/model/base.py:194",),
+    seen="The first forward pass stops: `does not match`, `number of`.",
 )
 def same_token(spec: Context, draft: Draft) -> Findings:
     """Every flow has a placeholder token of its own.
@@ -76,6 +77,7 @@ def same_token(spec: Context, draft: Draft) -> Findings:
     scope=ROUTE,
     cost=Cost.SILENT,
     mirrors=("models/mimo/model/base.py:364", "tensor_parallel/cross_entropy.py:45"),
+    seen="A loss that is wrong without a word, or an illegal memory access on the GPU.",
 )
 def token_in_vocabulary(spec: Context, route: Route) -> Findings:
     """The placeholder is an id of the language model's vocabulary.
@@ -117,6 +119,7 @@ def token_in_vocabulary(spec: Context, route: Route) -> Findings:
     "a flow without images",
     scope=FLOW,
     cost=Cost.LATE,
+    seen="Ranks of the encoder stop in the first step, for want of images.",
 )
 def no_images(spec: Context, flow: Flow) -> Findings:
     """A sample has an image for each of its flows: an encoder cannot run on none.
@@ -155,6 +158,8 @@ def no_images(spec: Context, flow: Flow) -> Findings:
     scope=ROUTE,
     cost=Cost.SILENT,
     mirrors=("models/mimo/model/base.py:207",),
+    seen="Nothing. The loss falls more slowly than it should: tokens of an image hold parts of "
+    "others.",
 )
 def widths(spec: Context, route: Route) -> Findings:
     """Without a projector, an encoder emits tokens as wide as the language model.
@@ -200,6 +205,7 @@ def widths(spec: Context, route: Route) -> Findings:
     scope=SPEC,
     cost=Cost.LATE,
     mirrors=("models/mimo/model/base.py:200",),
+    seen="The data cannot be made, or the first forward pass stops: `does not match`, `number of`.",
 )
 def image_tokens(spec: Context, draft: Draft) -> Findings:
     """The tokens of a sample's images fit into its sequence, with text beside them.

@@ -31,6 +31,7 @@ from mimodsl.ir.draft import Draft
     scope=LANGUAGE,
     cost=Cost.WASTE,
     mirrors=("pipeline_parallel/schedules.py:149",),
+    seen="Nothing: 1F1B runs.",
 )
 def no_pipelining(spec: Context, language: Held[LanguageModel]) -> Findings:
     """`no_pipelining` is for models of one stage, on the ranks of their encoders.
@@ -84,6 +85,8 @@ def _stages(spec: Context, language: Held[LanguageModel]) -> Iterator[Label]:
     scope=LANGUAGE,
     cost=Cost.LATE,
     mirrors=("models/mimo/partition/utils.py:138",),
+    seen="Every rank of the language model stops in the first forward pass: `Sequence length "
+    "should be divisible by`.",
 )
 def sequence_length(spec: Context, language: Held[LanguageModel]) -> Findings:
     """A sequence divides by tp where it is split over tp, and by 2·cp with context parallelism.
@@ -139,6 +142,7 @@ def _sharing(language: Held[LanguageModel]) -> tuple[tuple[str, bool], ...]:
     "nothing to train",
     scope=COMPLETE,
     cost=Cost.WASTE,
+    seen="A loss that stays where it is, step after step, with a gradient norm of 0.",
 )
 def all_frozen(spec: Context, draft: Draft) -> Findings:
     """Some module is not frozen: otherwise a step computes gradients of nothing.
@@ -177,6 +181,7 @@ def all_frozen(spec: Context, draft: Draft) -> Findings:
     scope=SPEC,
     cost=Cost.SILENT,
     mirrors=("models/mimo/optimizer.py:134",),
+    seen="Now and then a step is skipped, and a loss scale that was set does not adapt.",
     severity=Severity.WARNING,
 )
 def fp16(spec: Context, draft: Draft) -> Findings:
@@ -233,6 +238,9 @@ _ONLY_TRANSFORMER_ENGINE: Final = (
         "transformer/transformer_config.py:2651",
         "transformer/dot_product_attention.py:57",
     ),
+    seen="A rank stops as it builds the language model: `Context parallelism is only supported "
+    "by TEDotProductAttention!`, `fused permutation is not available. Please install TE "
+    ">= 2.1.0.`; experts are multiplied one by one without a word.",
 )
 def local_kernels(spec: Context, language: Held[LanguageModel]) -> Findings:
     """Grouped products, fused permutation and context-parallel attention need Transformer Engine.

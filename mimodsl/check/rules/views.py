@@ -28,6 +28,7 @@ from mimodsl.source import Span
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
     mirrors=("hyper_comm_grid.py:163",),
+    seen="Every rank stops while its grids are made: `has size`, `but the grid`.",
 )
 def view_product(spec: Context, one: GridView) -> Findings:
     """All views of a grid factor the same ranks: within one pipeline stage, tp·cp·dp = etp·ep·edp.
@@ -123,6 +124,7 @@ def _change(old: dict[str, int], new: dict[str, int]) -> str:
     scope=VIEW,
     cost=Cost.RAISES,
     mirrors=("hyper_comm_grid.py:173",),
+    seen="Every rank stops while its grids are made: `is not in the base view`.",
 )
 def shared_with_nothing(spec: Context, one: GridView) -> Findings:
     """An axis without a size is shared with the base view, so the base view has it.
@@ -161,6 +163,8 @@ def _size_help(one: GridView, axis: Axis) -> str:
     scope=VIEW,
     cost=Cost.SILENT,
     mirrors=("hyper_comm_grid.py:187",),
+    seen="Handed to megatron-core as it is, the axis makes groups of its own, and nothing says "
+    "that they are others than the base view's.",
 )
 def resized_axis(spec: Context, one: GridView) -> Findings:
     """A second view shares an axis of the base view by naming it without a size, or has it not.
@@ -201,6 +205,8 @@ def resized_axis(spec: Context, one: GridView) -> Findings:
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
     mirrors=("hyper_comm_grid.py:163", "models/mimo/optimizer.py:356"),
+    seen="With other products every rank stops: `has size`, `but the grid`. With equal ones a "
+    "layer's tokens are sent to ranks of another stage.",
 )
 def expert_without_pp(spec: Context, one: GridView) -> Findings:
     """Where the base view has a pipeline, the expert view shares it.
@@ -231,6 +237,7 @@ def expert_without_pp(spec: Context, one: GridView) -> Findings:
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
     mirrors=("hyper_comm_grid.py:187",),
+    seen="Every rank stops while its grids are made: `has different membership across views`.",
 )
 def shared_groups(spec: Context, one: GridView) -> Findings:
     """A shared axis joins the same ranks in both views: what stands before it has the same product.

@@ -1,5 +1,6 @@
 """The checker and megatron-core agree: what a rule says would be refused, is refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,19 @@ def test_names_of_torch_containers_are_known() -> None:
     assert own - MODULE_DICT_NAMES == set()
     with pytest.raises(KeyError):
         nn.ModuleDict({"train": nn.Identity()})
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_what_is_seen_is_what_megatron_says(rule: Rule[Any]) -> None:
+    assert bool(rule.mirrors) <= bool(rule.seen) or rule.cost is Cost.UNCLEAR
+    assert not rule.seen or rule.seen.endswith((".", ".`"))
+    files = {place.partition(":")[0] for place in rule.mirrors}
+    # Strings that go on in the next line of source are one.
+    sources = [
+        re.sub(r'"\s*\n\s*f?"', "", (CORE / file).read_text(encoding="utf-8")) for file in files
+    ]
+    for quoted in re.findall(r"`([^`]+)`", rule.seen):
+        assert any(quoted in text for text in sources), quoted
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)

@@ -1,10 +1,12 @@
 """`mimodsl plan` and `mimodsl explain` print what the plan and the codes say of themselves."""
 
 import json
+import re
 
 import pytest
 
 from mimodsl.check.rules import RULES
+from mimodsl.cli import pages
 from mimodsl.diagnostics.codes import CODES
 
 
@@ -40,3 +42,45 @@ def test_every_code_has_a_page(mimodsl, code):
     assert ran.code == 0
     assert ran.out.startswith(f"{code}: ")
     assert len(ran.out.split()) > 5
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.example], ids=lambda r: r.code)
+def test_a_page_shows_the_example_and_what_is_said_of_it(mimodsl, rule):
+    shown = mimodsl("explain", rule.code).out
+    assert rule.example.splitlines()[0] in shown
+    assert f"[{rule.code}]: " in shown
+    assert "= help: " in shown
+    assert ("On the cluster:" in shown) == bool(rule.seen)
+
+
+def test_a_page_is_plain_off_a_terminal_and_in_colour_on_one(mimodsl):
+    assert "\x1b" not in mimodsl("explain", "MIMO301").out
+    page = pages.pages()["MIMO301"]
+    coloured = pages.render(page, color=True)
+    assert coloured.startswith("\x1b[1mMIMO301: ")
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == pages.render(page)
+
+
+def test_all_codes_are_listed_without_one(mimodsl):
+    lines = mimodsl("explain").out.splitlines()
+    assert [line.split()[0] for line in lines] == pages.known_codes()
+    assert {*CODES, *(rule.code for rule in RULES)} <= set(pages.known_codes())
+
+
+def test_a_page_for_programs(mimodsl):
+    page = json.loads(mimodsl("explain", "MIMO301", "--json").out)
+    assert page["code"] == "MIMO301"
+    assert page["help"] == ["`ep:4` makes both 8, and so does `edp:4` with `ep:2`"]
+    assert page["megatron"] == {"version": "0.19.2", "at": ["hyper_comm_grid.py:163"]}
+    codes = json.loads(mimodsl("explain", "--json").out)
+    assert [code["code"] for code in codes] == pages.known_codes()
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [("MIM0301", "did you mean MIMO301?"), ("nonsense", "without a code, explain lists all")],
+)
+def test_an_unknown_code_has_a_hint(mimodsl, code, hint):
+    ran = mimodsl("explain", code)
+    assert (ran.code, ran.out) == (2, "")
+    assert hint in ran.err
