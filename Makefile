@@ -43,9 +43,14 @@ test: $(READY) ## Run all tests (some of them: ARGS='-k launch')
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(READY) ## Hold the checker against Megatron-Core with 20,000 specs (SPECS=... SEED=...)
+fuzz: $(READY) ## Lead 100,000 hostile texts through the checker, and hold it against Megatron-Core
+	@$(BIN)/python -m tests.fuzz --texts 100000
 	@MIMODSL_SPECS=$${SPECS:-20000} MIMODSL_SEED=$${SEED:-$$(( RANDOM * 32768 + RANDOM ))} \
 	  $(BIN)/python -m pytest tests/differential $(ARGS)
+
+.PHONY: benchmarks
+benchmarks: $(READY) ## Time `mimodsl check` and write benchmarks/check.md
+	@$(BIN)/python benchmarks/check.py
 
 .PHONY: lint
 lint: $(READY) ## Check style and formatting, of the code and of the specs

@@ -20,10 +20,10 @@ def specs_of(named: Iterable[Path]) -> list[Path]:
 
     Raises `UsageError` for a folder without any.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in named:
         for file in _below(path) if path.is_dir() else [path]:
-            found.setdefault(file if file == STANDARD_INPUT else file.resolve(), file)
+            found.setdefault(os.path.realpath(file), file)
     return list(found.values())
 
 

@@ -32,6 +32,11 @@ def read_stream(stream: BinaryIO, shown: str) -> SourceFile | Diagnostic:
     data = stream.read(MAX_CHARACTERS + 1)
     if len(data) > MAX_CHARACTERS:
         return _unreadable(shown, f"it has more than {MAX_CHARACTERS:,} bytes")
+    return decoded(data, shown)
+
+
+def decoded(data: bytes, shown: str) -> SourceFile | Diagnostic:
+    """The text of a file that users know as `shown`."""
     try:
         return source_of(data.decode(), shown)
     except UnicodeDecodeError as error:

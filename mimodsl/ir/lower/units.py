@@ -15,6 +15,7 @@ from mimodsl.syntax.parser import parse_source
 from mimodsl.syntax.reader import read_source
 
 PRESETS: Final = "presets/"
+_NO_PATH: Final = (OSError, ValueError, RuntimeError)  # the last for links that go round in circles
 
 
 @frozen(kw_only=True, eq=False)
@@ -142,7 +143,7 @@ class UnitReader:
                 if not path.is_relative_to(place.root):
                     return _escapes(span, written, place.root)
                 return _Place(path=path, root=place.root)
-        except (OSError, ValueError):
+        except _NO_PATH:
             pass
         if user is not None and _leaves(user.path.parent / written, user.root):
             return _escapes(span, written, user.root)
@@ -176,7 +177,7 @@ def _candidates(written: str, user: _Place | None) -> Iterator[_Place]:
 def _leaves(path: Path, root: Path) -> bool:
     try:
         return not path.resolve().is_relative_to(root)
-    except (OSError, ValueError):
+    except _NO_PATH:
         return False
 
 
@@ -202,5 +203,5 @@ def _shown(path: Path, use: ast.Use) -> str:
         if beside.resolve() == path:
             return str(beside)
         return str(path.relative_to(Path.cwd()))
-    except (OSError, ValueError):
+    except _NO_PATH:
         return str(path)

@@ -1,0 +1,117 @@
+"""Fuzzes the front end: `python -m tests.fuzz --texts 100000`. Exits with 1 where a text fails."""
+
+import argparse
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+
+from tests.fuzz.heavy import TEXTS
+from tests.fuzz.texts import text
+from tests.fuzz.trial import MEGABYTES, SECONDS, format_trial, peak_megabytes, trial
+
+FAILED = Path(".fuzz")
+_SHARE = 500
+_ADDRESSES = 2**30  # far more than the memory that is allowed, which the peak tells
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--texts", type=int, default=2_000)
+    options.add_argument("--first", type=int, default=0, help="the number of the first text")
+    options.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
+    asked = options.parse_args()
+    failures = [*_heavy_failures(), *_failures(asked.first, asked.texts, asked.jobs)]
+    for failure in failures:
+        print(failure)
+    return int(bool(failures))
+
+
+def _failures(first: int, count: int, jobs: int) -> Iterator[str]:
+    """Leads numbered texts through the trial, each within its limits."""
+    starts = range(first, first + count, _SHARE)
+    shares = [(start, min(start + _SHARE, first + count)) for start in starts]
+    codes: Counter[str] = Counter()
+    slowest, largest = 0.0, 0.0
+    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=8) as pool:
+        for found, seconds, megabytes, failures in pool.imap_unordered(_share, shares):
+            codes += found
+            slowest, largest = max(slowest, seconds), max(largest, megabytes)
+            yield from failures
+    print(f"{count:,} texts: {codes.pop('', 0):,} sound, {len(codes)} codes first in the others")
+    print(f"at most {slowest:.2f} s of CPU a text and {largest:.0f} MB a process")
+
+
+def _share(numbers: tuple[int, int]) -> tuple[Counter[str], float, float, list[str]]:
+    signal.signal(signal.SIGPROF, _out_of_time)
+    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
+    codes: Counter[str] = Counter()
+    failures: list[str] = []
+    slowest = 0.0
+    for number in range(*numbers):
+        found = text(number)
+        start = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        try:
+            codes[trial(found) or ""] += 1
+            format_trial(found)
+        except BaseException:  # noqa: BLE001 - whatever is raised is the finding
+            failures.append(_failure(number, traceback.format_exc()))
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        slowest = max(slowest, time.process_time() - start)
+    megabytes = peak_megabytes()
+    if megabytes > MEGABYTES:
+        failures.append(f"texts {numbers[0]} to {numbers[1]}: {megabytes:.0f} MB")
+    return codes, slowest, megabytes, failures
+
+
+def _out_of_time(_signal: int, _frame: object) -> None:
+    raise TimeoutError(f"more than {SECONDS} s of CPU time")
+
+
+def _failure(number: int, reason: str) -> str:
+    FAILED.mkdir(exist_ok=True)
+    found = text(number)
+    path = FAILED / f"{number}.mimo"
+    path.write_bytes(found if isinstance(found, bytes) else found.encode())
+    return f"text {number} (in {path}): {reason}"
+
+
+def _heavy_failures() -> Iterator[str]:
+    """Leads each heavy text through the trial in a process of its own, which its limits end."""
+    slowest, largest = ("", 0.0), ("", 0.0)
+    for (name, found), lead in product(TEXTS.items(), (trial, format_trial)):
+        pid = os.fork()
+        if pid == 0:
+            _limited(lead, found)
+        _, status, usage = os.wait4(pid, 0)
+        seconds, megabytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+        slowest = max(slowest, (name, seconds), key=lambda one: one[1])
+        largest = max(largest, (name, megabytes), key=lambda one: one[1])
+        if status != 0 or megabytes > MEGABYTES:
+            yield f"{name}: status {status}, {seconds:.1f} s of CPU, {megabytes:.0f} MB"
+    print(f"{len(TEXTS)} heavy texts: at most {slowest[1]:.2f} s ({slowest[0]}), ", end="")
+    print(f"{largest[1]:.0f} MB ({largest[0]})", flush=True)
+
+
+def _limited(lead: Callable[[str], object], found: str) -> None:
+    """Ends the process: with 0, with 1 after a traceback, or by the signal of its limit."""
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    try:
+        lead(found)
+    except BaseException:  # noqa: BLE001 - whatever is raised is the finding
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
