@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from mimodsl._version import __version__
-from mimodsl.cli import build, check, explain, fmt, plan, trouble, verify
+from mimodsl.cli import build, check, diff, explain, fmt, plan, trouble, verify
 
-_COMMANDS = (check, fmt, plan, build, verify, explain)
+_COMMANDS = (check, fmt, plan, build, verify, diff, explain)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

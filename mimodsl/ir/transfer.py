@@ -17,7 +17,7 @@ class Transfer:
     """Whether one module's weights load.
 
     `reason` says why not, with the first field that stands against it. `resharded` are the axes
-    that differ (`tp 2 -> 4`), over which the weights and the optimizer's state are dealt anew.
+    that differ (`tp 2 → 4`), over which the weights and the optimizer's state are dealt anew.
     """
 
     module: str
@@ -50,7 +50,7 @@ def _transfer(a: Spec, b: Spec, module: Module) -> Transfer:
     before, after = weights_of(a, source), weights_of(b, module)
     for field in dict.fromkeys([*after, *before]):
         if before.get(field) != after.get(field):
-            change = f"{plain(before.get(field))} -> {plain(after.get(field))}"
+            change = f"{plain(before.get(field))} → {plain(after.get(field))}"
             return Transfer(module=module.name, reason=f"{field}: {change}")
     return Transfer(
         module=module.name, resharded=tuple(_axes(a.grid_of(source), b.grid_of(module)))
@@ -80,4 +80,4 @@ def _axes(a: Grid, b: Grid) -> Iterator[str]:
     for axis in (*BASE_AXES, *EXPERT_AXES):
         before, after = a.size(axis), b.size(axis)
         if before != after:
-            yield f"{axis} {before} -> {after}"
+            yield f"{axis} {before} → {after}"

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from mimodsl.runtime.checkpoint.manifest import Saved
+from mimodsl.runtime.checkpoint.manifest import Loaded, Saved
 from mimodsl.runtime.errors import phases_of
 from mimodsl.runtime.train import Step, is_step
 
@@ -42,8 +42,9 @@ class Progress:
         self.tick()
 
     def reported(self, rank: int, value: Any) -> None:  # noqa: ARG002 - Observer's
-        if isinstance(value, Saved):
-            self.console.print(Text(saved_line(value), style="dim"))
+        if isinstance(value, Saved | Loaded):
+            line = saved_line(value) if isinstance(value, Saved) else loaded_line(value)
+            self.console.print(Text(line, style="dim"), soft_wrap=True)
         if not isinstance(value, Step):
             return
         if not self._headed:
@@ -92,6 +93,16 @@ def saved_line(saved: Saved) -> str:
         f"saved step {saved.step} in {saved.folder} "
         f"({saved.size / 1e6:,.1f} MB, {saved.seconds:.1f} s)"
     )
+
+
+def loaded_line(loaded: Loaded) -> str:
+    """Where a run goes on from, and what it does not take from there."""
+    line = f"loaded step {loaded.step} from {loaded.folder}"
+    if loaded.left_out:
+        line += f", left out: {', '.join(loaded.left_out)}"
+    if loaded.anew:
+        line += f", optimizer anew: {', '.join(loaded.anew)}"
+    return line
 
 
 def step_line(step: Step) -> str:

@@ -13,7 +13,7 @@ import attrs
 from attrs import define, frozen
 
 from mimodsl.ir.spec import Spec
-from mimodsl.runtime.checkpoint.folder import latest
+from mimodsl.runtime.checkpoint.folder import latest, prepare
 from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
 from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed, RunError, WrongWorld
 from mimodsl.runtime.launch import Device, join_launched, preload, run_ranks
@@ -78,6 +78,8 @@ def run(training: Training, *, choice: DeviceChoice, watch: Watch) -> Run:
             f"the spec's world has {spec.world} ranks, the launcher has started {started}"
         )
     if is_first():
+        if training.saving:
+            prepare(training.saving.folder)
         watch.observer.entered(0, LOADING)
     with _output(watch):
         device = _device(choice, 1 if under_launcher() else spec.world)

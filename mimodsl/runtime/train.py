@@ -103,7 +103,9 @@ class Training:
             from mimodsl.runtime.checkpoint.loading import load
 
             rank.phase("loading the checkpoint")
-            load(assembly, self.start)
+            loaded = load(assembly, self.start)
+            if rank.rank == 0:
+                rank.report(loaded)
         steps, saved = self._train(assembly, rank)
         return RankSummary(
             rank=rank.rank,

@@ -9,7 +9,7 @@ import attrs
 import mimodsl
 from mimodsl.build.guard import no_parallel_state
 from mimodsl.ir import Grid, Spec, Together
-from mimodsl.runtime.checkpoint import find
+from mimodsl.runtime.checkpoint import find, prepare
 from mimodsl.runtime.train import RankSummary, Saving, Step, Training
 from tests.e2e import worlds
 
@@ -77,6 +77,8 @@ def trained(
         start=find(start) if start else None,
         saving=Saving(folder=save) if save else None,
     )
+    if save:
+        prepare(save)
     ranks = worlds.run(spec.world, _on_a_rank, training)
     assert all(curve(rank.steps) == curve(ranks[0].steps) for rank in ranks)
     return ranks[0].steps

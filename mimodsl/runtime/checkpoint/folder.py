@@ -75,18 +75,30 @@ def _require(path: Path, size: int) -> None:
         )
 
 
+def prepare(root: Path) -> None:
+    """Make a run's folder, which may be there already.
+
+    Raises `CheckpointError` where that can't be done, or nothing can be written into it.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=_UNFINISHED, dir=root):
+            pass
+    except OSError as error:
+        raise CheckpointError(f"checkpoints can't be saved to {root}: {error.strerror}") from error
+
+
 def begin(root: Path) -> Path:
     """A new hidden folder for one checkpoint; what killed saves have left over is removed.
 
     One run at a time writes into a folder. Raises `OSError`.
     """
-    root.mkdir(parents=True, exist_ok=True)
     for left in root.glob(f"{_UNFINISHED}*"):
         if left.is_dir():
             shutil.rmtree(left)
         else:
             left.unlink(missing_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
+    unfinished = root / Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root)).name
     unfinished.chmod(0o777 & ~_umask())
     return unfinished
 

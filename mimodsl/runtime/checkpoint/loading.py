@@ -13,14 +13,21 @@ from torch.distributed.checkpoint.api import CheckpointException
 from mimodsl.build.assembly import Assembly
 from mimodsl.build.model import mimo_names
 from mimodsl.ir.spec import Spec
-from mimodsl.runtime.checkpoint.manifest import Checkpoint, CheckpointError, Manifest, Tensor
+from mimodsl.ir.transfer import left_out
+from mimodsl.runtime.checkpoint.manifest import (
+    Checkpoint,
+    CheckpointError,
+    Loaded,
+    Manifest,
+    Tensor,
+)
 from mimodsl.runtime.checkpoint.moments import set_moments, wanted_moments
 from mimodsl.runtime.checkpoint.saving import tensor_of
 from mimodsl.runtime.checkpoint.weights import sharded_weights
 
 
-def load(assembly: Assembly, checkpoint: Checkpoint) -> None:
-    """Bring weights and optimizer to where a saved run was; its step is in the manifest.
+def load(assembly: Assembly, checkpoint: Checkpoint) -> Loaded:
+    """Bring weights and optimizer to where a saved run was.
 
     A module that the saved run did not train keeps a fresh optimizer. Collective over the world,
     whose ranks all see the folder. Raises `CheckpointError`, which names the first key that is not
@@ -41,6 +48,20 @@ def load(assembly: Assembly, checkpoint: Checkpoint) -> None:
     optimizer: Any = assembly.optimizer
     optimizer.reload_model_params()
     set_moments(assembly, loaded.get("optimizer", {}), manifest.updates)
+    return Loaded(
+        step=manifest.step,
+        folder=checkpoint.folder,
+        left_out=left_out(manifest.spec, assembly.spec),
+        anew=_anew(assembly.spec, restored) if any(manifest.updates.values()) else (),
+    )
+
+
+def _anew(spec: Spec, restored: frozenset[str]) -> tuple[str, ...]:
+    """The trained modules whose optimizer has no state from a checkpoint that has some."""
+    keys = {name: key for name, key in mimo_names(spec).items() if key not in restored}
+    parts = [(name, flow.projector if (flow := spec.flow_through(name)) else None) for name in keys]
+    names = [name for pair in parts for name in pair if name]
+    return tuple(name for name in names if not spec.module(name).frozen)
 
 
 def restored_modules(spec: Spec, manifest: Manifest) -> frozenset[str]:

@@ -87,6 +87,19 @@ class Saved:
     seconds: float
 
 
+@frozen(kw_only=True)
+class Loaded:
+    """A checkpoint that was loaded.
+
+    `left_out` are its modules that the spec has not; `anew` those whose optimizer starts anew.
+    """
+
+    step: int
+    folder: Path
+    left_out: tuple[str, ...]
+    anew: tuple[str, ...]
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a checkpoint's folder.
 

@@ -113,18 +113,14 @@ def _not_saved(root: Path, step: int, why: str) -> str:
 
 
 def _first_failure(error: CheckpointException) -> str:
-    """Which rank could not write, and why; megatron-core tells the first rank alone."""
-    found = [f"rank {rank}: {_cause(failure[0])}" for rank, failure in error.failures.items()]
+    """Which rank could not write, and why; megatron-core tells the first rank alone.
+
+    Its own words stand before the reason, and end with `error: `.
+    """
+    found = [
+        f"rank {rank}: {str(failure[0]).rpartition('error: ')[2]}"
+        for rank, failure in sorted(error.failures.items())
+    ]
     told: list[Any] = [found[0] if found else "a rank could not write"]
     cast(Any, dist).broadcast_object_list(told, src=0)
     return told[0]
-
-
-def _cause(error: BaseException | None) -> str:
-    """The `OSError` that an exception comes from, else the exception."""
-    first = error
-    while error is not None:
-        if isinstance(error, OSError):
-            return str(error)
-        error = error.__cause__ or error.__context__
-    return str(first)

@@ -41,7 +41,8 @@ COMMANDS = {
         "--json",
         "--set...",
     ],
-    "explain": [*COMMON, "CODE (required)"],
+    "diff": [*COMMON, "A (required)", "B (required)", "--json"],
+    "explain": [*COMMON, "CODE", "--json"],
 }
 
 
