@@ -5,7 +5,7 @@ from functools import cached_property
 
 import attrs
 
-from mimodsl.diagnostics import Label, ObjectPath, Where
+from mimodsl.diagnostics import Edit, Label, ObjectPath, Where
 from mimodsl.ir import Flow, Grid, Module, Node, View
 from mimodsl.ir.draft import Draft
 from mimodsl.source import SourceFile, Span
@@ -46,6 +46,13 @@ class Context:
             start = where.start + 1
             where = Span(where.file, start + part.start, start + part.stop)
         return Label(where, text)
+
+    def writing(self, node: Node, field: str, value: str) -> tuple[Edit, ...]:
+        """The edit that gives a field another value; none where the spec's own file has it not."""
+        span = node.origin.fields.get(field) if node.origin else None
+        if span is None or self.main_file not in (None, span.file):
+            return ()
+        return (Edit(span, value),)
 
     def in_main_file(self, label: Label) -> bool:
         """Whether a label is in the spec's own file, rather than in a preset's."""

@@ -175,6 +175,7 @@ def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
             ),
             notes=("every tp rank would route the same tokens",),
             help=("leave `sequence_parallel` out: it is on where tp is above 1",),
+            edits=spec.writing(held.language.kind, "sequence_parallel", "none"),
         )
 
 
@@ -322,6 +323,7 @@ def lone_flex(spec: Context, held: HeldMoe) -> Findings:
             primary=spec.label(held.moe, "dispatcher", "needs etp·ep above 1"),
             secondary=(spec.view_label(held.expert.view, "etp·ep = 1"),),
             help=(f"{code('dispatcher = alltoall')} works on one rank, too",),
+            edits=spec.writing(held.moe, "dispatcher", "alltoall"),
         )
 
 
@@ -358,4 +360,5 @@ def allgather(spec: Context, held: HeldMoe) -> Findings:
             primary=spec.label(held.moe, "dispatcher", "refused by megatron-core"),
             notes=("the schedule over several modules allows sequences of any length",),
             help=(f"write {code('dispatcher = alltoall')}",),
+            edits=spec.writing(held.moe, "dispatcher", "alltoall"),
         )

@@ -4,10 +4,9 @@ from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import COMPLETE, FLOW, ROUTE, SPEC, Route
 from mimodsl.check.words import code, either
-from mimodsl.diagnostics import Edit, Label
+from mimodsl.diagnostics import Label
 from mimodsl.ir import Flow, Module, Role
 from mimodsl.ir.draft import Draft
-from mimodsl.source import Span
 
 _A_ROLE = {
     Role.ENCODER: "an encoder",
@@ -217,14 +216,13 @@ def projector_grid(spec: Context, route: Route) -> Findings:
     """
     projector, encoder = route.projector, route.encoder
     if projector is not None and projector.module.grid != encoder.module.grid:
-        where = spec.at(projector.module, "grid")
         yield Finding(
             message=f"{code(projector.name)} is on another grid than its encoder "
             f"{code(encoder.name)}",
-            primary=Label(where, f"on {code(projector.grid.name)}"),
+            primary=spec.label(projector.module, "grid", f"on {code(projector.grid.name)}"),
             secondary=(spec.label(encoder.module, "grid", f"on {code(encoder.grid.name)}"),),
             help=(f"write {code(f'grid = {encoder.grid.name}')}",),
-            edits=(Edit(where, encoder.grid.name),) if isinstance(where, Span) else (),
+            edits=spec.writing(projector.module, "grid", encoder.grid.name),
         )
 
 

@@ -12,9 +12,11 @@ from mimodsl.check.scopes import (
     is_sound,
 )
 from mimodsl.check.words import code
-from mimodsl.diagnostics.suggest import closest
+from mimodsl.diagnostics import Edit
+from mimodsl.diagnostics.suggest import closest, corrected
 from mimodsl.ir import Axis, Grid, View
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
+from mimodsl.source import Span
 
 
 @rule(
@@ -84,7 +86,17 @@ def unknown_axis(spec: Context, one: GridView) -> Findings:
                 message=f"{view} has no axis {code(axis.name)}",
                 primary=spec.label(axis, None, f"not one of {', '.join(known)}"),
                 help=_axis_help(one, axis),
+                edits=_axis_edits(axis, known),
             )
+
+
+def _axis_edits(axis: Axis, known: tuple[str, ...]) -> tuple[Edit, ...]:
+    """The edit to the one known name that the axis must have been meant to have."""
+    span = axis.span()
+    if span is None or axis.name in (*BASE_AXES, *EXPERT_AXES):
+        return ()
+    name = Span(span.file, span.start, span.start + len(axis.name))
+    return corrected(name, known) if name.text == axis.name else ()
 
 
 def _axis_help(one: GridView, axis: Axis) -> tuple[str, ...]:

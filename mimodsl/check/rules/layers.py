@@ -8,8 +8,9 @@ from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import HYBRID, LANGUAGE, Held
 from mimodsl.check.words import code, count, either
-from mimodsl.diagnostics import Label, Severity
+from mimodsl.diagnostics import Edit, Label, Severity
 from mimodsl.ir import Gpt, Hybrid, LanguageModel
+from mimodsl.source import Span
 
 _BLOCKS: Final = {"M": "mamba", "*": "attention", "E": "moe"}
 _WORDS: Final = {"M": "Mamba", "*": "attention", "-": "MLP", "E": "experts", "|": "stage mark"}
@@ -68,6 +69,7 @@ def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
                     if upper in _WORDS
                     else (f"the symbols are {', '.join(known)}",)
                 ),
+                edits=_in_capitals(spec, kind, symbol) if upper in _WORDS else (),
             )
     if not kind.layers:
         yield Finding(
@@ -75,6 +77,17 @@ def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
             primary=spec.label(kind, "pattern", "no layer"),
             help=(f"the symbols are {', '.join(known)}",),
         )
+
+
+def _in_capitals(spec: Context, kind: Hybrid, symbol: str) -> tuple[Edit, ...]:
+    """The edits that write every occurrence of a symbol in capitals."""
+    if not spec.writing(kind, "pattern", ""):
+        return ()
+    places = [place for place, other in enumerate(kind.pattern) if other == symbol]
+    spans = [_part(spec, kind, place, 1, "").where for place in places]
+    if not all(isinstance(span, Span) and span.text == symbol for span in spans):
+        return ()
+    return tuple(Edit(span, symbol.upper()) for span in spans if isinstance(span, Span))
 
 
 def _part(spec: Context, kind: Hybrid, start: int, length: int, text: str) -> Label:
@@ -154,6 +167,8 @@ def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
         }
     """
     kind = language.kind
+    if not _symbols_known(kind):
+        return
     for symbol, block in _BLOCKS.items():
         if symbol not in kind.pattern and (node := getattr(kind, block)) is not None:
             yield Finding(

@@ -263,5 +263,8 @@ def lone_overlap(spec: Context, held: HeldMoe) -> Findings:
             message=f"{code(held.name)} overlaps shared experts, but has none",
             primary=spec.label(moe, "shared_overlap", "without effect"),
             secondary=(spec.label(moe, "experts", "routed experts alone"),),
-            help=(f"give their width, such as {code(f'shared_ffn = {moe.ffn}')}",),
+            help=(
+                code("shared_overlap = false"),
+                f"or give their width, such as {code(f'shared_ffn = {moe.ffn}')}",
+            ),
         )

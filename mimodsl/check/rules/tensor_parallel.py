@@ -375,4 +375,5 @@ def lone_sequence_parallel(spec: Context, language: Held[LanguageModel]) -> Find
             primary=spec.label(language.kind, "sequence_parallel", "split over tp"),
             secondary=(spec.axis_label(language.grid, "tp", "tp is 1"),),
             help=("leave `sequence_parallel` out: it is on where tp is above 1",),
+            edits=spec.writing(language.kind, "sequence_parallel", "none"),
         )

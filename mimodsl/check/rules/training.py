@@ -65,6 +65,7 @@ def no_pipelining(spec: Context, language: Held[LanguageModel]) -> Findings:
             primary=spec.label(schedule, "kind", "no pipelining"),
             secondary=tuple(stages),
             help=(f"write {code('schedule 1f1b')}",),
+            edits=spec.writing(schedule, "kind", "1f1b"),
         )
 
 

@@ -228,7 +228,15 @@ def expert_without_pp(spec: Context, one: GridView) -> Findings:
         secondary=(spec.axis_label(one.grid, "pp", "the pipeline"),),
         notes=("no expert group leaves its pipeline stage",),
         help=(f"end the view with {code('* pp')}",),
+        edits=_ending_in_pp(one),
     )
+
+
+def _ending_in_pp(one: GridView) -> tuple[Edit, ...]:
+    """The edit that shares pp at the end, where the rest then fits a stage and pp is last, too."""
+    span = one.view.span("axes")
+    fits = one.own_ranks == prod(one.base.values()) and one.grid.base.axes[-1].name == "pp"
+    return (Edit(span, f"{span.text} * pp"),) if span is not None and fits else ()
 
 
 @rule(
