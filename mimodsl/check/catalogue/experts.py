@@ -207,6 +207,12 @@ ROUTER: Final = Area(
             ends=ruled("MIMO547"),
         ),
         Fact(
+            at=("transformer/moe/moe_utils.py:442",),
+            cost=Cost.LATE,
+            says="Padding to more tokens than there are fails in the first forward pass.",
+            ends=ruled("MIMO540"),
+        ),
+        Fact(
             at=("transformer/transformer_config.py:1660-1684",),
             cost=Cost.RAISES,
             says="A capacity goes with balancing losses or none, not with sinkhorn.",

@@ -58,6 +58,49 @@ def padding(spec: Context, held: HeldMoe) -> Findings:
 
 
 @rule(
+    "MIMO540",
+    "padding to more tokens than there are",
+    scope=MOE,
+    cost=Cost.LATE,
+    mirrors=("transformer/moe/moe_utils.py:442", "transformer/moe/moe_utils.py:241"),
+    seen="Every rank stops in its first forward pass: `shape '[8, 144]' is invalid for input of "
+    "size 1024`.",
+)
+def overfull(spec: Context, held: HeldMoe) -> Findings:
+    """With `pad_to_capacity`, an expert's capacity is at most all the tokens.
+
+    The capacity is `capacity_factor` times an even share, tokens · topk / experts. megatron-core
+    takes as many of the tokens for each expert, and fails to find them.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2 * dp:1
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {
+          grid = llm
+          moe  = { capacity_factor = 4.5, pad_to_capacity = true }
+        }
+    """
+    moe, factor = held.moe, held.moe.capacity_factor
+    if not moe.pad_to_capacity or factor is None or moe.topk > moe.experts:
+        return
+    share = factor * moe.topk
+    if share > moe.experts:
+        enough = code(f"capacity_factor = {moe.experts // moe.topk}.0")
+        yield Finding(
+            message=f"the experts of {code(held.name)} are padded to {share:g} tokens of every "
+            f"{moe.experts}",
+            primary=spec.label(moe, "capacity_factor", f"{factor:g} · topk = {share:g}"),
+            secondary=(spec.label(moe, "experts", f"{moe.experts} experts"),),
+            help=(f"{enough} holds every token there can be", "or leave `pad_to_capacity` out"),
+        )
+
+
+@rule(
     "MIMO548",
     "a capacity beside sinkhorn balancing",
     scope=MOE,
