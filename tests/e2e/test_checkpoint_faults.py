@@ -4,6 +4,9 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -125,6 +128,39 @@ def test_a_full_disk_at_the_last_file_ends_in_one_message(tmp_path, capfd, monke
         "  [Errno 27] File too large",
     ]
     goes_on(tmp_path, capfd)
+
+
+def test_ctrl_c_in_a_save_leaves_the_last_one(tmp_path, capfd, monkeypatch):
+    def interrupt_the_launcher():
+        os.kill(os.getppid(), signal.SIGINT)
+        threading.Event().wait()
+
+    with monkeypatch.context() as patch:
+        in_second_save(patch, "saving", "commit", 0, interrupt_the_launcher)
+        assert main([*SMALL, "--steps", "3", "--save", str(tmp_path), "--save-every", "1"]) == 1
+    assert capfd.readouterr().err == "interrupted\n"
+    assert find(tmp_path).manifest.step == 1
+    goes_on(tmp_path, capfd)
+
+
+def test_under_torchrun_the_first_rank_alone_speaks_of_checkpoints(tmp_path):
+    def launched(*more: str) -> str:
+        ran = subprocess.run(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+                *("--nproc-per-node=2", "-m", "mimodsl", *SMALL, "--steps", "1", *more),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    assert launched("--save", str(tmp_path)).count("saved step 1 in") == 1
+    said = launched("--load", str(tmp_path))
+    assert said.count("loaded step 1 from") == 1
+    assert "\n    2  " in said
 
 
 def test_a_folder_that_can_t_be_made_is_said_before_training(tmp_path, capfd):

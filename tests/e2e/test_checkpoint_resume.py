@@ -12,6 +12,7 @@ from mimodsl.ir import (
     Ddp,
     Gpt,
     Grid,
+    Kind,
     Module,
     Precision,
     Spec,
@@ -44,7 +45,7 @@ DROPOUT = Gpt(
 )
 
 
-def _language_alone(kind: Gpt, views: dict[str, dict[str, int | None]]) -> Spec:
+def _language_alone(kind: Kind, views: dict[str, dict[str, int | None]]) -> Spec:
     return attrs.evolve(
         ONE_RANK,
         grids=(Grid(name="all", views=views),),
@@ -63,6 +64,10 @@ SAME_LAYOUT = {
         modules=[attrs.evolve(one, frozen=one.name == "vision") for one in ONE_RANK.modules],
     ),
     "dropout": _language_alone(DROPOUT, {"dense": {"tp": 2}}),
+    "context parallel": _language_alone(
+        attrs.evolve(ONE_RANK.language.kind, pattern="MEM-"),
+        {"dense": {"cp": 2}, "expert": {"edp": 2, "pp": None}},
+    ),
 }
 OTHER_LAYOUTS = {
     "colocated, tp, ep": COLOCATED,

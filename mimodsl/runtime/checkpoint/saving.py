@@ -11,14 +11,13 @@ import torch.distributed as dist
 from megatron.core import dist_checkpointing
 from torch.distributed.checkpoint.api import CheckpointException
 
+from mimodsl._version import __version__
 from mimodsl.build.assembly import Assembly
 from mimodsl.build.model import modules_of
 from mimodsl.runtime.checkpoint.folder import begin, commit
 from mimodsl.runtime.checkpoint.manifest import CheckpointError, Manifest, Saved, Tensor
 from mimodsl.runtime.checkpoint.moments import sharded_moments, updates
 from mimodsl.runtime.checkpoint.weights import results_in_process, sharded_weights
-
-_PACKAGES = ("mimodsl", "megatron-core", "torch")
 
 
 def save(assembly: Assembly, root: Path, step: int) -> Saved:
@@ -54,7 +53,8 @@ def _committed(
         updates=counts,
         files={file.name: file.stat().st_size for file in sorted(unfinished.iterdir())},
         tensors={key: tensor_of(tensors[key]) for key in sorted(tensors)},
-        versions={package: version(package) for package in _PACKAGES},
+        versions={"mimodsl": __version__}
+        | {package: version(package) for package in ("megatron-core", "torch")},
     )
     return str(commit(unfinished, manifest)), sum(manifest.files.values())
 

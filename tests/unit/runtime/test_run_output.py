@@ -3,11 +3,14 @@
 import io
 import json
 import threading
+from pathlib import Path
 
+import attrs
 import pytest
 from rich.console import Console
 
 import mimodsl
+from mimodsl.runtime.checkpoint.manifest import Loaded, Saved
 from mimodsl.runtime.errors import phases_of, rank_list
 from mimodsl.runtime.launch import Device
 from mimodsl.runtime.progress import Progress
@@ -117,6 +120,33 @@ def test_on_a_terminal_phases_move_and_steps_stay():
     assert "rank 0: model; rank 1: grids" in text
     assert "    1     5.5000     2.2500      1,234    0.50 s" in text
     assert "\nmodel\n" not in text
+
+
+def test_checkpoints_are_lines_that_say_where_they_are():
+    console, file = written(terminal=False)
+    progress = Progress(console=console)
+    folder = Path("run") / ("long-" * 20)
+    progress.reported(0, Loaded(step=2, folder=folder, left_out=(), anew=()))
+    progress.reported(0, Loaded(step=2, folder=folder, left_out=("vision",), anew=("a", "b")))
+    progress.reported(0, Saved(step=4, folder=folder, size=2_500_000, seconds=0.24))
+    assert file.getvalue().splitlines() == [
+        f"loaded step 2 from {folder}",
+        f"loaded step 2 from {folder}, left out: vision, optimizer anew: a, b",
+        f"saved step 4 in {folder} (2.5 MB, 0.2 s)",
+    ]
+
+
+def test_the_summary_says_how_to_go_on():
+    console, file = written(terminal=False)
+    saved = Saved(step=2, folder=Path("run/step-00000002"), size=1, seconds=0.5)
+    run = attrs.evolve(RUN, ranks=[attrs.evolve(rank, saved=(saved,)) for rank in RUN.ranks])
+    show(run, console)
+    assert file.getvalue().endswith("\ngo on with --load run/step-00000002\n")
+    document = json.loads(json.dumps(as_json(run, "spec.mimo")))
+    assert document["start"] is None
+    assert document["saved"] == [
+        {"step": 2, "folder": "run/step-00000002", "size": 1, "seconds": 0.5}
+    ]
 
 
 def test_the_summary():
