@@ -16,7 +16,13 @@ from mimodsl.source import SourceFile
 from mimodsl.syntax.formatter import format_source
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/language.md", "docs/verify.md", "docs/checkpoints.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/language.md",
+    "docs/verify.md",
+    "docs/checkpoints.md",
+)
 _BLOCK = re.compile(
     r"^```(?P<language>[a-z]+)(?: (?P<note>[a-z]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
