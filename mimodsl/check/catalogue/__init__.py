@@ -17,6 +17,7 @@ from mimodsl.check.catalogue.fact import (
     Ruled,
 )
 from mimodsl.check.catalogue.grids import COLLECTIONS, GRIDS, PLACEMENT
+from mimodsl.check.catalogue.handed import HANDED
 from mimodsl.check.catalogue.layers import TENSOR_PARALLEL
 from mimodsl.check.catalogue.patterns import MAMBA
 from mimodsl.check.catalogue.training import GRADIENTS, OPTIMIZERS, SCHEDULES
@@ -36,6 +37,7 @@ AREAS: Final[tuple[Area, ...]] = (
     SCHEDULES,
     GRADIENTS,
     OPTIMIZERS,
+    HANDED,
     ABSENT,
 )
 

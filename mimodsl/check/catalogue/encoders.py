@@ -54,7 +54,7 @@ ENCODERS: Final = Area(
             ends=ruled("MIMO554"),
         ),
         Fact(
-            at=("models/vision/radio.py:109", "models/vision/clip_vit_model.py:76"),
+            at=("models/vision/radio.py:109-110", "models/vision/clip_vit_model.py:76-77"),
             cost=Cost.RAISES,
             says="The sides of images divide by the side of a patch.",
             ends=ruled("MIMO551"),

@@ -87,7 +87,7 @@ GRADIENTS: Final = Area(
             ends=Handled("all say yes, whatever `loss_per` is", _AGREE),
         ),
         Fact(
-            at=("distributed/finalize_model_grads.py:693-696",),
+            at=("distributed/finalize_model_grads.py:684-696",),
             cost=Cost.SILENT,
             says="Gradients are divided by the tokens of a module's own ranks: an encoder's come "
             "out wrong by the ratio of the dp sizes.",

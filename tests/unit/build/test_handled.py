@@ -95,6 +95,8 @@ OFF: dict[str, object] = {
     "cp_comm_type": None,
     "use_mup": False,
     "mtp_num_layers": None,
+    "mrope_section": None,
+    "softmax_type": "vanilla",
     # Offloading, graphs and fused kernels.
     "cpu_offloading": False,
     "fine_grained_activation_offloading": False,
@@ -112,6 +114,8 @@ OFF: dict[str, object] = {
     "tp_comm_overlap": False,
     "inference_fuse_tp_communication": False,
     # Experts in other ways.
+    "moe_latent_size": None,
+    "use_transformer_engine_op_fuser": False,
     "moe_enable_deepep": False,
     "moe_flex_dispatcher_backend": "deepep",
     "moe_flex_dispatcher_num_sms": None,
