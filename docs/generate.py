@@ -148,7 +148,8 @@ def rules() -> str:
 
 
 def _page(page: Page) -> str:
-    cost = f"A {page.severity}; without it, {page.cost}." if page.cost else ""
+    article = "An" if page.severity == "error" else "A"
+    cost = f"{article} {page.severity}; without it, {page.cost}." if page.cost else ""
     seen = f"On the cluster: {page.seen}" if page.seen else ""
     example = f"```text\n{page.example.rstrip()}\n```" if page.example else ""
     help_lines = [line for found in page.diagnostics() for line in found.help] if example else []
