@@ -15,6 +15,7 @@ from mimodsl.build.images import image_bridges
 from mimodsl.build.memory_buffer import ensure_memory_buffer
 from mimodsl.build.model import build_model, mimo_names, wrap_in_ddp
 from mimodsl.build.optimizer import build_optimizer
+from mimodsl.build.passes import PassTimers
 from mimodsl.build.process_groups import module_groups
 from mimodsl.build.schedule import (
     Microbatch,
@@ -64,11 +65,21 @@ class Assembly:
         """
         return self.schedule.forward_backward(microbatches, forward_only=forward_only)
 
-    def train_step(self, microbatches: Iterable[Microbatch]) -> StepResult:
-        """One step of training on this rank's microbatches of the global batch. Collective."""
+    def train_step(
+        self,
+        microbatches: Iterable[Microbatch],
+        *,
+        on_phase: Callable[[str], None] = lambda _: None,
+    ) -> StepResult:
+        """One step of training on this rank's microbatches of the global batch. Collective.
+
+        `on_phase` hears `forward` and `backward` as a pass of a microbatch begins, and `optimizer`.
+        """
+        self.model.config.timers = PassTimers(on_phase)
         self.model.zero_grad_buffer()
         self.optimizer.zero_grad()
         totals = self.forward_backward(microbatches)
+        on_phase("optimizer")
         _, grad_norm, _ = self.optimizer.step()
         return StepResult(loss=totals.mean_loss, grad_norm=grad_norm, tokens=totals.tokens)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mimodsl._version import __version__
 from mimodsl.cli import build, check, diff, explain, fmt, plan, trouble, verify
+from mimodsl.runtime.signals import Terminated, ending_signals
 
 _COMMANDS = (check, fmt, plan, build, verify, diff, explain)
 
@@ -20,12 +21,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser().print_help(sys.stderr)
         return trouble.ABNORMAL
-    try:
-        code = args.command(args)
-        sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nothing ends in a traceback
-        return trouble.report(error, verbose=args.verbose)
-    return code
+    with ending_signals(last=argv is None) as signals:
+        try:
+            with signals.raising():
+                code = args.command(args)
+                sys.stdout.flush()
+        except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - no tracebacks
+            return trouble.report(error, verbose=args.verbose)
+        return code
 
 
 def parser() -> argparse.ArgumentParser:

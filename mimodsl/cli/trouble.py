@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from mimodsl._version import __version__
 from mimodsl.cli import terminal
+from mimodsl.runtime.signals import Terminated
 
 FAILURE = 1
 ABNORMAL = 2
@@ -35,8 +36,9 @@ def report(error: BaseException, *, verbose: bool) -> int:
         # Whoever read our output has left; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
-    if isinstance(error, KeyboardInterrupt):
-        terminal.complain("interrupted")
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        by = f" by {error.signal.name}" if isinstance(error, Terminated) else ""
+        terminal.complain(f"interrupted{by}")
         return FAILURE
     lines, code = _explained(error)
     terminal.complain(*lines, *([details(error)] if verbose else ()))

@@ -1,6 +1,6 @@
 """How a run ends badly: data about the rank and the phase, put into words for the terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import field, frozen
 
@@ -29,11 +29,17 @@ class Failure:
 
 @frozen(kw_only=True)
 class Waiting:
-    """Where one rank stood when nothing moved any more. `stack` is its Python stack."""
+    """Where one rank stood when nothing moved any more.
+
+    `call` is the function of torch.distributed that it waited in, if any, and `stack` its Python
+    stack; `stopped` says that its process was stopped from outside.
+    """
 
     rank: int
     phase: str
     where: str
+    call: str = ""
+    stopped: bool = False
     stack: str = field(default="", repr=False)
 
 
@@ -70,19 +76,41 @@ class RankFailed(RunError):
 
 
 class RanksHung(RunError):
-    """No rank reported anything for `timeout` seconds; `waiting` says where each one stood."""
+    """No rank reported anything for `timeout` seconds; `waiting` says where each one stood.
 
-    def __init__(self, timeout: float, waiting: Iterable[Waiting]) -> None:
+    `done` are the ranks whose work had ended well before.
+    """
+
+    def __init__(
+        self, timeout: float, waiting: Iterable[Waiting], done: Iterable[int] = ()
+    ) -> None:
         self.timeout = timeout
         self.waiting = tuple(waiting)
         self.details = "\n".join(f"rank {at.rank}:\n{at.stack}" for at in self.waiting)
-        places: dict[tuple[str, str], list[int]] = {}
+        places: dict[str, list[int]] = {}
         for at in self.waiting:
-            places.setdefault((at.phase, at.where), []).append(at.rank)
+            places.setdefault(_place(at), []).append(at.rank)
         lines = [f"no rank moved for {timeout:g} s; the ranks still running were waiting:"]
-        for (phase, where), ranks in places.items():
-            lines.append(f"  {rank_list(ranks)} ({phase})" + (f" at {where}" if where else ""))
-        super().__init__("\n".join(lines))
+        lines += [f"  {rank_list(ranks)} {place}" for place, ranks in places.items()]
+        super().__init__("\n".join([*lines, *_absent(self.waiting, sorted(done))]))
+
+
+def _place(at: Waiting) -> str:
+    doing = "stopped" if at.stopped else f"in {at.call}" if at.call else ""
+    return " ".join(filter(None, [f"({at.phase})", doing, at.where and f"at {at.where}"]))
+
+
+def _absent(waiting: tuple[Waiting, ...], done: list[int]) -> Iterator[str]:
+    """For whom the others wait, as far as it can be told: never a guess against the majority."""
+    joined = [at.rank for at in waiting if at.call and not at.stopped]
+    stopped = [at.rank for at in waiting if at.stopped]
+    apart = [at.rank for at in waiting if not at.call and not at.stopped]
+    if stopped:
+        yield f"{rank_list(stopped)} did not arrive: stopped by a signal or a debugger"
+    elif joined and apart and len(apart) <= len(joined):
+        yield f"{rank_list(apart)} did not arrive: in no call that waits for other ranks"
+    elif joined and done:
+        yield f"{rank_list(done)} did not arrive: done with all work"
 
 
 class NoDevice(RunError):

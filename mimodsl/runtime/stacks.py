@@ -1,5 +1,6 @@
 """Reads the Python stacks that faulthandler writes."""
 
+import linecache
 import re
 
 from mimodsl.runtime.worker import short_path
@@ -27,3 +28,21 @@ def innermost_call(dump: str) -> str:
     own = (frame for frame in frames if not frame[0].startswith(_NOT_ITS_OWN))
     file, line, function = next(own, frames[0])
     return f"{file}:{line} in {function}"
+
+
+def joint_call(dump: str) -> str:
+    """The call in which a rank waits for others: `all_reduce`, `wait`; empty where it is in none.
+
+    It is a function of torch.distributed in any thread, since a GPU's backward has its own, or the
+    `wait` of a request, which is C++ and shows only in the line that calls it.
+    """
+    for stack in reversed(_THREAD.split(dump)):
+        frames = list(_FRAME.finditer(stack))
+        for frame in frames:
+            if frame["file"].endswith("torch/distributed/distributed_c10d.py"):
+                return frame["function"]
+        if frames and not frames[0]["file"].endswith("threading.py"):
+            line = linecache.getline(frames[0]["file"], int(frames[0]["line"]))
+            if ".wait()" in line:
+                return "wait"
+    return ""

@@ -124,8 +124,7 @@ class Training:
         steps: list[Step] = []
         saved: list[Saved] = []
         for number in range(first + 1, last + 1):
-            rank.phase(f"{_STEP}{number}")
-            steps.append(self._step(assembly, data, number))
+            steps.append(self._step(assembly, data, number, rank))
             if rank.rank == 0:
                 rank.report(steps[-1])
             if self.saving and self.saving.due(number, last):
@@ -134,12 +133,17 @@ class Training:
             saved.append(_save(assembly, self.saving, last, rank))
         return steps, saved
 
-    def _step(self, assembly: Assembly, data: SyntheticData, number: int) -> Step:
+    def _step(self, assembly: Assembly, data: SyntheticData, number: int, rank: Rank) -> Step:
         from mimodsl.runtime.data import microbatches
 
+        def on_phase(name: str) -> None:
+            rank.phase(f"{_STEP}{number}, {name}")
+
         start = time.perf_counter()
+        rank.phase(f"{_STEP}{number}")
         seed_step(assembly, number)
-        result = assembly.train_step(list(microbatches(data, number - 1, assembly.process_groups)))
+        samples = list(microbatches(data, number - 1, assembly.process_groups))
+        result = assembly.train_step(samples, on_phase=on_phase)
         seconds = time.perf_counter() - start
         return Step(
             step=number,

@@ -6,21 +6,20 @@ import os
 import pickle
 import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, NoReturn, Protocol, cast
 
 from attrs import define, evolve, field, frozen
 
 from mimodsl.runtime.errors import STARTING, Failure, RankFailed, RanksHung, Waiting
 from mimodsl.runtime.quiet import output_to, tail
-from mimodsl.runtime.stacks import innermost_call
+from mimodsl.runtime.signals import ending_signals, held
+from mimodsl.runtime.stacks import innermost_call, joint_call
 from mimodsl.runtime.worker import (
     Entered,
     Event,
@@ -34,8 +33,8 @@ from mimodsl.runtime.worker import (
 
 _TICK = 0.1  # seconds between two looks at the clock
 _SETTLE = 0.25  # seconds in which other ranks may still show that they failed first
-_LAST_WORDS = 2.0  # seconds a hung rank has to write its stack
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LAST_WORDS = 2.0  # seconds all hung ranks have to write their stacks
+_BURIAL = 5.0  # seconds all killed ranks have to be gone
 
 
 class Observer(Protocol):
@@ -81,17 +80,18 @@ def run_workers[T](
     `fork` shares what this process has imported; `spawn` starts new interpreters, for which `work`
     must pickle. `started` is called once every process runs. Nothing is left over, however it ends.
     Raises `RankFailed` for the first rank that fails, `RanksHung` when no rank moves any more, and
-    `KeyboardInterrupt` or `SystemExit` for a signal.
+    `KeyboardInterrupt` or `Terminated` for the first signal: those after it change nothing.
     """
-    with tempfile.TemporaryDirectory(prefix="mimodsl-") as folder, _signals_raise():
+    with ending_signals() as signals, tempfile.TemporaryDirectory(prefix="mimodsl-") as folder:
         crew = _Crew(
             watch=watch or Watch(),
             files=Files(folder=Path(folder), echo=bool(watch and watch.verbose)),
         )
         try:
-            crew.start(count, work, start)
-            started()
-            return crew.results()
+            with signals.raising():
+                crew.start(count, work, start)
+                started()
+                return crew.results()
         finally:
             crew.end()
 
@@ -120,7 +120,7 @@ class _Crew:
             process = context.Process(target=target, args=(worker, self.files, os.getpid(), task))
             self.phases[rank] = STARTING
             self.pipes[ours] = rank
-            with _signals_held():
+            with held():
                 process.start()
                 self.processes.append(process)
             theirs.close()  # so that the pipe ends with the worker
@@ -142,19 +142,24 @@ class _Crew:
                 heard = clock()
             elif clock() - heard > self.watch.timeout:
                 self._give_up()
+            self._find_ended()
             if self.failures:
                 self._fail()
             self.watch.observer.tick()
         return tuple(self.values[rank] for rank in sorted(self.values))
 
     def end(self) -> None:
-        """Kills every worker with all it started, and waits until each is gone."""
-        with _signals_held():
-            for process in self.processes:
-                _kill(process)
+        """Kills every worker with all it started, and waits until each is gone.
+
+        Not for ever, though: the kernel may hold one that waits for a device or for a file server.
+        """
         for process in self.processes:
-            process.join()
-            process.close()
+            _kill(process)
+        deadline = time.monotonic() + _BURIAL
+        for process in self.processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode is not None:
+                process.close()
         for pipe in self.pipes:
             pipe.close()
 
@@ -182,13 +187,20 @@ class _Crew:
             case Failure():
                 self.failures.append(event)
 
+    def _find_ended(self) -> None:
+        """Takes note of workers that are gone, though what they started may hold their pipes."""
+        gone = [pipe for pipe, rank in self.pipes.items() if not self.processes[rank].is_alive()]
+        for pipe in gone:
+            if not pipe.poll():
+                self._closed(pipe)
+
     def _closed(self, pipe: Connection) -> None:
         rank = self.pipes.pop(pipe)
         pipe.close()
         if rank in self.values or any(failure.rank == rank for failure in self.failures):
             return
         process = self.processes[rank]
-        process.join()
+        process.join(_LAST_WORDS)
         # A process that ended without a word is a cause, never a consequence: it counts as first.
         self.failures.append(
             Failure(rank=rank, phase="", error=_ending(process), where=self._where(rank), at=0.0)
@@ -206,10 +218,12 @@ class _Crew:
     def _give_up(self) -> NoReturn:
         """Raises with the Python stack of every worker that has not come to its end."""
         late = sorted(self.pipes.values())
+        stopped = {rank for rank in late if _is_stopped(self.processes[rank])}
         for rank in late:
             pid = self.processes[rank].pid
             assert pid is not None
             os.kill(pid, signal.SIGABRT)  # faulthandler writes the stack, then the worker dies
+            os.kill(pid, signal.SIGCONT)  # one that is stopped would do so only later
         deadline = time.monotonic() + _LAST_WORDS
         for rank in late:
             self.processes[rank].join(max(0.0, deadline - time.monotonic()))
@@ -220,10 +234,13 @@ class _Crew:
                     rank=rank,
                     phase=self.phases[rank],
                     where=self._where(rank),
+                    call=joint_call(self._stack(rank)),
+                    stopped=rank in stopped,
                     stack=self._stack(rank),
                 )
                 for rank in late
             ],
+            done=self.values,
         )
 
     def _stack(self, rank: int) -> str:
@@ -236,42 +253,27 @@ class _Crew:
 
 def _kill(process: BaseProcess) -> None:
     assert process.pid is not None
-    for kill in (os.killpg, os.kill):  # a worker leads its group, but not from its first moment on
+    # A worker leads its group, but not from its first moment on; its number, once it is reaped, may
+    # be another's.
+    for kill in (os.killpg, os.kill) if process.is_alive() else (os.killpg,):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(process.pid, signal.SIGKILL)
 
 
+def _is_stopped(process: BaseProcess) -> bool:
+    """Whether a signal, or a debugger, has stopped a process; no system but Linux tells."""
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    # proc(5): the state comes after the command, which may hold spaces and brackets.
+    return stat.rpartition(")")[2].split()[0] in ("T", "t")
+
+
 def _ending(process: BaseProcess) -> str:
     code = process.exitcode
-    assert code is not None
+    if code is None:
+        return "the process has closed its connection to the launcher"
     if code < 0:
         return f"the process was killed by signal {-code} ({signal.Signals(-code).name})"
     return f"the process exited with code {code} before its work was done"
-
-
-@contextlib.contextmanager
-def _signals_held() -> Generator[None]:
-    """Lets no signal interrupt a block that may not be left half done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _signals_raise() -> Generator[None]:
-    """Turns SIGTERM and SIGHUP into `SystemExit`, so that they too leave nothing over."""
-
-    def leave(number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

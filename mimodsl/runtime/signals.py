@@ -1,0 +1,124 @@
+"""Signals that end a run: the first raises, and none breaks off what tidies up after it."""
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+from attrs import define, field
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Terminated(SystemExit):
+    """This process was told to end by SIGTERM or SIGHUP; the exit code is the one of shells."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number)
+
+
+@define
+class Ending:
+    """What becomes of the signals that ask a process to end.
+
+    Inside `raising` the first one raises `KeyboardInterrupt` or `Terminated`; elsewhere it waits
+    for such a block. Those after it are dropped: the end that they ask for has begun.
+    """
+
+    _first: int | None = field(default=None, init=False)
+    _settled: bool = field(default=False, init=False)
+    _raising: bool = field(default=False, init=False)
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """The signal handler."""
+        if self._first is None:
+            self._first = number
+            self._raise_if_due()
+
+    @contextmanager
+    def raising(self) -> Generator[None]:
+        """A block that a signal may break off anywhere."""
+        with self._set(raising=True):
+            self._raise_if_due()
+            yield
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """A block that no signal breaks off.
+
+        One that comes meanwhile raises after it, unless the block ends in an exception of its own.
+        """
+        with self._set(raising=False):
+            try:
+                yield
+            except BaseException:
+                self._settled = self._first is not None
+                raise
+        self._raise_if_due()
+
+    @contextmanager
+    def _set(self, *, raising: bool) -> Generator[None]:
+        before, self._raising = self._raising, raising
+        try:
+            yield
+        finally:
+            self._raising = before
+
+    def _raise_if_due(self) -> None:
+        if self._first is None or self._settled or not self._raising:
+            return
+        self._settled = True
+        raise KeyboardInterrupt if self._first == signal.SIGINT else Terminated(self._first)
+
+
+@contextmanager
+def ending_signals(*, last: bool = False) -> Generator[Ending]:
+    """Takes over the signals that end a process, except those that it ignores or handles itself.
+
+    None breaks the block off except inside `raising`. One that is still due after it raises then,
+    unless the block ends in an exception of its own. The `last` block of a process is one after
+    which it only exits: no signal disturbs that. Does nothing outside the main thread.
+    """
+    outer = _outer()
+    if outer is not None:
+        with outer.waiting():
+            yield outer
+        return
+    ending = Ending()
+    if threading.current_thread() is not threading.main_thread():
+        yield ending
+        return
+    taken = {number: signal.getsignal(number) for number in _ENDING if _is_default(number)}
+    for number in taken:
+        signal.signal(number, ending.handle)
+    try:
+        with ending.raising(), ending.waiting():
+            yield ending
+    finally:
+        for number, handler in taken.items():
+            signal.signal(number, signal.SIG_IGN if last else handler)
+
+
+@contextmanager
+def held() -> Generator[None]:
+    """A block in which no signal is delivered; a process forked in it begins that way, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _is_default(number: int) -> bool:
+    return signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+
+
+def _outer() -> Ending | None:
+    """Who has taken the signals over already."""
+    for number in _ENDING:
+        owner = getattr(signal.getsignal(number), "__self__", None)
+        if isinstance(owner, Ending):
+            return owner
+    return None
