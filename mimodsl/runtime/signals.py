@@ -1,5 +1,6 @@
 """Signals that end a run: the first raises, and none breaks off what tidies up after it."""
 
+import os
 import signal
 import threading
 from collections.abc import Generator
@@ -79,7 +80,8 @@ def ending_signals(*, last: bool = False) -> Generator[Ending]:
 
     None breaks the block off except inside `raising`. One that is still due after it raises then,
     unless the block ends in an exception of its own. The `last` block of a process is one after
-    which it only exits: no signal disturbs that. Does nothing outside the main thread.
+    which it only exits: no signal disturbs that. Does nothing outside the main thread, nor in a rank
+    of torchrun, which SIGTERM has to end at once though it waits in a collective, deaf to Python.
     """
     outer = _outer()
     if outer is not None:
@@ -87,7 +89,7 @@ def ending_signals(*, last: bool = False) -> Generator[Ending]:
             yield outer
         return
     ending = Ending()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or "RANK" in os.environ:
         yield ending
         return
     taken = {number: signal.getsignal(number) for number in _ENDING if _is_default(number)}
@@ -103,7 +105,10 @@ def ending_signals(*, last: bool = False) -> Generator[Ending]:
 
 @contextmanager
 def held() -> Generator[None]:
-    """A block in which no signal is delivered; a process forked in it begins that way, too."""
+    """A block in which this thread gets no signal, nor does a process that is forked in it.
+
+    Another thread may get it for Python, which then acts in the main thread: see `Ending.waiting`.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield

@@ -18,7 +18,7 @@ from attrs import define, evolve, field, frozen
 
 from mimodsl.runtime.errors import STARTING, Failure, RankFailed, RanksHung, Waiting
 from mimodsl.runtime.quiet import output_to, tail
-from mimodsl.runtime.signals import ending_signals, held
+from mimodsl.runtime.signals import Ending, ending_signals, held
 from mimodsl.runtime.stacks import innermost_call, joint_call
 from mimodsl.runtime.worker import (
     Entered,
@@ -89,7 +89,7 @@ def run_workers[T](
         )
         try:
             with signals.raising():
-                crew.start(count, work, start)
+                crew.start(count, work, start, signals)
                 started()
                 return crew.results()
         finally:
@@ -108,7 +108,9 @@ class _Crew:
     values: dict[int, Any] = field(factory=dict[int, Any])
     failures: list[Failure] = field(factory=list[Failure])
 
-    def start(self, count: int, work: Callable[[Worker], Any], method: str) -> None:
+    def start(
+        self, count: int, work: Callable[[Worker], Any], method: str, signals: Ending
+    ) -> None:
         context: Any = multiprocessing.get_context(method)
         sealed = method == "spawn"
         target, task = (serve_sealed, pickle.dumps(work)) if sealed else (serve, work)
@@ -120,7 +122,7 @@ class _Crew:
             process = context.Process(target=target, args=(worker, self.files, os.getpid(), task))
             self.phases[rank] = STARTING
             self.pipes[ours] = rank
-            with held():
+            with signals.waiting(), held():
                 process.start()
                 self.processes.append(process)
             theirs.close()  # so that the pipe ends with the worker

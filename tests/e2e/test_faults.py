@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from mimodsl.runtime import workers
 from mimodsl.runtime.errors import RankFailed
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.progress import Progress
+from mimodsl.runtime.signals import ending_signals
 
 SPECS = Path(__file__).parents[2] / "specs"
 SMALL = ("build", str(SPECS / "nemotron_vlm_colocated.mimo"), "--set", "world=2", "--device", "cpu")
@@ -184,7 +186,7 @@ def raise_at_once(*numbers: int) -> None:
     """Have signals come so close together that Python sees all of them at once."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     for number in numbers:
-        send_self(number)
+        signal.pthread_kill(threading.get_ident(), number)  # no other thread may take it
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -258,6 +260,12 @@ def test_a_signal_from_outside_sent_twice_ends_the_process(number, message):
     process.join()
     assert process.exitcode == 1
     process.close()
+
+
+def test_a_rank_of_torchrun_leaves_signals_alone(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    with ending_signals():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 AT_EXIT = """
