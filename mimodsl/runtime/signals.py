@@ -80,8 +80,8 @@ def ending_signals(*, last: bool = False) -> Generator[Ending]:
 
     None breaks the block off except inside `raising`. One that is still due after it raises then,
     unless the block ends in an exception of its own. The `last` block of a process is one after
-    which it only exits: no signal disturbs that. Does nothing outside the main thread, nor in a rank
-    of torchrun, which SIGTERM has to end at once though it waits in a collective, deaf to Python.
+    which it only exits: no signal disturbs that. Does nothing outside the main thread, nor in a
+    rank of torchrun: SIGTERM has to end one that waits in a collective, where Python is deaf.
     """
     outer = _outer()
     if outer is not None:
