@@ -31,6 +31,9 @@ def _together(place: Place | None) -> Iterator[Together]:
             yield from _together(part)
 
 
+MOST_RANKS: Final = 2**31 - 1
+"""Ranks that a world may have: torch's process groups number them in 32 bits, with a sign."""
+
 TOGETHER: Final = Scope[Together](
     "grids placed on the same ranks", lambda spec: _together(spec.draft.place)
 )
@@ -232,6 +235,35 @@ def partial_overlap(spec: Context, draft: Draft) -> Findings:
                 notes=("two grids have the same ranks, or none in common",),
                 help=(f"{code(f'{a} & {b}')} with grids of one size, or {code(f'{a} | {b}')}",),
             )
+
+
+@rule(
+    "MIMO408",
+    "a world of more ranks than torch can number",
+    scope=SPEC,
+    cost=Cost.RAISES,
+)
+def uncountable_world(spec: Context, draft: Draft) -> Findings:
+    """torch numbers the ranks of a group in 32 bits, so a world ends at 2,147,483,647 ranks.
+
+    A size that large is a slip of the keyboard. torch refuses to make the world's process group.
+
+    Example:
+        grid llm {
+          dense = tp:2 * dp:2000000000
+        }
+    """
+    spans = spans_of(draft)
+    if max((span.stop for span in spans.values()), default=0) <= MOST_RANKS:
+        return
+    largest = max((grid for grid in draft.grids if grid.name in spans), key=lambda one: one.world)
+    axis, size = max(largest.sizes(largest.base), key=lambda one: one[1])
+    fitting = max(1, MOST_RANKS // len(spans) * size // largest.world)
+    yield Finding(
+        message=f"grid {code(largest.name)} makes the world larger than {MOST_RANKS:,} ranks",
+        primary=spec.axis_label(largest, axis, f"{largest.world:,} ranks in all"),
+        help=(f"{code(f'{axis}:{fitting}')} is as much as fits",),
+    )
 
 
 def _uneven(spec: Context, place: Together) -> bool:
