@@ -5,6 +5,7 @@ import attrs
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.module import Module
+from mimodsl.ir.node import Origin
 from mimodsl.ir.placement import Place
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.spec import Spec
@@ -38,6 +39,21 @@ class Draft:
             schedule=spec.schedule,
             train=spec.train,
             complete=True,
+        )
+
+    def whole(self, origin: Origin | None = None) -> Spec:
+        """The spec of a draft that misses nothing."""
+        assert self.place is not None
+        assert self.schedule is not None
+        assert self.train is not None
+        return Spec(
+            grids=self.grids,
+            place=self.place,
+            modules=self.modules,
+            flows=self.flows,
+            schedule=self.schedule,
+            train=self.train,
+            origin=origin,
         )
 
     def grid(self, name: str) -> Grid | None:

@@ -17,7 +17,6 @@ from mimodsl.check.proof.cut import cut
 from mimodsl.check.proof.pages import PROVED, report
 from mimodsl.check.proof.schedule import prove_step
 from mimodsl.diagnostics import Diagnostic
-from mimodsl.ir import Spec
 from mimodsl.plan import plan
 
 __all__ = ["PROOF", "PROVED", "Proof"]
@@ -32,25 +31,10 @@ class Proof:
 
     def run(self, spec: Context) -> Iterator[Diagnostic]:
         """The first fault; nothing where the spec is proved. Takes milliseconds for any world."""
-        small = cut(plan(_whole(spec)))
+        small = cut(plan(spec.draft.whole()))
         fault = prove_groups(small) or prove_step(small)
         if fault is not None:
             yield from report(spec, fault)
 
 
 PROOF: Final = Proof()
-
-
-def _whole(spec: Context) -> Spec:
-    draft = spec.draft
-    assert draft.place is not None
-    assert draft.schedule is not None
-    assert draft.train is not None
-    return Spec(
-        grids=draft.grids,
-        place=draft.place,
-        modules=draft.modules,
-        flows=draft.flows,
-        schedule=draft.schedule,
-        train=draft.train,
-    )

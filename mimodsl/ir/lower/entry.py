@@ -64,26 +64,12 @@ def _loaded(source: SourceFile, path: Path | None, overrides: Mapping[str, str])
     except TooManyMistakes:
         pass
     diagnostics = mistakes.in_order()
-    spec = None if any(one.is_error for one in diagnostics) else _whole(draft, source)
+    origin = Origin(span=Span(source, 0, len(source.text)))
+    spec = None if any(one.is_error for one in diagnostics) else draft.whole(origin)
     return Loaded(
         spec=spec,
         draft=draft if spec is None else Draft.of(spec),
         sources=sources,
         diagnostics=diagnostics,
         is_library=is_library,
-    )
-
-
-def _whole(draft: Draft, source: SourceFile) -> Spec:
-    assert draft.place is not None
-    assert draft.schedule is not None
-    assert draft.train is not None
-    return Spec(
-        grids=draft.grids,
-        place=draft.place,
-        modules=draft.modules,
-        flows=draft.flows,
-        schedule=draft.schedule,
-        train=draft.train,
-        origin=Origin(span=Span(source, 0, len(source.text))),
     )
