@@ -1,10 +1,11 @@
 """Writes the parts of the docs that follow from the code, or checks (`--check`) that they do.
 
 A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`; `docs/cli.md` and
-`docs/rules.md` are such parts as a whole.
+`docs/rules.md` are such parts as a whole, and so is the JSON Schema of specs.
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -23,15 +24,17 @@ from mimodsl.check.catalogue import (
     Limit,
     Ruled,
 )
+from mimodsl.check.pages import Page, pages
 from mimodsl.check.rule import Cost
 from mimodsl.check.rules import RULES
 from mimodsl.cli.main import parser
-from mimodsl.cli.pages import Page, pages
+from mimodsl.ir.json_schema import json_schema
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.types import Size
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/language.md", "docs/cli.md", "docs/rules.md")
+SCHEMA = "docs/spec.schema.json"
 _PART = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z_ ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
@@ -44,6 +47,8 @@ def main() -> int:
     options.add_argument("--check", action="store_true", help="write nothing, fail where stale")
     check = options.parse_args().check
     stale = [page for page in PAGES if _brought_up_to_date(ROOT / page, check=check)]
+    if _is_other(ROOT / SCHEMA, f"{json.dumps(json_schema(), indent=2)}\n", check=check):
+        stale.append(SCHEMA)
     for page in stale:
         print(f"{page} {'is stale: run `make reference`' if check else 'written'}")
     return int(check and bool(stale))
@@ -53,9 +58,15 @@ def _brought_up_to_date(path: Path, *, check: bool) -> bool:
     """Whether a page has changed, or, checked, would."""
     before = path.read_text()
     after = _PART.sub(lambda part: f"{part['begin']}{PARTS[part['name']]()}{part['end']}", before)
-    if after != before and not check:
-        path.write_text(after)
-    return after != before
+    return _is_other(path, after, check=check)
+
+
+def _is_other(path: Path, text: str, *, check: bool) -> bool:
+    """Whether a file holds another text; unless only checked, it then holds this one."""
+    other = not path.exists() or path.read_text() != text
+    if other and not check:
+        path.write_text(text)
+    return other
 
 
 def fields(cls: type, *, without: tuple[str, ...] = ()) -> str:

@@ -15,13 +15,39 @@ from mimodsl._version import __version__
 # until one of their names is asked for, so this takes no time.
 for _name in ("build", "check", "plan"):
     import_module(f"mimodsl.{_name}")
-from mimodsl.api import InvalidSpec, build, check, load, parse, plan  # noqa: E402
+from mimodsl.api import (  # noqa: E402
+    InvalidSpec,
+    Variant,
+    build,
+    check,
+    from_json,
+    json_schema,
+    load,
+    parse,
+    plan,
+    sweep,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from mimodsl.ir import *  # noqa: F403
     from mimodsl.ir import Spec
 
-__all__ = ["InvalidSpec", "Spec", "__version__", "build", "check", "load", "parse", "plan"]
+__all__ = [
+    "InvalidSpec",
+    "Spec",
+    "Variant",
+    "__version__",
+    "build",
+    "check",
+    "from_json",
+    "json_schema",
+    "load",
+    "parse",
+    "plan",
+    "sweep",
+    "to_json",
+]
 
 
 def __getattr__(name: str) -> Any:

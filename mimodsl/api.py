@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+from attrs import frozen
 
 if TYPE_CHECKING:
     from mimodsl.build.assembly import Assembly
@@ -40,6 +43,57 @@ def parse(text: str) -> Spec:
     from mimodsl.ir import lower
 
     return _spec(lower.parse(text))
+
+
+def to_json(spec: Spec) -> str:
+    """The spec as one JSON document, every field in it, of the form that `json_schema` gives."""
+    import json
+
+    from mimodsl.ir.document import as_document
+
+    return json.dumps(as_document(spec), indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str) -> Spec:
+    """The spec of a JSON document, not yet checked. Raises `ValueError` where it is none."""
+    import json
+
+    from mimodsl.ir.document import from_document
+
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("the document is not of a spec")  # noqa: TRY004 - its value is wrong
+    return from_document(cast("dict[str, Any]", document))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a spec's JSON document."""
+    from mimodsl.ir import json_schema as schema
+
+    return schema.json_schema()
+
+
+@frozen(kw_only=True)
+class Variant:
+    """One spec of a sweep, and the values that it was made with."""
+
+    values: Mapping[str, Any]
+    spec: Spec
+
+
+def sweep(spec: Spec | str | Path, choices: Mapping[str, Iterable[Any]]) -> Iterator[Variant]:
+    """A spec with every combination of some values, the last name varying fastest; none is checked.
+
+    Of a file the names are those of its `let` constants, of a `Spec` the object paths that
+    `Spec.substitute` takes. Raises what `load` and `substitute` raise.
+    """
+    for values in product(*choices.values()):
+        named = dict(zip(choices, values, strict=True))
+        if isinstance(spec, str | Path):
+            found = load(spec, {name: str(value) for name, value in named.items()})
+        else:
+            found = spec.substitute(named)
+        yield Variant(values=named, spec=found)
 
 
 def check(spec: Spec) -> tuple[Diagnostic, ...]:

@@ -8,6 +8,7 @@ import attrs
 from mimodsl.diagnostics import Edit, Label, ObjectPath, Where
 from mimodsl.ir import Flow, Grid, Module, Node, View
 from mimodsl.ir.draft import Draft
+from mimodsl.ir.transform import item_name
 from mimodsl.source import SourceFile, Span
 
 
@@ -114,17 +115,9 @@ class _Place:
 def _walk(value: object, path: str, parent: Node | None) -> Iterator[tuple[Node, _Place]]:
     if isinstance(value, tuple):
         for index, item in enumerate(value):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-            yield from _walk(item, f"{path}.{_item_name(item, index)}", parent)  # pyright: ignore[reportUnknownArgumentType]
+            yield from _walk(item, f"{path}.{item_name(item, index)}", parent)  # pyright: ignore[reportUnknownArgumentType]
     elif isinstance(value, Node):
         yield value, _Place(path, parent)
         for field in attrs.fields(type(value)):
             if field.name != "origin":
                 yield from _walk(getattr(value, field.name), f"{path}.{field.name}", value)
-
-
-def _item_name(item: object, index: int) -> str:
-    """How an item of a list is called: by its own name, a flow by its encoder's."""
-    if isinstance(item, Flow) and item.path:
-        return item.path[0]
-    name = getattr(item, "name", None)
-    return name if isinstance(name, str) else str(index)

@@ -18,7 +18,9 @@ from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import AdamW, Ddp, Train
 from mimodsl.ir.types import Size
 
-_TYPE: Final = "type"
+TYPE: Final = "type"
+VERSION: Final = 1
+"""Of the documents: it goes up when a field changes its meaning or goes away."""
 _NODES: Final[tuple[type, ...]] = (
     *(Spec, Grid, View, Axis, Placed, Beside, Together, Module, Flow, Schedule),
     *(Train, AdamW, Ddp, Attention, Mamba, Moe, Size),
@@ -27,25 +29,34 @@ _NODES: Final[tuple[type, ...]] = (
 
 def as_document(spec: Spec) -> dict[str, Any]:
     """Every field of a spec by name, defaults included; `type` says what an object is."""
-    return _written(spec)
+    return {"version": VERSION} | _written(spec)
 
 
 def from_document(document: Mapping[str, Any]) -> Spec:
-    """The spec of a document. Raises `ValueError` for anything that `as_document` does not make."""
-    spec = _read(document, _classes())
+    """The spec of a document. Fields that are left out have their defaults.
+
+    Raises `ValueError` for anything else that `as_document` does not make.
+    """
+    if document.get("version") != VERSION:
+        raise ValueError(
+            f"the document has version {document.get('version')!r}, this mimodsl reads {VERSION}"
+        )
+    fields = {key: value for key, value in document.items() if key not in ("version", "$schema")}
+    spec = _read(fields, classes())
     if not isinstance(spec, Spec):
         raise ValueError("the document is not of a spec")  # noqa: TRY004 - its value is wrong
     return spec
 
 
-def _classes() -> dict[str, type]:
+def classes() -> dict[str, type]:
+    """What an object of a document may be, by its `type`."""
     kinds = {keyword: cast(type, kind) for keyword, kind in KINDS.items()}
     return kinds | {cls.__name__.lower(): cls for cls in _NODES}
 
 
 def _written(value: object) -> Any:
     if isinstance(value, Node | Size):
-        return {_TYPE: _name(type(value))} | {
+        return {TYPE: type_name(type(value))} | {
             field: _written(getattr(value, field)) for field in _fields(type(value))
         }
     if isinstance(value, tuple):
@@ -53,7 +64,8 @@ def _written(value: object) -> Any:
     return str(value) if isinstance(value, StrEnum) else value
 
 
-def _name(cls: type) -> str:
+def type_name(cls: type) -> str:
+    """The `type` of a class's objects: a kind's keyword, else the class's name in small letters."""
     return getattr(cast(Any, cls), "keyword", cls.__name__.lower())
 
 
@@ -67,7 +79,7 @@ def _read(value: Any, classes: Mapping[str, type]) -> Any:
     if not isinstance(value, Mapping):
         return value
     fields = {key: _read(item, classes) for key, item in cast("Mapping[str, Any]", value).items()}
-    name = fields.pop(_TYPE, None)
+    name = fields.pop(TYPE, None)
     if not isinstance(name, str) or name not in classes:
         raise ValueError(f"there is no type {name!r}")
     try:

@@ -14,17 +14,22 @@ KNOB = "mimodsl.knob"
 
 @attrs.frozen
 class Constraint:
-    """What a field's value must satisfy, and the words for it: `at least 1`."""
+    """What a field's value must satisfy, the words for it (`at least 1`), and JSON Schema's."""
 
     words: str
     accepts: Callable[[Any], bool]
+    json: Mapping[str, int]
 
 
-AT_LEAST_1 = Constraint("at least 1", lambda value: value >= 1)
-AT_LEAST_0 = Constraint("at least 0", lambda value: value >= 0)
-ABOVE_0 = Constraint("above 0", lambda value: value > 0)
-SHARE = Constraint("above 0 and at most 1", lambda value: 0 < value <= 1)
-FRACTION = Constraint("at least 0 and below 1", lambda value: 0 <= value < 1)
+AT_LEAST_1 = Constraint("at least 1", lambda value: value >= 1, {"minimum": 1})
+AT_LEAST_0 = Constraint("at least 0", lambda value: value >= 0, {"minimum": 0})
+ABOVE_0 = Constraint("above 0", lambda value: value > 0, {"exclusiveMinimum": 0})
+SHARE = Constraint(
+    "above 0 and at most 1", lambda value: 0 < value <= 1, {"exclusiveMinimum": 0, "maximum": 1}
+)
+FRACTION = Constraint(
+    "at least 0 and below 1", lambda value: 0 <= value < 1, {"minimum": 0, "exclusiveMaximum": 1}
+)
 
 
 @attrs.frozen(kw_only=True)

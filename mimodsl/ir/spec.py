@@ -1,5 +1,6 @@
 """The whole spec: what a `.mimo` file declares, with every name and value resolved."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import attrs
@@ -41,6 +42,38 @@ class Spec(Node):
 
         return print_spec(self)
 
+    def with_grid(self, name: str, **views: Any) -> "Spec":
+        """This spec with views of a grid replaced: `spec.with_grid("llm", dense={"tp": 4})`.
+
+        A view's axes are a mapping as in `Grid`; `None` takes a view away, a new name adds one.
+        Raises `ValueError` for an unknown grid.
+        """
+        return _transform().with_grid(self, name, views)
+
+    def with_module(self, name: str, **fields: Any) -> "Spec":
+        """This spec with fields of a module, or of its kind, set anew; mappings merge into blocks:
+        `spec.with_module("language", pattern="ME*E", moe={"experts": 16})`.
+
+        Raises `ValueError` for an unknown module or field, and for a value that it doesn't take.
+        """
+        return _transform().with_module(self, name, fields)
+
+    def with_schedule(self, **fields: Any) -> "Spec":
+        """This spec with fields of its schedule set anew."""
+        return attrs.evolve(self, schedule=_transform().merged(self.schedule, fields), origin=None)
+
+    def with_train(self, **fields: Any) -> "Spec":
+        """This spec with fields of its training set anew, as `with_module` does."""
+        return attrs.evolve(self, train=_transform().merged(self.train, fields), origin=None)
+
+    def substitute(self, values: Mapping[str, Any]) -> "Spec":
+        """This spec with the values at some object paths, those of diagnostics, set anew:
+        `spec.substitute({"modules.language.moe.experts": 16, "schedule.microbatches": 8})`.
+
+        Raises `ValueError` for a path that leads nowhere, and for a value that doesn't fit.
+        """
+        return _transform().substitute(self, values)
+
     def grid(self, name: str) -> Grid:
         """The grid of that name; `KeyError` without one."""
         return _named(self.grids, name)
@@ -73,6 +106,13 @@ class Spec(Node):
     def world(self) -> int:
         """The number of ranks."""
         return max(span.stop for span in self.rank_spans.values())
+
+
+def _transform() -> Any:
+    """Imported late: it makes specs, and so imports this class."""
+    from mimodsl.ir import transform
+
+    return transform
 
 
 def _named[N: (Grid, Module)](nodes: tuple[N, ...], name: str) -> N:
