@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mimodsl.cli import options
 
 if TYPE_CHECKING:
-    from mimodsl.cli.checked import Checked
+    from pathlib import Path
+
+    from mimodsl.check.checked import Checked
     from mimodsl.diagnostics import Diagnostic
 
 _FORMATS = ("full", "concise", "json", "github")
@@ -52,8 +54,8 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from mimodsl.check.checked import checked
     from mimodsl.cli import inputs
-    from mimodsl.cli.checked import checked
     from mimodsl.cli.chosen import choice
 
     chosen = choice(args.select, args.ignore)
@@ -61,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     overrides = dict(args.overrides)
     found = [checked(path, inputs.read(path), overrides) for path in paths]
     if args.fix:
-        found = _fixed(found, overrides, sys.stdout if args.format == "full" else sys.stderr)
+        found = _fixed(paths, found, overrides, sys.stdout if args.format == "full" else sys.stderr)
     diagnostics = [one for one in _each_once(found) if chosen.shows(one)]
     _show(args.format, diagnostics)
     if args.format in ("full", "concise"):
@@ -69,16 +71,18 @@ def _run(args: argparse.Namespace) -> int:
     return int(any(one.errors for one in found))
 
 
-def _fixed(found: list[Checked], overrides: dict[str, str], report: Any) -> list[Checked]:
+def _fixed(
+    paths: list[Path], found: list[Checked], overrides: dict[str, str], report: Any
+) -> list[Checked]:
     """The files after their fixes, which are shown; what is fixed in one may matter to another."""
+    from mimodsl.check.checked import checked
     from mimodsl.cli import inputs, specs
-    from mimodsl.cli.checked import checked
     from mimodsl.cli.fixing import repaired
     from mimodsl.cli.trouble import UsageError
 
-    if any(one.path == inputs.STANDARD_INPUT for one in found):
+    if inputs.STANDARD_INPUT in paths:
         raise UsageError("--fix changes files, and standard input is none")
-    repairs = [repaired(one, overrides) for one in found]
+    repairs = [repaired(one, path, overrides) for path, one in zip(paths, found, strict=True)]
     count = sum(repair.count for repair in repairs)
     if count == 0:
         return found
@@ -87,7 +91,7 @@ def _fixed(found: list[Checked], overrides: dict[str, str], report: Any) -> list
         report.write(repair.diff)
     where = specs.plural(files, "file")
     print(f"\nfixed {specs.plural(count, 'mistake')} in {where}\n", file=report, flush=True)
-    return [checked(one.path, inputs.read(one.path), overrides) for one in found]
+    return [checked(path, inputs.read(path), overrides) for path in paths]
 
 
 def _each_once(found: Sequence[Checked]) -> list[Diagnostic]:

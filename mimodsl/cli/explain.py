@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mimodsl.cli import options
 
 if TYPE_CHECKING:
-    from mimodsl.cli.pages import Page
+    from mimodsl.check.pages import Page
 
 
 def add_to(commands: Any) -> None:
@@ -25,7 +25,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mimodsl.cli.pages import pages
+    from mimodsl.check.pages import pages
 
     known = pages()
     if args.code is None:
@@ -46,7 +46,8 @@ def _list(all_pages: "list[Page]", *, as_json: bool) -> None:
 
 
 def _show(page: "Page", *, as_json: bool) -> None:
-    from mimodsl.cli import pages, terminal
+    from mimodsl.check import pages
+    from mimodsl.cli import terminal
 
     if as_json:
         _print_json(pages.as_json(page))

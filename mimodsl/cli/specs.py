@@ -12,8 +12,8 @@ from mimodsl.ir.spec import Spec
 
 def sound_spec(args: Namespace) -> Spec | None:
     """The spec of `args`, `None` where it has errors; standard error says all there is of it."""
+    from mimodsl.check.checked import checked
     from mimodsl.cli import inputs
-    from mimodsl.cli.checked import checked
 
     found = checked(args.spec, inputs.read(args.spec), dict(args.overrides), whole=True)
     show(found.diagnostics, sys.stderr)

@@ -119,12 +119,11 @@ def title(cls: type[Node]) -> str:
 
 
 def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
-    types = block_types(field)
-    if not isinstance(value, ast.Block) or not types:
+    tags = block_types(field)
+    if not isinstance(value, ast.Block) or not tags:
         return FieldReader(context=context).read(value, field)
-    tags = {str(getattr(cls, "tag", cls.__name__.lower())): cls for cls in types}
-    if value.tag is None and len(types) == 1:
-        return read_block(value, types[0], context, value)
+    if value.tag is None and len(tags) == 1:
+        return read_block(value, next(iter(tags.values())), context, value)
     if value.tag is not None and value.tag.text in tags:
         return read_block(value, tags[value.tag.text], context, value)
     found = f"`{value.tag}`" if value.tag else "a block without a name"

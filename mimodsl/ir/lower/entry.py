@@ -10,7 +10,7 @@ from mimodsl.ir.draft import Draft
 from mimodsl.ir.lower.mistakes import Mistakes, TooManyMistakes
 from mimodsl.ir.lower.names import may_be_used
 from mimodsl.ir.lower.spec import lower
-from mimodsl.ir.lower.units import UnitReader
+from mimodsl.ir.lower.units import Read, Unit, UnitReader
 from mimodsl.ir.node import Origin
 from mimodsl.ir.spec import Spec
 from mimodsl.source import SourceFile, Span
@@ -22,7 +22,8 @@ class Loaded:
     """What became of a spec's text.
 
     `spec` is `None` exactly where a diagnostic is an error; `draft` is what is sound nevertheless.
-    `is_library` says that the file declares only what other specs may `use`.
+    `is_library` says that the file declares only what other specs may `use`. `main` is the main
+    file with all that it uses, as far as they could be read.
     """
 
     spec: Spec | None
@@ -30,6 +31,7 @@ class Loaded:
     sources: tuple[SourceFile, ...]
     diagnostics: tuple[Diagnostic, ...]
     is_library: bool = False
+    main: Unit | None = None
 
 
 def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Loaded:
@@ -38,12 +40,15 @@ def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Loaded
 
 
 def load_source(
-    source: SourceFile | Diagnostic, path: Path, overrides: Mapping[str, str] | None = None
+    source: SourceFile | Diagnostic,
+    path: Path | None,
+    overrides: Mapping[str, str] | None = None,
+    read: Read = read_source,
 ) -> Loaded:
-    """As `load`, of what was read, or could not be read, already."""
+    """As `load`, of what was read, or could not be read, already. `read` reads what it uses."""
     if isinstance(source, Diagnostic):
         return Loaded(spec=None, draft=Draft(), sources=(), diagnostics=(source,))
-    return _loaded(source, path, overrides or {})
+    return _loaded(source, path, overrides or {}, read)
 
 
 def parse(text: str, path: str = "<text>", overrides: Mapping[str, str] | None = None) -> Loaded:
@@ -53,11 +58,13 @@ def parse(text: str, path: str = "<text>", overrides: Mapping[str, str] | None =
     return _loaded(source_of(text, path), known, overrides or {})
 
 
-def _loaded(source: SourceFile, path: Path | None, overrides: Mapping[str, str]) -> Loaded:
+def _loaded(
+    source: SourceFile, path: Path | None, overrides: Mapping[str, str], read: Read = read_source
+) -> Loaded:
     mistakes = Mistakes()
-    draft, sources, is_library = Draft(), (source,), False
+    draft, sources, is_library, main = Draft(), (source,), False, None
     try:
-        main = UnitReader(report=mistakes.report).main(source, path)
+        main = UnitReader(report=mistakes.report, read=read).main(source, path)
         sources = tuple(unit.file.source for unit in main.reach())
         is_library = may_be_used(main.file)
         draft = lower(main, overrides, mistakes.report)
@@ -72,4 +79,5 @@ def _loaded(source: SourceFile, path: Path | None, overrides: Mapping[str, str])
         sources=sources,
         diagnostics=diagnostics,
         is_library=is_library,
+        main=main,
     )

@@ -8,9 +8,13 @@ from attrs import frozen
 from mimodsl.diagnostics import Edit, Label, codes
 from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.ir.evaluate import FAILED, LITERAL_WORDS, Constant, Failed, described
+from mimodsl.ir.flow import Flow
+from mimodsl.ir.kinds import Kind
 from mimodsl.ir.lower.constants import Context
+from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
-from mimodsl.ir.schema import FieldSchema
+from mimodsl.ir.schedule import Schedule
+from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.types import describe
 from mimodsl.syntax import ast
 
@@ -170,6 +174,23 @@ def _converted(value: Constant, schema: FieldSchema) -> object:
     return value
 
 
-def block_types(schema: FieldSchema) -> tuple[type[Node], ...]:
-    """The blocks that a field takes."""
-    return tuple(base for base in schema.type.bases if issubclass(base, Node))
+def block_types(schema: FieldSchema) -> dict[str, type[Node]]:
+    """The blocks that a field takes, by their tags."""
+    nodes = (base for base in schema.type.bases if issubclass(base, Node))
+    return {str(getattr(cls, "tag", cls.__name__.lower())): cls for cls in nodes}
+
+
+OWN: Final = ("grid", "frozen")
+"""The fields of a module beside those of its kind; a preset may give them, too."""
+
+_HEADERS: Final[tuple[tuple[type[Node], str], ...]] = ((Flow, "path"), (Schedule, "kind"))
+
+
+def block_fields(cls: type[Node]) -> tuple[FieldSchema, ...]:
+    """The fields that may stand in the block of a declaration, not before it.
+
+    `cls` is what the declaration makes, of a preset or module its kind.
+    """
+    if issubclass(cls, Kind):
+        return (*schema(cls), *(field for field in schema(Module) if field.name in OWN))
+    return tuple(field for field in schema(cls) if (cls, field.name) not in _HEADERS)

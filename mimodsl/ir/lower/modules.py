@@ -1,7 +1,6 @@
 """Presets and modules: a kind's values, taken over and overridden."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from attrs import frozen
 
@@ -10,17 +9,13 @@ from mimodsl.diagnostics.suggest import listed
 from mimodsl.ir.kinds import KINDS, Kind
 from mimodsl.ir.lower.blocks import OpenBlock, make, read_block
 from mimodsl.ir.lower.constants import Constants, Context
+from mimodsl.ir.lower.fields import OWN, block_fields
 from mimodsl.ir.lower.names import Scope, Scopes
 from mimodsl.ir.lower.order import in_order_of_need
 from mimodsl.ir.lower.shipped import shipped_preset
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Origin
-from mimodsl.ir.schema import schema
 from mimodsl.syntax import ast
-
-# What a module has beside its kind; a preset may give it too.
-_OWN: Final = ("grid", "frozen")
-_OWN_FIELDS: Final = tuple(field for field in schema(Module) if field.name in _OWN)
 
 type OpenBlocks = Mapping[str, OpenBlock | None]
 
@@ -65,7 +60,7 @@ def _open(
         below = None
     if below is None:
         return None
-    fields = (*schema(below.cls), *_OWN_FIELDS)
+    fields = block_fields(below.cls)
     own = read_block(declaration.block, below.cls, context, declaration, fields)
     return own.over(below)
 
@@ -85,12 +80,12 @@ class ModuleReader:
         if block is None:
             return None
         name = declaration.name
-        kind = make(block.without(_OWN), name.span, scope.report)
+        kind = make(block.without(OWN), name.span, scope.report)
         grid = self._grid(declaration, block)
         if kind is None or grid is None:
             return None
         assert isinstance(kind, Kind)
-        fields = {key: one.span for key, one in block.settings.items() if key in _OWN}
+        fields = {key: one.span for key, one in block.settings.items() if key in OWN}
         return Module(
             name=name.text,
             grid=grid,

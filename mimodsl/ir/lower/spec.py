@@ -1,7 +1,6 @@
 """A spec's syntax trees to IR: every name resolved, every value checked on its own."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from mimodsl.diagnostics import codes
 from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
@@ -9,20 +8,17 @@ from mimodsl.ir.draft import Draft
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.lower.blocks import Setting, make, read_block
 from mimodsl.ir.lower.constants import Context, evaluate_lets
+from mimodsl.ir.lower.fields import block_fields
 from mimodsl.ir.lower.grids import GridReader
 from mimodsl.ir.lower.modules import ModuleReader, read_presets
 from mimodsl.ir.lower.names import Lost, Report, Scope, Scopes, check_declarations, declared_twice
 from mimodsl.ir.lower.placement import read_placement
 from mimodsl.ir.lower.units import Unit
-from mimodsl.ir.node import Node
 from mimodsl.ir.placement import Place, Placed
 from mimodsl.ir.schedule import Schedule, ScheduleKind
-from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.train import Train
 from mimodsl.source import Span
 from mimodsl.syntax import ast
-
-_HEADER: Final = ("path", "kind")
 
 
 def lower(main: Unit, overrides: Mapping[str, str], report: Report) -> Draft:
@@ -95,11 +91,6 @@ def _place(main: Unit, scope: Scope) -> Place | None:
     return Placed(grid=grids[0]) if len(grids) == 1 else None
 
 
-def _inside(cls: type[Node]) -> tuple[FieldSchema, ...]:
-    """The fields that stand in the block, not before it."""
-    return tuple(field for field in schema(cls) if field.name not in _HEADER)
-
-
 def _flow(declaration: ast.Flow, context: Context) -> Flow | None:
     known = context.scope.names(ast.Module)
     unknown = [name for name in declaration.path if name.text not in known]
@@ -107,7 +98,7 @@ def _flow(declaration: ast.Flow, context: Context) -> Flow | None:
         context.scope.missing(ast.Module, name)
     path = declaration.path[0].span.to(declaration.path[-1].span)
     names = tuple(name.text for name in declaration.path)
-    block = read_block(declaration.block, Flow, context, declaration, _inside(Flow))
+    block = read_block(declaration.block, Flow, context, declaration, block_fields(Flow))
     flow = make(
         block,
         path,
@@ -123,7 +114,7 @@ def _schedule(main: Unit, context: Context) -> Schedule | None:
     if declaration is None:
         return None
     word = declaration.kind
-    block = read_block(declaration.block, Schedule, context, declaration, _inside(Schedule))
+    block = read_block(declaration.block, Schedule, context, declaration, block_fields(Schedule))
     choices = [str(kind) for kind in ScheduleKind]
     if word.text not in choices:
         context.report(

@@ -14,6 +14,9 @@ from mimodsl.syntax.limits import MAX_CHAIN, MAX_CHARACTERS, MAX_DECLARATIONS, M
 from mimodsl.syntax.parser import parse_source
 from mimodsl.syntax.reader import read_source
 
+type Read = Callable[[Path, str], SourceFile | Diagnostic]
+"""Reads the file at a path, which users know by another name."""
+
 PRESETS: Final = "presets/"
 _NO_PATH: Final = (OSError, ValueError, RuntimeError)  # the last for links that go round in circles
 
@@ -54,6 +57,7 @@ class UnitReader:
     """Reads a main file and, depth first, what it uses; each file once."""
 
     report: Callable[[Diagnostic], None]
+    read: Read = read_source
     _characters: int = field(default=0, init=False)
     _declarations: int = field(default=0, init=False)
     _units: dict[Path, Unit] = field(factory=dict[Path, Unit], init=False)
@@ -110,7 +114,7 @@ class UnitReader:
         return self._units[place.path]
 
     def _source(self, use: ast.Use, place: _Place) -> SourceFile | Diagnostic:
-        source = read_source(place.path, _shown(place.path, use))
+        source = self.read(place.path, _shown(place.path, use))
         if isinstance(source, Diagnostic):
             return source
         if self._characters + len(source.text) > MAX_CHARACTERS:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from mimodsl.check.rules import RULES
-from mimodsl.cli import pages
+from mimodsl.check import pages
 from mimodsl.diagnostics.codes import CODES
 
 

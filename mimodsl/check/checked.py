@@ -9,8 +9,10 @@ from attrs import frozen
 from mimodsl.check.runner import check
 from mimodsl.diagnostics import Diagnostic, Label, codes, in_order
 from mimodsl.ir.lower import Loaded, load_source
+from mimodsl.ir.lower.units import Read
 from mimodsl.ir.spec import Spec
 from mimodsl.source import SourceFile
+from mimodsl.syntax.reader import read_source
 
 _MOST: Final = 200
 
@@ -19,11 +21,12 @@ _MOST: Final = 200
 class Checked:
     """What came of a file. `spec` is `None` where it has errors, and for a library.
 
-    A library declares only what other specs may `use`, and need not be whole.
+    A library declares only what other specs may `use`, and need not be whole. `loaded` is
+    what was read, before it was checked.
     """
 
-    path: Path
     source: SourceFile | None
+    loaded: Loaded
     spec: Spec | None
     is_library: bool
     diagnostics: tuple[Diagnostic, ...]
@@ -34,24 +37,26 @@ class Checked:
 
 
 def checked(
-    path: Path,
+    path: Path | None,
     source: SourceFile | Diagnostic,
     overrides: Mapping[str, str],
     *,
     whole: bool = False,
+    read: Read = read_source,
 ) -> Checked:
     """Check what was read of a file; every diagnostic is in order of place.
 
-    A `whole` spec is wanted where it is to be built: then nothing is a library.
+    A `whole` spec is wanted where it is to be built: then nothing is a library. Text that lies
+    nowhere has no path; `read` reads the files that it uses.
     """
-    loaded = load_source(source, path, overrides)
+    loaded = load_source(source, path, overrides, read)
     found = in_order([*loaded.diagnostics, *check(loaded.spec or loaded.draft)])
     is_library = loaded.is_library and not whole
     if is_library:
         found = [one for one in found if one.code != codes.MISSING_DECLARATION.id]
     return Checked(
-        path=path,
         source=None if isinstance(source, Diagnostic) else source,
+        loaded=loaded,
         spec=_sound(loaded, found),
         is_library=is_library,
         diagnostics=tuple(_first(found)),

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mimodsl.check import check
 from mimodsl.check.catalogue import MEGATRON
 from mimodsl.check.proof import PROVED
 from mimodsl.check.rule import Rule
 from mimodsl.check.rules import RULES
+from mimodsl.check.runner import check
 from mimodsl.diagnostics import Diagnostic, Severity, in_order
 from mimodsl.diagnostics.codes import CODES, Code
 from mimodsl.diagnostics.render import full
