@@ -1,4 +1,4 @@
-"""Where the grammar and the shipped presets lie: in the package, or beside it in a checkout."""
+"""Where the grammar and shipped specs lie: in the package, or beside it in a checkout."""
 
 from pathlib import Path
 
@@ -16,6 +16,11 @@ def grammar_file() -> Path:
 def presets_folder() -> Path:
     """The folder of the presets that any spec may `use` as `presets/…`."""
     return _first_that_exists(_PACKAGED / "presets", _CHECKOUT / "specs" / "presets")
+
+
+def templates_folder() -> Path:
+    """The folder of the specs that `mimodsl new` starts from."""
+    return _first_that_exists(_PACKAGED / "templates", _CHECKOUT / "specs")
 
 
 def _first_that_exists(packaged: Path, checkout: Path) -> Path:

@@ -1,9 +1,10 @@
-"""Reads a file as it is, and replaces one whole or not at all."""
+"""Reads a file as it is, and writes one whole or not at all."""
 
 import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 from mimodsl.cli.trouble import UsageError
@@ -23,17 +24,40 @@ def replace(path: Path, text: str) -> None:
     Mode and owner stay; where the path is a symbolic link, what it points to is replaced.
     """
     target = path.resolve(strict=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    with _written(target, text) as temporary:
+        shutil.copymode(target, temporary)
+        status = target.stat()
+        with contextlib.suppress(PermissionError):
+            os.chown(temporary, status.st_uid, status.st_gid)
+        temporary.replace(target)
+
+
+def create(path: Path, text: str) -> None:
+    """Makes a file of a text, whole or not at all. Raises `FileExistsError` where there is one."""
+    with _written(path, text) as temporary:
+        temporary.chmod(0o666 & ~_umask())
+        path.hardlink_to(temporary)
+
+
+@contextlib.contextmanager
+def _written(target: Path, text: str) -> Generator[Path]:
+    """The text in a temporary file beside its target, gone after the block."""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:  # in the words of the file that was asked for
+        raise OSError(error.errno, error.strerror, str(target)) from error
     try:
         with os.fdopen(descriptor, "wb") as temporary:
             temporary.write(text.encode("utf-8"))
             temporary.flush()
             os.fsync(temporary.fileno())
-        shutil.copymode(target, name)
-        status = target.stat()
-        with contextlib.suppress(PermissionError):
-            os.chown(name, status.st_uid, status.st_gid)
-        Path(name).replace(target)
-    except BaseException:
+        yield Path(name)
+    finally:
         Path(name).unlink(missing_ok=True)
-        raise
+
+
+def _umask() -> int:
+    """What a new file's mode lacks here; it can be read only by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -7,6 +7,7 @@ from mimodsl.cli.main import parser
 COMMON = ["-h --help", "--verbose"]
 
 COMMANDS = {
+    "new": [*COMMON, "FILE", "--template NAME = nemotron_vlm", "--list"],
     "check": [
         *COMMON,
         "SPEC... (required)",
