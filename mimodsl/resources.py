@@ -1,4 +1,4 @@
-"""Where the grammar and shipped specs lie: in the package, or beside it in a checkout."""
+"""Where the grammar and the shipped specs lie: in the package, or beside it in a checkout."""
 
 from pathlib import Path
 
@@ -8,20 +8,19 @@ _CHECKOUT = Path(__file__).parents[1]
 
 def grammar_file() -> Path:
     """The grammar of `.mimo` specs."""
-    return _first_that_exists(
-        _PACKAGED / "grammars" / "mimo.lark", _CHECKOUT / "grammars" / "mimo.lark"
-    )
+    return _shipped("grammars") / "mimo.lark"
+
+
+def specs_folder() -> Path:
+    """The folder of the specs that `mimodsl new` starts from."""
+    return _shipped("specs")
 
 
 def presets_folder() -> Path:
     """The folder of the presets that any spec may `use` as `presets/…`."""
-    return _first_that_exists(_PACKAGED / "presets", _CHECKOUT / "specs" / "presets")
+    return specs_folder() / "presets"
 
 
-def templates_folder() -> Path:
-    """The folder of the specs that `mimodsl new` starts from."""
-    return _first_that_exists(_PACKAGED / "templates", _CHECKOUT / "specs")
-
-
-def _first_that_exists(packaged: Path, checkout: Path) -> Path:
-    return packaged if packaged.exists() else checkout
+def _shipped(folder: str) -> Path:
+    packaged = _PACKAGED / folder
+    return packaged if packaged.exists() else _CHECKOUT / folder

@@ -57,11 +57,11 @@ def _run(args: argparse.Namespace) -> int:
 
 def _templates() -> dict[str, str]:
     """The text of every template by name."""
-    from mimodsl.resources import templates_folder
+    from mimodsl.resources import specs_folder
 
     return {
         path.stem: path.read_text(encoding="utf-8")
-        for path in sorted(templates_folder().glob("*.mimo"))
+        for path in sorted(specs_folder().glob("*.mimo"))
     }
 
 
