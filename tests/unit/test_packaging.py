@@ -57,7 +57,7 @@ def test_the_wheel_holds_what_lies_beside_the_package_too(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     shipped = {f"mimodsl/_data/grammars/{path.name}" for path in ROOT.glob("grammars/*.lark")}
-    shipped |= {f"mimodsl/_data/presets/{path.name}" for path in ROOT.glob("specs/presets/*.mimo")}
+    shipped |= {f"mimodsl/_data/{path.relative_to(ROOT)}" for path in ROOT.glob("specs/**/*.mimo")}
     modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("mimodsl/**/*.py")}
     assert len(shipped) >= 3
     assert shipped | modules <= names
