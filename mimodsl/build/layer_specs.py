@@ -37,6 +37,7 @@ from megatron.core.transformer.transformer_layer import (
     TransformerLayerSubmodules,
 )
 
+from mimodsl.build.local_attention import FlashAttention
 from mimodsl.build.local_layers import LocalHybridStack, LocalNorm, NormColumnParallelLinear
 from mimodsl.ir import Kernels
 
@@ -45,7 +46,7 @@ _BIAS_DROPOUT_ADD = cast(Any, get_bias_dropout_add)
 
 
 class LocalKernels(LocalSpecProvider):
-    """megatron-core's own modules, with norms that know sequence parallelism.
+    """megatron-core's own modules, with norms that know sequence parallelism, and flash attention.
 
     As with Transformer Engine, a norm before a linear is a part of that linear.
     """
@@ -63,6 +64,10 @@ class LocalKernels(LocalSpecProvider):
         self, rms_norm: bool = False, for_qk: bool = False, has_residual: bool = False
     ) -> type:
         return LocalNorm
+
+    @override
+    def core_attention(self) -> type:
+        return FlashAttention
 
 
 def resolve(kernels: Kernels) -> Kernels:

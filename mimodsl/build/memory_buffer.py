@@ -6,9 +6,9 @@ from megatron.core import parallel_state
 def ensure_memory_buffer() -> None:
     """Makes megatron-core's global memory buffer, unless this process has it.
 
-    Local attention and sequence-parallel linears gather into it (transformer/
-    dot_product_attention.py:189 and tensor_parallel/layers.py:640 of megatron-core 0.19.2). It
-    knows nothing of any group, but only `initialize_model_parallel`, never called, makes it.
+    Sequence-parallel linears gather into it (tensor_parallel/layers.py:640 of megatron-core
+    0.19.2). It knows nothing of any group, but only `initialize_model_parallel`, never called,
+    makes it.
     """
     if parallel_state._GLOBAL_MEMORY_BUFFER is None:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         parallel_state._set_global_memory_buffer()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
