@@ -165,15 +165,27 @@ class Plan:
             if 0 <= own < grid.axis("pp"):
                 yield grid, grid.stage(own)
 
+    def alike(self) -> tuple[tuple[Ranks, ...], ...]:
+        """All ranks of the world, by role: those that build the same. A role has the ranks of one
+        pipeline stage or more."""
+        found: dict[tuple[object, ...], list[Ranks]] = {}
+        for grid in self._deepest_grids():
+            for stage in map(grid.stage, range(grid.axis("pp"))):
+                roles = module_roles(self.spec, self._grids, stage[0])
+                found.setdefault(tuple(role.part for role in roles), []).append(stage)
+        return tuple(map(tuple, found.values()))
+
     def representatives(self) -> tuple[int, ...]:
         """One rank of every role: each rank of the world builds what one of these builds."""
-        found: dict[tuple[object, ...], int] = {}
-        for grid in self.grids:
-            for stage in range(grid.axis("pp")):
-                rank = grid.stage(stage)[0]
-                roles = module_roles(self.spec, self._grids, rank)
-                found.setdefault(tuple(role.part for role in roles), rank)
-        return tuple(found.values())
+        return tuple(stages[0][0] for stages in self.alike())
+
+    def _deepest_grids(self) -> Iterator[GridPlan]:
+        """Of the grids on every rank span, which share it whole, the one with most stages."""
+        for span in dict.fromkeys(grid.ranks for grid in self.grids):
+            yield max(
+                (grid for grid in self.grids if grid.ranks == span),
+                key=lambda grid: grid.axis("pp"),
+            )
 
     @property
     def _grids(self) -> dict[str, GridPlan]:

@@ -8,7 +8,9 @@ nothing. So a world of any size is tried with no device, no other process, and i
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -22,10 +24,10 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from mimodsl.build.assembly import Assembly, assemble
 from mimodsl.build.guard import no_parallel_state
 from mimodsl.ir.spec import Spec
-from mimodsl.plan import ModuleRole, plan
+from mimodsl.plan import ModuleRole, Plan, Ranks, plan
 from mimodsl.runtime import cpu
 from mimodsl.runtime.cpu import Patch, applied
-from mimodsl.runtime.train import parameters
+from mimodsl.runtime.train import Group, groups_joined, parameters
 
 META: Final = torch.device("meta")
 FAKE: Final = "fake"
@@ -33,28 +35,51 @@ FAKE: Final = "fake"
 
 @frozen(kw_only=True)
 class BuiltRank:
-    """One rank that was built: its part of each module, and how many parameters that comes to.
+    """One rank that was built, and what came of it.
 
-    `parameters` are by module name, as `mimodsl.runtime.train.parameters` counts them.
+    `alike` are all ranks of the world that build the same, this one first; `parameters` are by
+    module name, as `mimodsl.runtime.train.parameters` counts them; `groups` are all that the rank
+    is in, the world's included.
     """
 
     rank: int
+    alike: tuple[Ranks, ...]
     roles: tuple[ModuleRole, ...]
     parameters: dict[str, int]
+    groups: tuple[Group, ...]
+    seconds: float
+
+    @property
+    def ranks(self) -> int:
+        """How many ranks of the world build the same."""
+        return sum(map(len, self.alike))
 
 
-def build_roles(spec: Spec) -> tuple[BuiltRank, ...]:
+def build_roles(
+    spec: Spec, *, on_phase: Callable[[int, str], None] = lambda _rank, _phase: None
+) -> tuple[BuiltRank, ...]:
     """Build one rank of every distinct role of a checked spec. Needs `activate`.
 
-    Raises whatever megatron-core refuses the spec with.
+    `on_phase` hears the rank and each phase of its build. Raises whatever megatron-core refuses the
+    spec with.
     """
     layout = plan(spec)
-    return tuple(
-        BuiltRank(
-            rank=rank, roles=layout.rank(rank).modules, parameters=built_parameters(spec, rank)
+    return tuple(_build_role(layout, alike, on_phase) for alike in layout.alike())
+
+
+def _build_role(
+    layout: Plan, alike: tuple[Ranks, ...], on_phase: Callable[[int, str], None]
+) -> BuiltRank:
+    rank, start = alike[0][0], time.perf_counter()
+    with built(layout.spec, rank, on_phase=partial(on_phase, rank)) as assembly:
+        return BuiltRank(
+            rank=rank,
+            alike=alike,
+            roles=layout.rank(rank).modules,
+            parameters=parameters(assembly),
+            groups=groups_joined(),
+            seconds=time.perf_counter() - start,
         )
-        for rank in layout.representatives()
-    )
 
 
 def built_parameters(spec: Spec, rank: int) -> dict[str, int]:
@@ -64,10 +89,12 @@ def built_parameters(spec: Spec, rank: int) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def built(spec: Spec, rank: int) -> Generator[Assembly]:
+def built(
+    spec: Spec, rank: int, *, on_phase: Callable[[str], None] = lambda _: None
+) -> Generator[Assembly]:
     """The assembly of one rank, whose groups last as long as the block. Needs `activate`."""
     with fake_world(rank, spec.world):
-        yield assemble(spec)
+        yield assemble(spec, on_phase=on_phase)
 
 
 @contextlib.contextmanager

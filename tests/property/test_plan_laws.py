@@ -138,3 +138,18 @@ def _ranks(start: int, factors: list[list[int]]) -> list[int]:
     for size, stride in factors:
         ranks = [rank + digit * stride for digit in range(size) for rank in ranks]
     return ranks
+
+
+@examples
+@given(specs())
+def test_every_rank_is_in_one_role_and_alike_the_first_of_it(spec: Spec) -> None:
+    layout = plan(spec)
+    roles = layout.alike()
+    ranks = [rank for stages in roles for stage in stages for rank in stage]
+    assert sorted(ranks) == list(range(spec.world))
+    parts = [
+        {tuple(role.part for role in layout.rank(rank).modules) for rank in chain(*stages)}
+        for stages in roles
+    ]
+    assert all(len(part) == 1 for part in parts)
+    assert len(set().union(*parts)) == len(roles)
