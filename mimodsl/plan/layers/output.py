@@ -1,0 +1,35 @@
+"""The end of a language model: the final norm, the logits and their cross entropy."""
+
+from collections.abc import Iterator
+from typing import ClassVar, override
+
+from attrs import frozen
+
+from mimodsl.ir.kinds import Norm
+from mimodsl.plan.layers.layer import Layer
+from mimodsl.plan.layers.weight import Weight, column_linear, norm_weights
+
+
+@frozen(kw_only=True)
+class OutputLayer(Layer):
+    """Logits over `vocabulary`, split over tp.
+
+    Where `tied` the weight is that of the embedding: on the same stage it is the same tensor, and
+    with `copied` a stage without the embedding has a copy (models/common/language_module/
+    language_module.py, setup_embeddings_and_output_layer).
+    """
+
+    title: ClassVar[str] = "output"
+
+    hidden: int
+    vocabulary: int
+    norm: Norm
+    norm_name: str
+    tied: bool
+    copied: bool
+
+    @override
+    def weights(self) -> Iterator[Weight]:
+        yield from norm_weights(f"decoder.{self.norm_name}.", self.norm, self.hidden)
+        if not self.tied or self.copied:
+            yield from column_linear("output_layer", self.hidden, self.vocabulary, bias=False)

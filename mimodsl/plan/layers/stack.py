@@ -1,0 +1,185 @@
+"""The layers of a module, and those of one of its pipeline stages."""
+
+from collections.abc import Iterator
+
+from mimodsl.ir.blocks import Attention
+from mimodsl.ir.encoder import VisionEncoder
+from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
+from mimodsl.ir.module import Module
+from mimodsl.ir.projector import MlpProjector, Projector
+from mimodsl.ir.spec import Spec
+from mimodsl.ir.widths import language_kind, projector_ffn, projector_input
+from mimodsl.plan.layers.attention import AttentionLayer
+from mimodsl.plan.layers.embedding import TokenEmbedding
+from mimodsl.plan.layers.layer import Layer
+from mimodsl.plan.layers.mamba import MambaLayer
+from mimodsl.plan.layers.mlp import MlpLayer
+from mimodsl.plan.layers.moe import MoeLayer
+from mimodsl.plan.layers.output import OutputLayer
+from mimodsl.plan.layers.projector import ProjectorLayer
+from mimodsl.plan.layers.vision import PatchEmbedding
+from mimodsl.plan.roles import ModuleRole
+
+
+def stage_layers(spec: Spec, role: ModuleRole) -> tuple[Layer, ...]:
+    """What a rank of that role runs of its module, in order.
+
+    A layer of a `gpt` or of an encoder is two of these: attention, and an MLP or experts.
+    """
+    kind = role.module.kind
+    if isinstance(kind, LanguageModel):
+        return tuple(_language(spec, kind, role))
+    return module_layers(spec, role.module)
+
+
+def module_layers(spec: Spec, module: Module) -> tuple[Layer, ...]:
+    """All layers of a module, each weight once: of tied embeddings there is one."""
+    kind = module.kind
+    if isinstance(kind, VisionEncoder):
+        return tuple(_encoder(kind))
+    if isinstance(kind, Projector):
+        return (_projector(spec, module, kind),)
+    assert isinstance(kind, LanguageModel)
+    count = kind.layers if isinstance(kind, Gpt | Hybrid) else ""
+    pattern = count if isinstance(count, str) else ""
+    whole = ModuleRole(
+        module=module,
+        stage=0,
+        stages=1,
+        layers=range(len(pattern) if isinstance(count, str) else count),
+        pattern=pattern,
+        experts=range(0),
+        replica=0,
+        replicas=1,
+        samples_each=0,
+    )
+    return tuple(_language(spec, kind, whole))
+
+
+def _encoder(kind: VisionEncoder) -> Iterator[Layer]:
+    yield PatchEmbedding(kind=kind)
+    attention = AttentionLayer(
+        hidden=kind.hidden,
+        heads=kind.heads,
+        kv_groups=kind.heads,
+        head_dim=kind.hidden // kind.heads,
+        norm=kind.norm,
+        bias=kind.bias,
+        qkv_bias=kind.qkv_bias,
+    )
+    mlp = MlpLayer(
+        hidden=kind.hidden,
+        ffn=kind.ffn,
+        activation=kind.activation,
+        norm=kind.norm,
+        bias=kind.bias,
+    )
+    for _ in range(kind.layers):
+        yield attention
+        yield mlp
+
+
+def _projector(spec: Spec, module: Module, kind: Projector) -> ProjectorLayer:
+    flow = spec.flow_through(module.name)
+    assert flow is not None, "every projector is in a flow"
+    width, hidden = projector_input(spec, flow), language_kind(spec).hidden
+    if not isinstance(kind, MlpProjector):
+        return ProjectorLayer(width=width, hidden=hidden, bias=kind.bias)
+    return ProjectorLayer(
+        width=width,
+        hidden=hidden,
+        bias=kind.bias,
+        ffn=projector_ffn(spec, flow, kind),
+        activation=kind.activation,
+        norm=kind.norm,
+    )
+
+
+def _language(spec: Spec, kind: LanguageModel, role: ModuleRole) -> Iterator[Layer]:
+    learned = kind.positions is Positions.LEARNED
+    if role.first:
+        yield TokenEmbedding(
+            hidden=kind.hidden,
+            vocabulary=kind.vocabulary,
+            positions=spec.schedule.sequence if learned else 0,
+        )
+    if isinstance(kind, Gpt):
+        yield from _gpt(kind, role.layers)
+    elif isinstance(kind, Hybrid):
+        yield from (_of_symbol(kind, symbol) for symbol in role.pattern)
+    if role.last:
+        yield OutputLayer(
+            hidden=kind.hidden,
+            vocabulary=kind.vocabulary,
+            norm=kind.norm,
+            norm_name="final_layernorm" if isinstance(kind, Gpt) else "final_norm",
+            tied=kind.tie_embeddings,
+            copied=not role.first,
+        )
+
+
+def _gpt(kind: Gpt, layers: range) -> Iterator[Layer]:
+    for layer in layers:
+        yield _attention(kind, kind.attention)
+        has_experts = kind.moe is not None and layer % kind.moe_every == 0
+        yield _moe(kind) if has_experts else _mlp(kind)
+
+
+def _of_symbol(kind: Hybrid, symbol: str) -> Layer:
+    match symbol:
+        case "M":
+            return _mamba(kind)
+        case "*":
+            assert kind.attention is not None
+            return _attention(kind, kind.attention)
+        case "E":
+            return _moe(kind)
+        case _:
+            return _mlp(kind)
+
+
+def _attention(kind: LanguageModel, block: Attention) -> AttentionLayer:
+    return AttentionLayer(
+        hidden=kind.hidden,
+        heads=block.heads,
+        kv_groups=block.key_value_groups,
+        head_dim=block.head_dim or kind.hidden // block.heads,
+        norm=kind.norm,
+        bias=kind.bias,
+        qkv_bias=block.qkv_bias,
+        qk_norm=block.qk_norm,
+    )
+
+
+def _mamba(kind: Hybrid) -> MambaLayer:
+    block = kind.mamba
+    assert block is not None
+    return MambaLayer(
+        hidden=kind.hidden,
+        heads=block.heads or 2 * kind.hidden // block.head_dim,
+        head_dim=block.head_dim,
+        state=block.state,
+        groups=block.groups,
+        norm=kind.norm,
+    )
+
+
+def _mlp(kind: LanguageModel) -> MlpLayer:
+    return MlpLayer(
+        hidden=kind.hidden,
+        ffn=kind.mlp_width,
+        activation=kind.activation,
+        norm=kind.norm,
+        bias=kind.bias,
+    )
+
+
+def _moe(kind: Gpt | Hybrid) -> MoeLayer:
+    assert kind.moe is not None
+    return MoeLayer(
+        hidden=kind.hidden,
+        moe=kind.moe,
+        activation=kind.activation,
+        norm=kind.norm,
+        bias=kind.bias,
+    )
