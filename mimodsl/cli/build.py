@@ -61,6 +61,12 @@ def add_to(commands: Any) -> None:
         help="go on from a checkpoint, or from the latest in a folder of them, in whatever layout",
     )
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the latest checkpoint in the folder of --save, if it has one, and count "
+        "its steps in --steps: the same command again ends a run that broke off",
+    )
+    parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=options.seconds,
@@ -82,6 +88,8 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.save_every and not args.save:
         raise trouble.UsageError("--save-every needs --save DIR, which says where to")
+    if args.resume and (args.load or not args.save):
+        raise trouble.UsageError("--resume goes on from the folder of --save DIR: not from --load")
     spec = specs.sound_spec(args)
     if spec is None:
         return trouble.FAILURE
@@ -90,23 +98,35 @@ def _run(args: argparse.Namespace) -> int:
     return _train(spec, args)
 
 
+def _training(spec: Any, args: argparse.Namespace) -> Any:
+    """What each rank is to do; a resumed run that has all its steps only builds and loads."""
+    from mimodsl.runtime.checkpoint.fit import checkpoint_for, checkpoint_to_resume
+    from mimodsl.runtime.train import Saving, Training
+
+    start, steps, saves = None, args.steps, args.save is not None
+    if args.load:
+        start = checkpoint_for(spec, args.load)
+    elif args.resume and (start := checkpoint_to_resume(spec, args.save)):
+        steps = max(0, steps - start.manifest.step)
+        saves = steps > 0
+    return Training(
+        spec=spec,
+        steps=steps,
+        start=start,
+        saving=Saving(folder=args.save, every=args.save_every) if saves else None,
+    )
+
+
 def _train(spec: Any, args: argparse.Namespace) -> int:
     import json
 
     from mimodsl.cli import terminal
     from mimodsl.runtime import summary
-    from mimodsl.runtime.checkpoint.fit import checkpoint_for
     from mimodsl.runtime.progress import Progress
     from mimodsl.runtime.run import DeviceChoice, is_first, run
-    from mimodsl.runtime.train import Saving, Training
     from mimodsl.runtime.workers import Watch
 
-    training = Training(
-        spec=spec,
-        steps=args.steps,
-        start=checkpoint_for(spec, args.load) if args.load else None,
-        saving=Saving(folder=args.save, every=args.save_every) if args.save else None,
-    )
+    training = _training(spec, args)
     with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
         progress = Progress(console=console)
         watch = Watch(timeout=args.timeout, observer=progress, verbose=args.verbose)

@@ -82,7 +82,7 @@ def run(training: Training, *, choice: DeviceChoice, watch: Watch) -> Run:
             prepare(training.saving.folder)
         watch.observer.entered(0, LOADING)
     with _output(watch):
-        device = _device(choice, 1 if under_launcher() else spec.world)
+        device = _device(choice, _ranks_here(spec))
         if device is Device.CPU:
             preload()
     try:
@@ -103,6 +103,11 @@ def run(training: Training, *, choice: DeviceChoice, watch: Watch) -> Run:
     )
 
 
+def _ranks_here(spec: Spec) -> int:
+    """How many of the world's ranks this machine has to run."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if under_launcher() else spec.world
+
+
 def _device(choice: DeviceChoice, needed: int) -> Device:
     if choice is DeviceChoice.CPU:
         return Device.CPU
@@ -113,7 +118,7 @@ def _device(choice: DeviceChoice, needed: int) -> Device:
     if count >= needed:
         return Device.CUDA
     if choice is DeviceChoice.CUDA:
-        raise NoDevice(f"the spec's world needs {needed} GPUs, this machine has {count}")
+        raise NoDevice(f"the ranks of this machine need {needed} GPUs, it has {count}")
     return Device.CPU
 
 
@@ -127,7 +132,7 @@ def _in_place(training: Training, device: Device, watch: Watch) -> tuple[RankSum
         try:
             rank.phase("rendezvous")
             join_launched(device, watch.timeout)
-            mine = training(rank)
+            mine = agreed(training)(rank)
             ranks: list[Any] = [mine] * distributed.get_world_size()
             distributed.all_gather_object(ranks, mine)  # pyright: ignore[reportUnknownMemberType]
             distributed.destroy_process_group()
@@ -137,6 +142,18 @@ def _in_place(training: Training, device: Device, watch: Watch) -> tuple[RankSum
             )
             raise RankFailed(failure) from error
     return tuple(ranks)
+
+
+def agreed(training: Training) -> Training:
+    """What the first rank of this process's world is to do, on all of them.
+
+    Each has read spec and checkpoints by itself, and a shared folder may show them at another time.
+    """
+    from torch import distributed
+
+    told: list[Any] = [training]
+    distributed.broadcast_object_list(told, src=0)  # pyright: ignore[reportUnknownMemberType]
+    return told[0]
 
 
 @define(kw_only=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.transfer import transfers
-from mimodsl.runtime.checkpoint.folder import find
+from mimodsl.runtime.checkpoint.folder import find, has_any
 from mimodsl.runtime.checkpoint.manifest import Checkpoint, CheckpointError
 
 
@@ -22,3 +22,8 @@ def checkpoint_for(spec: Spec, path: Path) -> Checkpoint:
                 f"help: `mimodsl diff {checkpoint.folder} SPEC` shows all that differs"
             )
     return checkpoint
+
+
+def checkpoint_to_resume(spec: Spec, root: Path) -> Checkpoint | None:
+    """The latest checkpoint in a run's folder, as `checkpoint_for`; `None` while it has none."""
+    return checkpoint_for(spec, root) if has_any(root) else None

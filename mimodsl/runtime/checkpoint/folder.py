@@ -49,6 +49,11 @@ def latest(root: Path) -> Path | None:
     return root / name if _STEP.fullmatch(name) else None
 
 
+def has_any(root: Path) -> bool:
+    """Whether a run has saved a checkpoint in its folder, named the latest one or not."""
+    return latest(root) is not None or any(_checkpoints(root))
+
+
 def _latest(root: Path) -> Path:
     named = latest(root)
     if named is not None:

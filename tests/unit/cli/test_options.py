@@ -28,6 +28,7 @@ COMMANDS = {
         "--save DIR",
         "--save-every N",
         "--load DIR",
+        "--resume",
         "--timeout SECONDS = 300.0",
         "--json",
         "--set...",
