@@ -1,4 +1,5 @@
-"""The weights that a plan counts are those that megatron-core builds, tensor by tensor."""
+"""The weights that a plan counts are those that megatron-core builds, tensor by tensor, and lie in
+buffers as long as DDP makes them."""
 
 import re
 from collections import Counter
@@ -14,6 +15,7 @@ from mimodsl.build.model import modules_of
 from mimodsl.ir import Precision, Spec
 from mimodsl.plan import ModuleRole, plan
 from mimodsl.plan.layers import Cut, Layer, stage_layers
+from mimodsl.plan.memory import gradient_buffers
 from mimodsl.plan.parameters import module_parameters, rank_parameters
 from mimodsl.runtime import meta
 from mimodsl.runtime.train import parameters
@@ -45,16 +47,21 @@ def test_every_role_holds_the_tensors_that_are_built() -> None:
         spec = sound_spec(Random(seed))
         if errors_of(spec):
             continue
-        # A weight that is always in fp32 shows in no other precision.
-        spec = attrs.evolve(spec, train=attrs.evolve(spec.train, precision=Precision.BF16))
+        if spec.train.precision is Precision.FP16:  # its buffers are those of bf16
+            spec = attrs.evolve(spec, train=attrs.evolve(spec.train, precision=Precision.BF16))
         layout = plan(spec)
         for rank in layout.representatives():
             roles = layout.rank(rank).modules
             with meta.built(spec, rank) as assembly:
                 tensors, counts = _built(assembly.model), parameters(assembly)
+                buffers = _buffers(assembly.model)
             planned = sum((_planned(spec, role) for role in roles), Counter[Tensor]())
             assert planned == tensors, f"seed {seed}, rank {rank}\n{spec}"
             assert {role.name: rank_parameters(spec, role).total for role in roles} == counts
+            assert buffers == Counter(
+                (one.elements, one.weight, one.gradient, one.ranks)
+                for one in gradient_buffers(spec, roles)
+            )
             kinds |= {type(layer) for role in roles for layer in stage_layers(spec, role)}
     assert kinds == set(Layer.__subclasses__())
 
@@ -65,7 +72,8 @@ def _planned(spec: Spec, role: ModuleRole) -> Counter[Tensor]:
     for layer in stage_layers(spec, role):
         for weight in layer.weights():
             shape, expert = weight.local(cut), weight.experts > 0 and cut.apart
-            tensors[weight.name, shape, expert, weight.fp32, trainable] += weight.copies(cut)
+            fp32 = weight.fp32 or spec.train.precision is Precision.FP32
+            tensors[weight.name, shape, expert, fp32, trainable] += weight.copies(cut)
     return tensors
 
 
@@ -80,6 +88,20 @@ def _built(model: Any) -> Counter[Tensor]:
         )
         for module in modules_of(model).values()
         for name, weight in module.named_parameters()
+    )
+
+
+def _buffers(model: Any) -> Counter[tuple[int, int, int, int]]:
+    wrapped: list[Any] = list(modules_of(model).values())
+    return Counter(
+        (
+            buffer.numel,
+            buffer.param_dtype.itemsize,
+            buffer.grad_dtype.itemsize,
+            buffer.data_parallel_world_size,
+        )
+        for ddp in wrapped
+        for buffer in (*ddp.buffers, *ddp.expert_parallel_buffers)
     )
 
 

@@ -40,13 +40,13 @@ class AttentionLayer(Layer):
     def weights(self) -> Iterator[Weight]:
         qkv = self.query_width + 2 * self.key_value_width
         name = "self_attention.linear_qkv"
-        yield from norm_weights(f"{name}.layer_norm_", self.norm, self.hidden)
+        yield from row_linear(
+            "self_attention.linear_proj", self.query_width, self.hidden, bias=self.bias
+        )
         yield from column_linear(name, self.hidden, qkv, bias=self.bias or self.qkv_bias)
+        yield from norm_weights(f"{name}.layer_norm_", self.norm, self.hidden)
         if self.qk_norm:
             for part in ("q", "k"):
                 yield from norm_weights(
                     f"self_attention.{part}_layernorm.", self.norm, self.head_dim
                 )
-        yield from row_linear(
-            "self_attention.linear_proj", self.query_width, self.hidden, bias=self.bias
-        )

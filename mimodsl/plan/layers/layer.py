@@ -21,4 +21,4 @@ class Layer(ABC):
 
     @abstractmethod
     def weights(self) -> Iterator[Weight]:
-        """Its parameter tensors."""
+        """Its parameter tensors, in the order in which megatron-core makes them."""

@@ -47,12 +47,12 @@ class MambaLayer(Layer):
 
     @override
     def weights(self) -> Iterator[Weight]:
-        yield from norm_weights("mixer.in_proj.layer_norm_", self.norm, self.hidden)
-        yield from column_linear("mixer.in_proj", self.hidden, self.projected, bias=False)
         yield Weight(name="mixer.conv1d_weight", shape=(self.convolved, 1, CONVOLUTION), split=0)
         yield Weight(name="mixer.conv1d_bias", shape=(self.convolved,), split=0)
         yield Weight(name="mixer.dt_bias", shape=(self.heads,), split=0)
         yield Weight(name="mixer.A_log", shape=(self.heads,), split=0, fp32=True)
         yield Weight(name="mixer.D", shape=(self.heads,), split=0, fp32=True)
+        yield from column_linear("mixer.in_proj", self.hidden, self.projected, bias=False)
+        yield from norm_weights("mixer.in_proj.layer_norm_", self.norm, self.hidden)
         yield Weight(name="mixer.norm.weight", shape=(self.inner,), split=0)
         yield from row_linear("mixer.out_proj", self.inner, self.hidden, bias=False)

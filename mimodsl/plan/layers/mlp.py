@@ -30,6 +30,6 @@ class MlpLayer(Layer):
 
     @override
     def weights(self) -> Iterator[Weight]:
-        yield from norm_weights("mlp.linear_fc1.layer_norm_", self.norm, self.hidden)
         yield from column_linear("mlp.linear_fc1", self.hidden, self.products, bias=self.bias)
+        yield from norm_weights("mlp.linear_fc1.layer_norm_", self.norm, self.hidden)
         yield from row_linear("mlp.linear_fc2", self.ffn, self.hidden, bias=self.bias)

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from mimodsl.ir.kinds import Norm
 from mimodsl.plan.layers.layer import Layer
-from mimodsl.plan.layers.weight import Weight, column_linear, norm_weights
+from mimodsl.plan.layers.weight import Weight, norm_weights
 
 
 @frozen(kw_only=True)
@@ -32,4 +32,9 @@ class OutputLayer(Layer):
     def weights(self) -> Iterator[Weight]:
         yield from norm_weights(f"decoder.{self.norm_name}.", self.norm, self.hidden)
         if not self.tied or self.copied:
-            yield from column_linear("output_layer", self.hidden, self.vocabulary, bias=False)
+            yield Weight(
+                name="output_layer.weight",
+                shape=(self.vocabulary, self.hidden),
+                split=0,
+                shared=self.copied,
+            )

@@ -35,7 +35,7 @@ class ProjectorLayer(Layer):
         if self.ffn is None:
             yield from column_linear("encoder", self.width, self.hidden, bias=self.bias)
             return
+        yield from column_linear("encoder.linear_fc1", self.width, self.products, bias=self.bias)
         if self.norm:
             yield from norm_weights("encoder.linear_fc1.layer_norm_", self.norm, self.width)
-        yield from column_linear("encoder.linear_fc1", self.width, self.products, bias=self.bias)
         yield from row_linear("encoder.linear_fc2", self.ffn, self.hidden, bias=self.bias)

@@ -102,6 +102,7 @@ def _language(spec: Spec, kind: LanguageModel, role: ModuleRole) -> Iterator[Lay
             hidden=kind.hidden,
             vocabulary=kind.vocabulary,
             positions=spec.schedule.sequence if learned else 0,
+            copied=kind.tie_embeddings and not role.last,
         )
     if isinstance(kind, Gpt):
         yield from _gpt(kind, role.layers)
@@ -114,7 +115,7 @@ def _language(spec: Spec, kind: LanguageModel, role: ModuleRole) -> Iterator[Lay
             norm=kind.norm,
             norm_name="final_layernorm" if isinstance(kind, Gpt) else "final_norm",
             tied=kind.tie_embeddings,
-            copied=not role.first,
+            copied=kind.tie_embeddings and not role.first,
         )
 
 
