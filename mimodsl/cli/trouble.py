@@ -21,6 +21,8 @@ _EXTRA_OF = {
     "mamba_ssm": "gpu",
     "causal_conv1d": "gpu",
     "transformer_engine": "te",
+    "pygls": "lsp",
+    "lsprotocol": "lsp",
 }
 _REPORTED = ("megatron-core", "torch", "attrs", "lark", "rich")
 _INTERNAL = "MIMO900"

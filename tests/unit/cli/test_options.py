@@ -45,6 +45,7 @@ COMMANDS = {
     ],
     "diff": [*COMMON, "A (required)", "B (required)", "--json"],
     "explain": [*COMMON, "CODE", "--json"],
+    "lsp": COMMON,
 }
 
 

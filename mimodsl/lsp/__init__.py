@@ -1,0 +1,1 @@
+"""The language server: what editors ask about a spec while it is written."""

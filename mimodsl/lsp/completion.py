@@ -1,0 +1,285 @@
+"""What may be written at the cursor, with what it means."""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Final
+
+from attrs import frozen
+from lsprotocol import types
+
+from mimodsl.ir.evaluate import LITERAL_WORDS
+from mimodsl.ir.flow import Flow
+from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
+from mimodsl.ir.kinds import KINDS, Role
+from mimodsl.ir.lower.fields import REFERENCES, block_types
+from mimodsl.ir.lower.names import Named
+from mimodsl.ir.lower.units import PRESETS
+from mimodsl.ir.node import Node
+from mimodsl.ir.schedule import Schedule, ScheduleKind
+from mimodsl.ir.schema import FieldSchema
+from mimodsl.ir.train import Train
+from mimodsl.lsp.cursor import Cursor, cursor
+from mimodsl.lsp.describe import choice_page, class_page, field_page, field_words
+from mimodsl.lsp.names import Fields, fields_of, inner_fields, kind_of
+from mimodsl.lsp.sizes import legal_sizes
+from mimodsl.lsp.specs import Analysis
+from mimodsl.resources import presets_folder
+from mimodsl.source import Span
+from mimodsl.syntax import ast
+from mimodsl.syntax.scan import KEYWORDS
+
+_BLOCKS: Final = {"flow": Flow, "schedule": Schedule, "train": Train}
+_OPENING: Final = ("", "=", "(", "[", "+", "-", "*", "//", "%", ",")
+
+type Items = Iterator[types.CompletionItem]
+type _Kind = types.CompletionItemKind
+
+
+@frozen(kw_only=True)
+class Completion:
+    """Completes at one place of a text. `snippets` says that the client can fill in templates."""
+
+    analysis: Analysis
+    cursor: Cursor
+    snippets: bool
+
+    def items(self) -> Items:
+        """What may stand here, in the order in which it is offered."""
+        word, *_ = (*self.cursor.header, "")
+        if self.cursor.string:
+            yield from self._paths() if self.cursor.entry == ("use",) else ()
+        elif not self.cursor.blocks:
+            yield from self._header()
+        elif word == "grid":
+            yield from self._grid()
+        else:
+            yield from self._block(self._fields(word))
+
+    # Before a block.
+
+    def _header(self) -> Items:
+        match self.cursor.entry:
+            case ():
+                for word in KEYWORDS:
+                    yield self._item(word, types.CompletionItemKind.Keyword, after=" ")
+            case ("preset" | "module", _, ":"):
+                yield from self._bases()
+            case ("flow", *_, "flow" | "->") | ("flow",):
+                yield from self._names(ast.Module, types.CompletionItemKind.Module)
+            case ("place", *_, "|" | "&" | "(") | ("place",):
+                yield from self._names(ast.Grid, types.CompletionItemKind.Struct)
+            case ("schedule",):
+                yield from self._choices((ScheduleKind,), None)
+            case ("let", _, "=", *_) if self.cursor.last in _OPENING:
+                yield from self._constants()
+            case ("use",):
+                yield from self._paths()
+            case _:
+                pass
+
+    def _bases(self) -> Items:
+        presets = self.analysis.scope.names(ast.Preset)
+        for name in presets:
+            kind = kind_of(name, self.analysis.scope)
+            detail = f"preset of {kind.keyword}" if kind else "preset"
+            yield self._item(name, types.CompletionItemKind.Class, detail=detail)
+        for word, kind in KINDS.items():
+            yield self._item(
+                word,
+                types.CompletionItemKind.Class,
+                detail=kind.role.value,
+                page=class_page(kind, word),
+            )
+
+    def _paths(self) -> Items:
+        """Shipped presets, and specs in the folder of this one or below."""
+        path = self.analysis.path
+        folder = path.parent if path else None
+        beside = sorted(folder.rglob("*.mimo")) if folder and folder.is_dir() else []
+        paths = [one.relative_to(folder).as_posix() for one in beside if folder and one != path]
+        shipped = [f"{PRESETS}{one.name}" for one in sorted(presets_folder().glob("*.mimo"))]
+        for found in dict.fromkeys([*shipped, *paths]):
+            yield self._item(f'"{found}"', types.CompletionItemKind.File)
+
+    # Grids.
+
+    def _grid(self) -> Items:
+        entry = self.cursor.entry
+        if not entry:
+            yield from self._views()
+        elif len(entry) > 1 and entry[0] == "ranks":
+            yield from self._constants()
+        elif len(entry) > 1 and self.cursor.last in ("=", "*"):
+            yield from self._axes(entry[0], entry[2::1])
+        elif self.cursor.last == ":":
+            yield from self._sizes()
+            yield from self._constants()
+
+    def _views(self) -> Items:
+        keys = self.cursor.keys
+        for word in ("ranks", "dense", EXPERT_VIEW):
+            if word not in keys:
+                yield self._item(word, types.CompletionItemKind.Property, after=self._equal())
+
+    def _axes(self, view: str, before: Iterable[str]) -> Items:
+        """Those that the view has not yet; in a later view `pp` is shared with the base view."""
+        first = next((key for key in self.cursor.keys if key != "ranks"), view)
+        names = BASE_AXES if view == first else (*EXPERT_AXES, "pp")
+        for name in names:
+            if name not in before:
+                shared = view != first and name in BASE_AXES
+                yield self._item(
+                    name,
+                    types.CompletionItemKind.Variable,
+                    detail="shared with the base view" if shared else "",
+                    after="" if shared else ":",
+                )
+
+    def _sizes(self) -> Items:
+        place = Span(self.analysis.source, self.cursor.start, self.cursor.end)
+        for legal in legal_sizes(self.analysis.source, place, self.analysis.check):
+            yield self._item(
+                str(legal.size),
+                types.CompletionItemKind.Value,
+                detail=f"with `{legal.changed}`" if legal.changed else "no rule objects",
+                more=[
+                    types.TextEdit(self.analysis.positions.of(edit.span), edit.replacement)
+                    for edit in legal.edits
+                ],
+            )
+
+    # Blocks.
+
+    def _fields(self, word: str) -> tuple[Fields, str]:
+        """The fields of the innermost block, and what it is called."""
+        header, scope = self.cursor.header, self.analysis.scope
+        cls: type[Node] | None = _BLOCKS.get(word)
+        if word in ("preset", "module") and len(header) > 3:
+            cls = kind_of(header[3], scope)
+        fields = fields_of(cls)
+        owner = str(getattr(cls, "keyword", word))
+        for block in self.cursor.blocks[1:]:
+            fields, owner = inner_fields(fields.get(block.key), block.tag), block.tag or block.key
+        return fields, owner
+
+    def _block(self, of: tuple[Fields, str]) -> Items:
+        fields, owner = of
+        match self.cursor.entry:
+            case ():
+                unset = [one for one in fields.values() if one.name not in self.cursor.keys]
+                for field in sorted(unset, key=lambda one: not one.required):
+                    yield self._field(field, owner)
+            case (key, "=", *_) if self.cursor.last in _OPENING:
+                yield from self._values(fields.get(key))
+            case _:
+                pass
+
+    def _field(self, field: FieldSchema, owner: str) -> types.CompletionItem:
+        return self._item(
+            field.name,
+            types.CompletionItemKind.Field,
+            detail=field_words(field),
+            page=field_page(field, owner),
+            after=self._equal(),
+        )
+
+    def _values(self, field: FieldSchema | None) -> Items:
+        if field is None:
+            yield from self._constants()
+            return
+        if field.name in REFERENCES:
+            yield from self._names(ast.Grid, types.CompletionItemKind.Struct)
+            return
+        yield from self._choices(field.type.enums, field)
+        for word, value in LITERAL_WORDS.items():
+            if field.type.optional if value is None else bool in field.type.bases:
+                yield self._item(word, types.CompletionItemKind.Keyword)
+        blocks = block_types(field)
+        for tag, cls in blocks.items():
+            named = len(blocks) > 1 or tag != field.name
+            yield self._item(
+                f"{tag} {{ … }}" if named else "{ … }",
+                types.CompletionItemKind.Struct,
+                page=class_page(cls, tag),
+                snippet=f"{tag} {{ $0 }}" if named else "{ $0 }",
+            )
+        if not field.type.enums and not blocks:
+            yield from self._constants()
+
+    def _choices(self, enums: Iterable[type[StrEnum]], field: FieldSchema | None) -> Items:
+        for enum in enums:
+            for member in enum:
+                is_default = field is not None and field.default == member
+                yield self._item(
+                    str(member),
+                    types.CompletionItemKind.EnumMember,
+                    detail="default" if is_default else "",
+                    page=choice_page(enum, field, str(member)),
+                )
+
+    # Names.
+
+    def _names(self, sort: type[Named], kind: types.CompletionItemKind) -> Items:
+        for name, declaration in self.analysis.scope.names(sort).items():
+            detail = ""
+            if isinstance(declaration, ast.Module):
+                made = kind_of(declaration.base.text, self.analysis.scope)
+                detail = made.role.value if made else Role.ENCODER.value
+            yield self._item(name, kind, detail=detail)
+
+    def _constants(self) -> Items:
+        for name, declaration in self.analysis.scope.names(ast.Let).items():
+            if isinstance(declaration, ast.Let):
+                value = declaration.value.span.text
+                yield self._item(name, types.CompletionItemKind.Constant, detail=value)
+
+    # Items.
+
+    def _equal(self) -> str:
+        """What follows a key, unless it is there already."""
+        rest = self.analysis.source.text[self.cursor.end :].lstrip(" \t")
+        return "" if rest.startswith(("=", ":")) else " = "
+
+    def _item(  # noqa: PLR0913 - the parts of an item
+        self,
+        label: str,
+        kind: types.CompletionItemKind,
+        *,
+        detail: str = "",
+        page: str = "",
+        after: str = "",
+        snippet: str = "",
+        more: list[types.TextEdit] | None = None,
+    ) -> types.CompletionItem:
+        place = self.analysis.positions.range(self.cursor.start, self.cursor.end)
+        filled = bool(snippet) and self.snippets
+        text = snippet if filled else snippet.replace("$0 ", "") or f"{label}{after}"
+        return types.CompletionItem(
+            label=label,
+            kind=kind,
+            detail=detail or None,
+            documentation=_markdown(page) if page else None,
+            text_edit=types.TextEdit(place, text),
+            filter_text=label if label.startswith('"') else None,
+            insert_text_format=types.InsertTextFormat.Snippet if filled else None,
+            additional_text_edits=more or None,
+        )
+
+
+def _markdown(text: str) -> types.MarkupContent:
+    return types.MarkupContent(kind=types.MarkupKind.Markdown, value=text)
+
+
+def completions(
+    analysis: Analysis, position: types.Position, *, snippets: bool
+) -> list[types.CompletionItem]:
+    """What may be written at a position, in order."""
+    offset = analysis.positions.offset(position)
+    found = cursor(analysis.source, offset)
+    if found is None:
+        return []
+    items = Completion(analysis=analysis, cursor=found, snippets=snippets).items()
+    ordered = list(items)
+    for index, item in enumerate(ordered):
+        item.sort_text = f"{index:04}"
+    return ordered

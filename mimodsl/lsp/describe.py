@@ -1,0 +1,76 @@
+"""Fields, kinds, choices and rules in Markdown, from what each says of itself."""
+
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from inspect import cleandoc
+from typing import cast
+
+from mimodsl.check.pages import Page, pages
+from mimodsl.ir.difference import plain
+from mimodsl.ir.kinds import Kind
+from mimodsl.ir.lower.fields import REFERENCES
+from mimodsl.ir.node import Node
+from mimodsl.ir.schema import FieldSchema, schema
+
+
+def field_words(field: FieldSchema) -> str:
+    """A field's type, unit and default in a line: `an integer, at least 1 · default 1`."""
+    unit = f" ({field.unit})" if field.unit else ""
+    words = f"the name of a {field.name}" if field.name in REFERENCES else field.words
+    return f"{words}{unit} · {'required' if field.required else f'default {default(field)}'}"
+
+
+def default(field: FieldSchema) -> str:
+    """The default of a field as a spec would have it."""
+    value = field.default
+    if value is None:
+        return "unset"
+    return f"{getattr(value, 'tag', '')} {{ … }}" if isinstance(value, Node) else plain(value)
+
+
+def field_page(field: FieldSchema, owner: str) -> str:
+    """All that is said of a field of a kind or block."""
+    return "\n\n".join(
+        [f"**`{field.name}`** — {field.doc}", f"{field_words(field)}", f"a field of `{owner}`"]
+    )
+
+
+def class_page(cls: type[Node], word: str) -> str:
+    """What a kind or block is, and the fields that it needs."""
+    role = f" ({cls.role.value})" if issubclass(cls, Kind) else ""
+    needed = [f"`{field.name}`" for field in schema(cls) if field.required]
+    parts = [f"**`{word}`**{role} — {cleandoc(cls.__doc__ or '')}"]
+    parts += [f"needs {', '.join(needed)}"] if needed else []
+    return "\n\n".join(parts)
+
+
+def choice_page(enum: type[StrEnum], field: FieldSchema | None, word: str) -> str:
+    """What is chosen by a word of a closed choice."""
+    lines = [f"**`{word}`** — {cleandoc(enum.__doc__ or '')}"]
+    lines.append(f"one of {', '.join(f'`{member}`' for member in enum)}")
+    if field is not None and not field.required:
+        lines.append(f"default `{default(field)}`")
+    return "\n\n".join(lines)
+
+
+def rule_page(code: str) -> str:
+    """What `mimodsl explain` says of a code, without its example; empty for an unknown one."""
+    page = pages().get(code)
+    return "\n\n".join(_rule_parts(page)) if page else ""
+
+
+def _rule_parts(page: Page) -> Iterator[str]:
+    yield f"**{page.code}** — {page.title}"
+    yield page.why
+    if page.cost:
+        yield f"Without this {page.severity}: {page.cost}."
+    if page.seen:
+        yield f"On the cluster: {page.seen}"
+
+
+def constant(value: object) -> str:
+    """A constant's value as a spec would have it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(constant, cast('tuple[object, ...]', value)))}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else plain(value)

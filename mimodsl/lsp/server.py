@@ -1,0 +1,202 @@
+"""The server: every feature that is offered to an editor, over standard input and output."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from typing import Any, Final, cast
+
+from attrs import define, field
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+from pygls.lsp.server import LanguageServer
+
+from mimodsl._version import __version__
+from mimodsl.lsp import navigation, outline
+from mimodsl.lsp.actions import actions
+from mimodsl.lsp.completion import completions
+from mimodsl.lsp.edits import formatted
+from mimodsl.lsp.hover import hover
+from mimodsl.lsp.reports import reports
+from mimodsl.lsp.specs import Analysis, Specs
+
+DELAY: Final = 0.1
+"""Seconds without a further keystroke after which a text is checked."""
+
+
+@define(eq=False)
+class Session:
+    """One editor: its texts, and the check that waits until nothing more is typed."""
+
+    server: LanguageServer
+    _specs: Specs | None = field(default=None, init=False)
+    _waiting: asyncio.TimerHandle | None = field(default=None, init=False)
+
+    @property
+    def specs(self) -> Specs:
+        if self._specs is None:
+            self._specs = Specs(self.server.workspace)
+        return self._specs
+
+    def analysis(self, document: types.TextDocumentIdentifier) -> Analysis:
+        return self.specs.analysis(document.uri)
+
+    def changed(self, delay: float = 0.0) -> None:
+        """A text has changed: check it, and what may use it, once nothing more comes."""
+        self.specs.forget()
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = asyncio.get_running_loop().call_later(delay, self.publish)
+
+    def publish(self) -> None:
+        """Send the mistakes of every open text."""
+        for uri in self.specs.uris():
+            document = self.server.workspace.get_text_document(uri)
+            self.server.text_document_publish_diagnostics(
+                types.PublishDiagnosticsParams(
+                    uri=uri,
+                    version=document.version,
+                    diagnostics=reports(self.specs.analysis(uri)),
+                )
+            )
+
+    def closed(self, uri: str) -> None:
+        """Nothing is said of a text that is no longer open."""
+        self.server.text_document_publish_diagnostics(
+            types.PublishDiagnosticsParams(uri=uri, diagnostics=[])
+        )
+        self.changed()
+
+    @property
+    def snippets(self) -> bool:
+        """Whether the client can fill in templates."""
+        text = self.server.client_capabilities.text_document
+        item = text.completion.completion_item if text and text.completion else None
+        return bool(item and item.snippet_support)
+
+
+def serve() -> None:
+    """Serve one editor over standard input and output, until it leaves.
+
+    Output is the protocol's alone: whatever else is printed goes to standard error.
+    """
+    _log_no_refusals()
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output, redirect_stdout(sys.stderr):
+        made().start_io(sys.stdin.buffer, output)
+
+
+def _log_no_refusals() -> None:
+    """The client gets what is refused as an answer; in the log it would look like a bug."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(lambda one: not (one.exc_info and one.exc_info[0] is JsonRpcInvalidParams))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+def made() -> LanguageServer:
+    """The server with all its features."""
+    server = LanguageServer(
+        "mimodsl", __version__, text_document_sync_kind=types.TextDocumentSyncKind.Full
+    )
+    session = Session(server)
+    for offer in (_texts, _reading, _names, _writing):
+        offer(session, partial(_feature, server))
+    return server
+
+
+type Offer = Callable[..., Callable[[Callable[..., Any]], Any]]
+
+
+def _feature(server: LanguageServer, name: str, options: Any = None) -> Any:
+    return cast(Any, server).feature(name, options)
+
+
+def _texts(session: Session, feature: Offer) -> None:
+    @feature(types.TEXT_DOCUMENT_DID_OPEN)
+    def _(_: types.DidOpenTextDocumentParams) -> None:
+        session.changed()
+
+    @feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def _(_: types.DidChangeTextDocumentParams) -> None:
+        session.changed(DELAY)
+
+    @feature(types.TEXT_DOCUMENT_DID_SAVE)
+    @feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
+    def _(_: Any) -> None:
+        session.changed()
+
+    @feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def _(params: types.DidCloseTextDocumentParams) -> None:
+        session.closed(params.text_document.uri)
+
+
+def _reading(session: Session, feature: Offer) -> None:
+    @feature(types.TEXT_DOCUMENT_HOVER)
+    def _(params: types.HoverParams) -> types.Hover | None:
+        return hover(session.analysis(params.text_document), params.position)
+
+    @feature(types.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
+    def _(params: types.DocumentSymbolParams) -> list[types.DocumentSymbol]:
+        return outline.symbols(session.analysis(params.text_document))
+
+    @feature(types.TEXT_DOCUMENT_FOLDING_RANGE)
+    def _(params: types.FoldingRangeParams) -> list[types.FoldingRange]:
+        return outline.folds(session.analysis(params.text_document))
+
+
+def _names(session: Session, feature: Offer) -> None:
+    @feature(types.TEXT_DOCUMENT_DEFINITION)
+    def _(params: types.DefinitionParams) -> types.Location | None:
+        return navigation.definition(session.analysis(params.text_document), params.position)
+
+    @feature(types.TEXT_DOCUMENT_REFERENCES)
+    def _(params: types.ReferenceParams) -> list[types.Location]:
+        analysis = session.analysis(params.text_document)
+        return navigation.references(
+            analysis, params.position, declaration=params.context.include_declaration
+        )
+
+    @feature(types.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)
+    def _(params: types.DocumentHighlightParams) -> list[types.DocumentHighlight]:
+        return navigation.highlights(session.analysis(params.text_document), params.position)
+
+    @feature(types.TEXT_DOCUMENT_PREPARE_RENAME)
+    def _(params: types.PrepareRenameParams) -> types.Range:
+        try:
+            return navigation.renamable(session.analysis(params.text_document), params.position)
+        except navigation.Refused as refused:
+            raise JsonRpcInvalidParams(str(refused)) from refused
+
+    @feature(types.TEXT_DOCUMENT_RENAME, types.RenameOptions(prepare_provider=True))
+    def _(params: types.RenameParams) -> types.WorkspaceEdit:
+        analysis = session.analysis(params.text_document)
+        try:
+            return navigation.rename(analysis, params.position, params.new_name)
+        except navigation.Refused as refused:
+            raise JsonRpcInvalidParams(str(refused)) from refused
+
+
+def _writing(session: Session, feature: Offer) -> None:
+    @feature(
+        types.TEXT_DOCUMENT_COMPLETION,
+        types.CompletionOptions(trigger_characters=[":", "=", '"', "*", "|", "&", ">"]),
+    )
+    def _(params: types.CompletionParams) -> list[types.CompletionItem]:
+        analysis = session.analysis(params.text_document)
+        return completions(analysis, params.position, snippets=session.snippets)
+
+    @feature(types.TEXT_DOCUMENT_FORMATTING)
+    def _(params: types.DocumentFormattingParams) -> list[types.TextEdit] | None:
+        return formatted(session.analysis(params.text_document))
+
+    @feature(
+        types.TEXT_DOCUMENT_CODE_ACTION,
+        types.CodeActionOptions(
+            code_action_kinds=[types.CodeActionKind.QuickFix, types.CodeActionKind.SourceFixAll]
+        ),
+    )
+    def _(params: types.CodeActionParams) -> list[types.CodeAction]:
+        analysis = session.analysis(params.text_document)
+        return actions(analysis, params.range, params.context.only)

@@ -1,0 +1,143 @@
+"""The specs that a client has open, unsaved changes included, and what is known of each."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from attrs import define, evolve, field, frozen
+from lsprotocol import types
+from pygls.uris import to_fs_path
+from pygls.workspace import Workspace
+
+from mimodsl.check.checked import Checked, checked
+from mimodsl.diagnostics import Diagnostic
+from mimodsl.ir.lower.names import Lost, Scope
+from mimodsl.ir.lower.units import Unit
+from mimodsl.lsp.names import Occurrence, Symbol, at, occurrences
+from mimodsl.lsp.positions import Positions
+from mimodsl.source import SourceFile, Span
+from mimodsl.syntax.parser import parse_source
+from mimodsl.syntax.reader import read_source
+
+
+@frozen(kw_only=True, eq=False, slots=False)
+class Analysis:
+    """What is known of one text, as it is in the editor."""
+
+    specs: "Specs"
+    uri: str
+    path: Path | None
+    source: SourceFile
+
+    @cached_property
+    def checked(self) -> Checked:
+        """The text and all that it uses, checked by every rule."""
+        return self.check(self.source)
+
+    def check(self, source: SourceFile) -> Checked:
+        """Another text in this one's place, checked."""
+        return checked(self.path, source, {}, read=self.specs.read)
+
+    def trying(self, text: str) -> "Analysis":
+        """What would be known of another text in this one's place."""
+        return evolve(self, source=evolve(self.source, text=text))
+
+    @cached_property
+    def main(self) -> Unit:
+        """The text's tree, with those of the files that it uses."""
+        found = self.checked.loaded.main
+        return found or Unit(file=parse_source(self.source).file, is_main=True, incomplete=True)
+
+    @cached_property
+    def scope(self) -> Scope:
+        """What the text can name."""
+        return scope_of(self.main)
+
+    @cached_property
+    def positions(self) -> Positions:
+        return self.specs.positions(self.source)
+
+    def occurrence(self, offset: int) -> Occurrence | None:
+        """The name at an offset."""
+        return at(occurrences(self.main.file, self.scope), lambda one: one.span, offset)
+
+    def occurrences(self, symbol: Symbol) -> Iterator[Occurrence]:
+        """Every place that means a symbol, in this file and in those that it uses."""
+        for unit in self.main.reach():
+            found = occurrences(unit.file, scope_of(unit))
+            yield from (one for one in found if one.symbol == symbol)
+
+    def declared(self, symbol: Symbol) -> Occurrence | None:
+        """Where a symbol is declared."""
+        return next((one for one in self.occurrences(symbol) if one.declares), None)
+
+
+def scope_of(unit: Unit) -> Scope:
+    """What the text of a file can name; mistakes in it are not reported again."""
+    return Scope(unit=unit, lost=Lost.of(()), report=lambda _: None)
+
+
+@define(eq=False)
+class Specs:
+    """Open texts by URI. What is known of them is kept until any of them changes."""
+
+    workspace: Workspace
+    _known: dict[str, Analysis] = field(factory=dict[str, Analysis], init=False)
+
+    def forget(self) -> None:
+        """A text, or a file on disk, has changed."""
+        self._known.clear()
+
+    def uris(self) -> tuple[str, ...]:
+        """What is open."""
+        return tuple(self.workspace.text_documents)
+
+    def analysis(self, uri: str) -> Analysis:
+        """What is known of the text at a URI."""
+        if uri not in self._known:
+            path = _path(uri)
+            text = _unmarked(self.workspace.get_text_document(uri).source)
+            source = SourceFile(uri if path is None else str(path), text)
+            self._known[uri] = Analysis(specs=self, uri=uri, path=path, source=source)
+        return self._known[uri]
+
+    def read(self, path: Path, shown: str) -> SourceFile | Diagnostic:
+        """The text of a file that another one uses: as it is in the editor, where it is open."""
+        uri = self._open_at(path)
+        if uri is None:
+            return read_source(path, shown)
+        return SourceFile(shown, _unmarked(self.workspace.get_text_document(uri).source))
+
+    def positions(self, source: SourceFile) -> Positions:
+        agreed = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
+        encoding = types.PositionEncodingKind(agreed).value
+        return Positions(text=source.text, encoding=encoding)
+
+    def location(self, span: Span) -> types.Location:
+        """A span in whatever file, as the client knows it."""
+        return types.Location(uri=self.uri(span.file), range=self.positions(span.file).of(span))
+
+    def uri(self, source: SourceFile) -> str:
+        """The URI of a source, the client's own where it is open there."""
+        if source.path in self.workspace.text_documents:
+            return source.path  # it lies nowhere, and is known by its URI
+        path = Path(source.path).absolute()
+        return self._open_at(path.resolve()) or path.as_uri()
+
+    def _open_at(self, resolved: Path) -> str | None:
+        for uri in self.uris():
+            path = _path(uri)
+            if path is not None and path.resolve() == resolved:
+                return uri
+        return None
+
+
+def _path(uri: str) -> Path | None:
+    """Where a text lies, or will when it is saved; `None` for one without a place."""
+    found = to_fs_path(uri) if uri.startswith("file:") else None
+    return Path(found) if found else None
+
+
+def _unmarked(text: str) -> str:
+    """A byte order mark is no part of a spec; as a blank it leaves all positions as they are."""
+    return f" {text[1:]}" if text.startswith("\ufeff") else text
