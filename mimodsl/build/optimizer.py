@@ -1,14 +1,17 @@
 """The MIMO distributed optimizer: one optimizer a module, one gradient norm over all of them."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, cast, override
 
+import torch
 import torch.distributed as dist
 from megatron.core.models.mimo import MimoModel
 from megatron.core.models.mimo.optimizer import MimoOptimizer, ModuleOptimizerInfo
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.optimizer.optimizer import MegatronOptimizer
 from megatron.core.process_groups_config import ProcessGroupCollection
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from mimodsl.build.configs import DTYPES
 from mimodsl.build.model import modules_of
@@ -20,7 +23,7 @@ from mimodsl.ir.train import Precision
 
 def build_optimizer(
     model: MimoModel, spec: Spec, groups: Mapping[str, ModuleGroups]
-) -> MimoOptimizer:
+) -> "OneNormOptimizer":
     """The optimizer of a model whose modules are in DDP; `groups` by megatron-core's module key.
 
     In place of `get_mimo_optimizer` of megatron-core 0.19.2. Its collection has no `expt_tp`: the
@@ -39,15 +42,102 @@ def build_optimizer(
             pg_collection=collection,
             is_active=module is not None,
         )
-    return MimoOptimizer(infos, config)
+    return OneNormOptimizer(infos, config)
+
+
+class OneNormOptimizer(MimoOptimizer):
+    """A MimoOptimizer that waits for the device once a step, to read the gradient norm.
+
+    The norm and the clipped gradients are the original's. It also reads a norm of every module, an
+    overflow and a success; and without Transformer Engine or apex, megatron-core 0.19.2 reads the
+    norm of every single parameter (`local_multi_tensor_l2_norm`, utils.py:1325).
+    """
+
+    @override
+    @torch.no_grad()
+    def step(self) -> tuple[bool, float | None, int | None]:
+        """Update every module; whether it was, the gradient norm, and no count of zeros."""
+        if self._overflowed(self.prepare_grads()):
+            return False, None, None
+        norm = self.get_grad_norm()
+        if 0.0 < self.config.clip_grad < norm:
+            self._clip(norm)
+        succeeded = self.step_with_ready_grads()
+        assert succeeded, "only overflowing gradients keep an optimizer from its step"
+        return True, norm, None
+
+    def _overflowed(self, here: bool) -> bool:
+        """Whether any rank's gradients did, where there is a loss scale for them to overflow by."""
+        if not self.config.fp16:
+            return False
+        anywhere = torch.tensor(float(here), device=torch.cuda.current_device())
+        dist.all_reduce(anywhere, op=dist.ReduceOp.MAX)  # pyright: ignore[reportUnknownMemberType]
+        return bool(anywhere)
+
+    @override
+    @torch.no_grad()
+    def get_grad_norm(self) -> float:
+        """The norm of all modules' gradients, on every rank. Collective over the world."""
+        device = torch.cuda.current_device()
+        squares = torch.zeros(len(self.module_infos), device=device)
+        for index, (_, info) in enumerate(sorted(self.module_infos.items())):
+            if info.optimizer is not None:
+                squares[index] = _square(info.optimizer)
+        dist.all_reduce(squares, op=dist.ReduceOp.MAX)  # pyright: ignore[reportUnknownMemberType]
+        return float(squares.sum().sqrt())
+
+    def _clip(self, norm: float) -> None:
+        parts = (part for optimizer in self._active_optimizers for part in _parts(optimizer))
+        parameters = [parameter for part in parts for parameter in part.get_parameters()]
+        if parameters:
+            total = torch.tensor(norm, device=torch.cuda.current_device())
+            clip_grads_with_norm_(parameters, self.config.clip_grad, total)
+
+
+def _square(optimizer: MegatronOptimizer) -> Tensor:
+    """The squared norm of a module's gradients. Collective over the module's ranks.
+
+    Its dense and its expert parameters share one sum where they share the ranks to sum over, as a
+    pipeline stage without experts expects of the others (optimizer/optimizer.py:1722).
+    """
+    gradients: dict[Any, list[Tensor]] = {}
+    for part in _parts(optimizer):
+        group = part.get_grad_stats_parallel_group()
+        gradients.setdefault(group, []).extend(part.get_grads_for_grad_norm())
+    total = torch.zeros((), device=torch.cuda.current_device())
+    for group, own in gradients.items():
+        square = torch.zeros_like(total)
+        if own:
+            square += get_total_norm(own).square()
+        dist.all_reduce(square, group=group)  # pyright: ignore[reportUnknownMemberType]
+        total += square
+    return total
+
+
+def _parts(optimizer: MegatronOptimizer) -> Iterable[Any]:
+    """The optimizers of a module's dense and of its expert parameters."""
+    return getattr(optimizer, "chained_optimizers", [optimizer])
 
 
 def _module_optimizer(
     config: OptimizerConfig, module: Any, collection: ProcessGroupCollection | None
 ) -> MegatronOptimizer:
-    return get_megatron_optimizer(
+    optimizer = get_megatron_optimizer(
         config, [module], pg_collection=collection, use_gloo_process_groups=False
     )
+    for part in _parts(optimizer):
+        if torch.cuda.is_available() and isinstance(part.optimizer, torch.optim.AdamW):
+            _fuse(part.optimizer)
+    return optimizer
+
+
+def _fuse(adamw: torch.optim.AdamW) -> None:
+    """Have torch's AdamW, megatron-core's choice without Transformer Engine, update in one kernel.
+
+    By default it updates in several, each over all parameters, and holds one more copy of them.
+    """
+    for group in adamw.param_groups:
+        group |= {"fused": True, "foreach": False}
 
 
 def _stand_by() -> None:

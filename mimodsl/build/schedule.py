@@ -84,9 +84,14 @@ class MicrobatchSchedule:
         """
         with torch.set_grad_enabled(not forward_only):
             reports = self._run(iter(microbatches), forward_only)
-        totals = self._sum_over_world(reports)
+        sums = self._sum_over_world(reports)
         if not forward_only:
-            self._finalize_gradients(totals.weight)
+            self._reduce_gradients()
+        # Reading the sums waits for the device: only now is nothing left to be launched.
+        loss, weight, tokens = map(float, sums.cpu())
+        totals = Totals(loss=loss, weight=weight, tokens=int(tokens))
+        if not forward_only:
+            self._scale_gradients(1.0 / max(weight, 1.0))
         return totals
 
     def _run(self, microbatches: Iterator[Microbatch], forward_only: bool) -> list[torch.Tensor]:
@@ -126,25 +131,27 @@ class MicrobatchSchedule:
             language_model_module_name=key if key in self.groups else None,
         )
 
-    def _sum_over_world(self, reports: list[torch.Tensor]) -> Totals:
-        """Each loss counts once: where the last stage's first tp rank has it."""
+    def _sum_over_world(self, reports: list[torch.Tensor]) -> torch.Tensor:
+        """All reports in one, [3]; each counts where the last stage's first tp rank has it."""
         sums = torch.zeros(3, dtype=torch.float64, device=torch.cuda.current_device())
         if reports and self._language.layers.tp.rank() == 0:
             sums += torch.stack(reports).sum(0)
         dist.all_reduce(sums)  # pyright: ignore[reportUnknownMemberType]
-        loss, weight, tokens = map(float, sums)
-        return Totals(loss=loss, weight=weight, tokens=int(tokens))
+        return sums
 
-    def _finalize_gradients(self, weight: float) -> None:
-        """Reduce each module over its own groups and divide all by the one global weight.
+    def _reduce_gradients(self) -> None:
+        """Reduce each module over its own groups.
 
         megatron-core's finaliser takes no multi-module collection, and would divide by a count of
         each module's own: encoder gradients off by the ratio of the dp sizes.
         """
         for name, module in modules_of(self.model).items():
-            assert isinstance(module, DistributedDataParallel)
             finalize_model_grads([module], pg_collection=self.groups[name].gradients)
-            module.scale_gradients(1.0 / max(weight, 1.0))
+
+    def _scale_gradients(self, factor: float) -> None:
+        for module in modules_of(self.model).values():
+            assert isinstance(module, DistributedDataParallel)
+            module.scale_gradients(factor)
 
 
 def _loss(

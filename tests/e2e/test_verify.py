@@ -86,14 +86,14 @@ def test_what_is_printed(small, capfd):
 def test_a_layout_that_differs(small, capfd, monkeypatch):
     from mimodsl.build.schedule import MicrobatchSchedule
 
-    original = MicrobatchSchedule._finalize_gradients
+    original = MicrobatchSchedule._scale_gradients
 
-    def finalize(schedule: Any, weight: float) -> None:
-        original(schedule, weight)
+    def scale_gradients(schedule: Any, factor: float) -> None:
+        original(schedule, factor)
         if os.environ["WORLD_SIZE"] == "2":
             schedule.model.modality_submodules["vision"].scale_gradients(0.5)
 
-    monkeypatch.setattr(MicrobatchSchedule, "_finalize_gradients", finalize)
+    monkeypatch.setattr(MicrobatchSchedule, "_scale_gradients", scale_gradients)
     assert main(["verify", str(small), "--steps", "1"]) == 1
     lines = [line.rstrip() for line in capfd.readouterr().out.splitlines()]
     place = lines.index("different: the gradients part in step 1")

@@ -68,13 +68,13 @@ def after_backward(monkeypatch: pytest.MonkeyPatch) -> Any:
     def plant(change: Any) -> None:
         from mimodsl.build.schedule import MicrobatchSchedule
 
-        original = MicrobatchSchedule._finalize_gradients
+        original = MicrobatchSchedule._scale_gradients
 
-        def finalize(schedule: Any, weight: float) -> None:
-            original(schedule, weight)
+        def scale_gradients(schedule: Any, factor: float) -> None:
+            original(schedule, factor)
             change(schedule)
 
-        monkeypatch.setattr(MicrobatchSchedule, "_finalize_gradients", finalize)
+        monkeypatch.setattr(MicrobatchSchedule, "_scale_gradients", scale_gradients)
 
     return plant
 
@@ -113,10 +113,8 @@ def test_a_language_model_in_ddp_over_the_wrong_group(difference, monkeypatch):
 def test_missing_token_normalisation(difference, monkeypatch):
     from mimodsl.build.schedule import MicrobatchSchedule
 
-    original = MicrobatchSchedule._finalize_gradients
-    monkeypatch.setattr(
-        MicrobatchSchedule, "_finalize_gradients", lambda self, _: original(self, 1.0)
-    )
+    original = MicrobatchSchedule._scale_gradients
+    monkeypatch.setattr(MicrobatchSchedule, "_scale_gradients", lambda self, _: original(self, 1.0))
     found = difference(FAN_IN)
     assert _placed(found)[1:] == ("vision", "vit.class_token", Cause.TOKEN_NORMALISATION)
     assert "the weight of the global batch, which nothing divides by" in found.how[0]

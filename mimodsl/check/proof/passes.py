@@ -13,6 +13,7 @@ from mimodsl.check.proof.program import Action, Collective, Group, Operation
 from mimodsl.ir import Dispatcher, Gpt, Hybrid, Module, Moe
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.language import LanguageModel
+from mimodsl.ir.train import Precision
 from mimodsl.ir.widths import sequence_parallel
 from mimodsl.plan import BridgePlan, Direction, GridPlan, Plan
 
@@ -154,14 +155,19 @@ def finish(cut: Cut, held: tuple[Part, ...], rank: int) -> tuple[Action, ...]:
                 *(operation for part in held for operation in _finalized(cut, part, rank)),
             ),
         ),
-        Action("the search for overflows", (world,)),
+        *_search(cut, world),
         Action("the gradient norm", (*norms, world)),
-        Action("the optimizer's step", (*over_replicas, world)),
+        Action("the optimizer's step", over_replicas),
     )
 
 
+def _search(cut: Cut, world: Collective) -> Iterator[Action]:
+    if cut.plan.spec.train.precision is Precision.FP16:
+        yield Action("the search for overflows", (world,))
+
+
 def _megatron_key(part: Part) -> str:
-    """MimoOptimizer takes norms in the order of these (models/mimo/optimizer.py:67)."""
+    """The optimizer takes norms in the order of these (models/mimo/optimizer.py:67)."""
     return "language" if part.module.role is Role.LANGUAGE else part.module.name
 
 
