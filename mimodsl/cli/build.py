@@ -1,4 +1,4 @@
-"""`mimodsl build`: builds a spec on its ranks and trains it for some steps."""
+"""`mimodsl build`: builds a spec on its ranks and trains it, or builds it on the meta device."""
 
 import argparse
 import sys
@@ -9,11 +9,20 @@ from mimodsl.cli import options
 
 _EPILOG = """\
 Outside a launcher the spec's whole world is started on this machine: over NCCL where there are
-enough GPUs, else as CPU processes over gloo. Under torchrun (RANK is set) this process is one rank.
+enough GPUs, else as CPU processes over gloo where cores and memory suffice. Under torchrun (RANK is
+set) this process is one rank.
+
+A world that this machine has no room for is built on the meta device: in this one process, one rank
+of every role, with the shapes, the number of parameters and the process groups of the real one, and
+no memory. So is any world with --device meta. Nothing is trained there: an option of training makes
+auto fail rather than choose it.
 
 Exits with 1 where the spec has mistakes, a checkpoint does not fit or a rank
 fails, and after Ctrl-C."""
+_STEPS = 10
 _TIMEOUT = 300.0
+
+_OF_TRAINING = ("steps", "seed", "save", "save_every", "load", "resume", "timeout")
 
 
 def add_to(commands: Any) -> None:
@@ -27,17 +36,16 @@ def add_to(commands: Any) -> None:
     parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
     parser.add_argument(
         "--device",
-        choices=("auto", "cpu", "cuda"),
+        choices=("auto", "cpu", "cuda", "meta"),
         default="auto",
-        help="what the ranks compute on (default: auto)",
+        help="what the ranks compute on; meta builds without training (default: auto)",
     )
     parser.add_argument(
         "--steps",
         metavar="N",
         type=options.natural,
-        default=10,
         help="training steps, those before a loaded checkpoint not counted; 0 builds, loads and "
-        "saves only (default: 10)",
+        f"saves only (default: {_STEPS})",
     )
     parser.add_argument(
         "--seed", metavar="N", type=options.natural, help="in place of the spec's own seed"
@@ -70,7 +78,6 @@ def add_to(commands: Any) -> None:
         "--timeout",
         metavar="SECONDS",
         type=options.seconds,
-        default=_TIMEOUT,
         help=f"end a run in which no rank moves for so long (default: {_TIMEOUT:g})",
     )
     parser.add_argument(
@@ -90,6 +97,8 @@ def _run(args: argparse.Namespace) -> int:
         raise trouble.UsageError("--save-every needs --save DIR, which says where to")
     if args.resume and (args.load or not args.save):
         raise trouble.UsageError("--resume goes on from the folder of --save DIR: not from --load")
+    if args.device == "meta":
+        _refuse_training(args)
     spec = specs.sound_spec(args)
     if spec is None:
         return trouble.FAILURE
@@ -98,12 +107,37 @@ def _run(args: argparse.Namespace) -> int:
     return _train(spec, args)
 
 
+def _given_for_training(args: argparse.Namespace) -> list[str]:
+    """The options given that only a run which trains, loads or saves has a use for."""
+    given = {name: getattr(args, name) for name in _OF_TRAINING}
+    if not args.steps:
+        del given["steps"]
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, value in given.items()
+        if value is not None and value is not False
+    ]
+
+
+def _refuse_training(args: argparse.Namespace) -> None:
+    from mimodsl.cli import trouble
+    from mimodsl.runtime.run import under_launcher
+
+    if given := _given_for_training(args):
+        raise trouble.UsageError(f"--device meta trains nothing, and has no use for {given[0]}")
+    if under_launcher():
+        raise trouble.UsageError(
+            "--device meta builds all roles in this one process: start it without a launcher"
+        )
+
+
 def _training(spec: Any, args: argparse.Namespace) -> Any:
     """What each rank is to do; a resumed run that has all its steps only builds and loads."""
     from mimodsl.runtime.checkpoint.fit import checkpoint_for, checkpoint_to_resume
     from mimodsl.runtime.train import Saving, Training
 
-    start, steps, saves = None, args.steps, args.save is not None
+    start, steps = None, _STEPS if args.steps is None else args.steps
+    saves = args.save is not None
     if args.load:
         start = checkpoint_for(spec, args.load)
     elif args.resume and (start := checkpoint_to_resume(spec, args.save)):
@@ -121,19 +155,31 @@ def _train(spec: Any, args: argparse.Namespace) -> int:
     import json
 
     from mimodsl.cli import terminal
-    from mimodsl.runtime import summary
     from mimodsl.runtime.progress import Progress
     from mimodsl.runtime.run import DeviceChoice, is_first, run
     from mimodsl.runtime.workers import Watch
 
-    training = _training(spec, args)
+    training, trains = _training(spec, args), bool(_given_for_training(args))
     with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
         progress = Progress(console=console)
-        watch = Watch(timeout=args.timeout, observer=progress, verbose=args.verbose)
+        watch = Watch(timeout=args.timeout or _TIMEOUT, observer=progress, verbose=args.verbose)
         with progress.shown():
-            done = run(training, choice=DeviceChoice(args.device), watch=watch)
+            done = run(training, choice=DeviceChoice(args.device), watch=watch, trains=trains)
         if is_first() and not args.json:
-            summary.show(done, console)
+            _summary_of(done).show(done, console)
     if is_first() and args.json:
-        print(json.dumps(summary.as_json(done, str(args.spec)), indent=2))
+        print(json.dumps(_summary_of(done).as_json(done, str(args.spec)), indent=2))
     return 0
+
+
+def _summary_of(done: Any) -> Any:
+    """The module that shows what was done."""
+    from mimodsl.runtime.meta_build import MetaBuild
+
+    if isinstance(done, MetaBuild):
+        from mimodsl.runtime import meta_summary
+
+        return meta_summary
+    from mimodsl.runtime import summary
+
+    return summary

@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
-from functools import partial
 from typing import Any, Final
 
 import torch
@@ -55,23 +54,24 @@ class BuiltRank:
         return sum(map(len, self.alike))
 
 
-def build_roles(
-    spec: Spec, *, on_phase: Callable[[int, str], None] = lambda _rank, _phase: None
-) -> tuple[BuiltRank, ...]:
+def build_roles(spec: Spec) -> tuple[BuiltRank, ...]:
     """Build one rank of every distinct role of a checked spec. Needs `activate`.
 
-    `on_phase` hears the rank and each phase of its build. Raises whatever megatron-core refuses the
-    spec with.
+    Raises whatever megatron-core refuses the spec with.
     """
     layout = plan(spec)
-    return tuple(_build_role(layout, alike, on_phase) for alike in layout.alike())
+    return tuple(build_role(layout, alike) for alike in layout.alike())
 
 
-def _build_role(
-    layout: Plan, alike: tuple[Ranks, ...], on_phase: Callable[[int, str], None]
+def build_role(
+    layout: Plan, alike: tuple[Ranks, ...], *, on_phase: Callable[[str], None] = lambda _: None
 ) -> BuiltRank:
+    """Build the first of some ranks that are alike. Needs `activate`.
+
+    `on_phase` hears of each phase as it begins.
+    """
     rank, start = alike[0][0], time.perf_counter()
-    with built(layout.spec, rank, on_phase=partial(on_phase, rank)) as assembly:
+    with built(layout.spec, rank, on_phase=on_phase) as assembly:
         return BuiltRank(
             rank=rank,
             alike=alike,

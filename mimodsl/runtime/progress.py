@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from mimodsl.runtime.checkpoint.manifest import Loaded, Saved
+from mimodsl.runtime.devices import Chosen
 from mimodsl.runtime.errors import phases_of
 from mimodsl.runtime.train import Step, is_step
 
@@ -42,9 +43,8 @@ class Progress:
         self.tick()
 
     def reported(self, rank: int, value: Any) -> None:  # noqa: ARG002 - Observer's
-        if isinstance(value, Saved | Loaded):
-            line = saved_line(value) if isinstance(value, Saved) else loaded_line(value)
-            self.console.print(Text(line, style="dim"), soft_wrap=True)
+        if isinstance(value, Saved | Loaded | Chosen):
+            self.console.print(Text(_line(value), style="dim"), soft_wrap=True)
         if not isinstance(value, Step):
             return
         if not self._headed:
@@ -85,6 +85,12 @@ class Progress:
                 yield
             finally:
                 self._live = None
+
+
+def _line(value: Saved | Loaded | Chosen) -> str:
+    if isinstance(value, Saved):
+        return saved_line(value)
+    return loaded_line(value) if isinstance(value, Loaded) else str(value)
 
 
 def saved_line(saved: Saved) -> str:

@@ -5,7 +5,6 @@ import os
 import tempfile
 import time
 from collections.abc import Generator
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,16 @@ from attrs import define, frozen
 from mimodsl.ir.spec import Spec
 from mimodsl.runtime.checkpoint.folder import latest, prepare
 from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
+from mimodsl.runtime.devices import DeviceChoice, choose, this_machine
 from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed, RunError, WrongWorld
 from mimodsl.runtime.launch import Device, join_launched, preload, run_ranks
+from mimodsl.runtime.meta_build import MetaBuild, build_on_meta
 from mimodsl.runtime.quiet import output_to, silence_warnings, tail
 from mimodsl.runtime.train import RankSummary, Step, Training
 from mimodsl.runtime.worker import failure_of
 from mimodsl.runtime.workers import Observer, Watch
 
 LOADING = "loading torch and megatron-core"
-
-
-class DeviceChoice(StrEnum):
-    """What the ranks are to compute on; `auto` is CUDA where every rank gets a GPU of its own."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 @frozen(kw_only=True)
@@ -66,10 +59,13 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def run(training: Training, *, choice: DeviceChoice, watch: Watch) -> Run:
-    """Builds a checked spec and trains it for some steps.
+def run(
+    training: Training, *, choice: DeviceChoice, watch: Watch, trains: bool = True
+) -> Run | MetaBuild:
+    """Builds a checked spec and trains it for some steps; on the meta device it only builds.
 
-    Raises `NoDevice` where there are too few GPUs for `cuda`, `WrongWorld` where a launcher has
+    `auto` may come to that unless it has to do what `trains`. Raises `NoDevice` where there are too
+    few GPUs for `cuda`, and for `auto` nothing to train on, `WrongWorld` where a launcher has
     started another number of ranks, and what `run_ranks` raises.
     """
     start, spec = time.perf_counter(), training.spec
@@ -81,7 +77,10 @@ def run(training: Training, *, choice: DeviceChoice, watch: Watch) -> Run:
         if training.saving:
             prepare(training.saving.folder)
         watch.observer.entered(0, LOADING)
-    with _output(watch):
+    with _output(watch) as log:
+        choice = _settled(choice, spec, watch, trains=trains)
+        if choice is DeviceChoice.META:
+            return build_on_meta(spec, watch.observer, log)
         device = _device(choice, _ranks_here(spec))
         if device is Device.CPU:
             preload()
@@ -101,6 +100,15 @@ def run(training: Training, *, choice: DeviceChoice, watch: Watch) -> Run:
         start=training.start,
         seconds=time.perf_counter() - start,
     )
+
+
+def _settled(choice: DeviceChoice, spec: Spec, watch: Watch, *, trains: bool) -> DeviceChoice:
+    """What `auto` comes to outside a launcher, who has made his choice; others as they are."""
+    if choice is not DeviceChoice.AUTO or under_launcher():
+        return choice
+    chosen = choose(spec, this_machine(), trains=trains)
+    watch.observer.reported(0, chosen)
+    return chosen.choice
 
 
 def _ranks_here(spec: Spec) -> int:

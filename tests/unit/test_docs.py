@@ -22,6 +22,7 @@ PAGES = (
     "docs/language.md",
     "docs/verify.md",
     "docs/checkpoints.md",
+    "docs/nemotron_20l.md",
 )
 _BLOCK = re.compile(
     r"^```(?P<language>[a-z]+)(?: (?P<note>[a-z]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -138,9 +139,11 @@ def is_known(words: list[str]) -> bool:
 
 
 def matches(shown: list[str], printed: list[str]) -> bool:
-    """Whether output is as shown, where a line `…` stands for any number of lines."""
+    """Whether output is as shown: a line `…` stands for any number of lines, and behind two blanks
+    for the rest of its line."""
     pattern = "".join(
-        r"(?:.*\n)*?" if line == "…" else re.escape(line.rstrip()) + r"\n" for line in shown
+        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace(r"\ \ …", ".*") + r"\n"
+        for line in map(str.rstrip, shown)
     )
     text = "".join(f"{line.rstrip()}\n" for line in printed)
     return re.fullmatch(pattern, text) is not None

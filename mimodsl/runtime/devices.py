@@ -1,0 +1,149 @@
+"""Where a world is to be built: on GPUs, as CPU processes, or on the meta device; and why there."""
+
+import os
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final
+
+from attrs import frozen
+
+from mimodsl.ir.grid import Grid
+from mimodsl.ir.spec import Spec
+from mimodsl.ir.train import Precision, Train
+from mimodsl.plan import ModuleRole, plan
+from mimodsl.plan.parameters import rank_parameters
+from mimodsl.runtime.errors import NoDevice
+
+RANKS_A_CORE: Final = 16
+"""More processes than this on one core mostly wait for each other."""
+
+PROCESS: Final = 64 * 2**20
+"""Bytes of its own that a forked rank takes before it holds a weight: 45 MiB, and some room."""
+
+_FP32: Final = 4
+_HALF: Final = 2
+_ADAM: Final = 8
+"""Bytes of Adam's two moments of a parameter, in fp32."""
+
+
+class DeviceChoice(StrEnum):
+    """What the ranks are to compute on; `meta` builds one rank of every role and computes nothing.
+
+    `auto` is CUDA where every rank gets a GPU of its own, else the CPU where the world fits this
+    machine, else meta.
+    """
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    META = "meta"
+
+
+@frozen(kw_only=True)
+class Machine:
+    """What there is to run ranks on: GPUs, cores of this process, and free bytes of memory."""
+
+    gpus: int
+    cores: int
+    memory: int
+
+
+@frozen(kw_only=True)
+class Chosen:
+    """What `auto` came to, and why."""
+
+    choice: DeviceChoice
+    why: str
+
+    def __str__(self) -> str:
+        return f"auto: {self.choice}, since {self.why}"
+
+
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    import psutil
+    import torch
+
+    # device_count asks the driver and, unlike is_available, does not start CUDA in this process.
+    return Machine(
+        gpus=torch.cuda.device_count(),
+        cores=len(os.sched_getaffinity(0)),
+        memory=psutil.virtual_memory().available,
+    )
+
+
+def choose(spec: Spec, machine: Machine, *, trains: bool) -> Chosen:
+    """What `auto` is for a spec on a machine.
+
+    `trains` says that building alone will not do. Raises `NoDevice` where there is nothing to train
+    on, then.
+    """
+    gpus, world = _counted(machine.gpus, "GPU"), _counted(spec.world, "rank")
+    if machine.gpus >= spec.world:
+        return Chosen(choice=DeviceChoice.CUDA, why=f"there is a GPU for each of {world}")
+    there = f"there {'is' if machine.gpus == 1 else 'are'} {gpus} for {world}"
+    obstacle = next(_obstacles(spec, machine), None)
+    if obstacle is None:
+        return Chosen(choice=DeviceChoice.CPU, why=f"{there}, and this machine has room for them")
+    if trains:
+        raise NoDevice(
+            f"{there}, and as CPU processes {obstacle}\n"
+            "help: --device meta builds one rank of every role; --device cpu tries all the same"
+        )
+    return Chosen(choice=DeviceChoice.META, why=f"{there}, and as CPU processes {obstacle}")
+
+
+def _obstacles(spec: Spec, machine: Machine) -> Iterator[str]:
+    """What keeps a spec's world from running as processes of a machine."""
+    if spec.world > machine.cores * RANKS_A_CORE:
+        yield f"they are too many for {_counted(machine.cores, 'core')}"
+    elif (needed := held_bytes(spec)) > machine.memory:
+        yield (
+            f"they would hold {_gib(needed)} of weights, gradients and optimizer state, of which "
+            f"{_gib(machine.memory)} are free"
+        )
+
+
+def held_bytes(spec: Spec) -> int:
+    """What all ranks of a checked spec take on one machine, activations left out."""
+    layout = plan(spec)
+    return sum(
+        sum(map(len, alike))
+        * (PROCESS + sum(_bytes(spec, role) for role in layout.rank(alike[0][0]).modules))
+        for alike in layout.alike()
+    )
+
+
+def _bytes(spec: Spec, role: ModuleRole) -> int:
+    """What a rank holds of a module: weights, and what training adds to each of them."""
+    held, train = rank_parameters(spec, role), spec.train
+    weight = _FP32 if train.precision is Precision.FP32 else _HALF
+    if not held.trainable:
+        return weight * held.total
+    grid = spec.grid_of(role.module)
+    dense, experts = _state(train, _replicas(grid)), _state(train, _expert_replicas(grid))
+    return weight * held.total + round(dense * held.dense + experts * held.experts)
+
+
+def _state(train: Train, replicas: int) -> float:
+    """Bytes of a parameter's gradient and of its share of the optimizer's state, which lies spread
+    over all replicas (optimizer/distrib_optimizer.py): moments, and the fp32 copy of a half."""
+    half = train.precision is not Precision.FP32
+    gradient = _FP32 if train.ddp.grad_fp32 or not half else _HALF
+    return gradient + (_ADAM + (_FP32 if half else 0)) / replicas
+
+
+def _replicas(grid: Grid) -> int:
+    return grid.size("dp") * grid.size("cp")
+
+
+def _expert_replicas(grid: Grid) -> int:
+    return grid.size("edp") if grid.expert else _replicas(grid)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:,.0f} GiB"
