@@ -18,6 +18,7 @@ from mimodsl.syntax import ast
 _CODE: Final = re.compile(r"`([^`]+)`")
 _AXIS: Final = re.compile(r"(\w+):(\d+)")
 _FIELD: Final = re.compile(r"(\w+) = (.+)")
+_WORD: Final = re.compile(r"\w+")
 
 
 def actions(
@@ -111,13 +112,15 @@ def _advised(one: Diagnostic, analysis: Analysis) -> Iterator[tuple[str, tuple[E
 
 
 def _change(code: str, one: Diagnostic, analysis: Analysis) -> Edit | None:
-    """The edit that writes `axis:size`, or `field = value`, where the diagnostic points."""
+    """The edit that writes an axis with its size, a field with its value, or a word for a word."""
     spans = [label.where for label in (one.primary, *one.secondary)]
     own = [span for span in spans if isinstance(span, Span) and span.file is analysis.source]
     if match := _AXIS.fullmatch(code):
         return _axis(match[1], code, own, analysis)
     if match := _FIELD.fullmatch(code):
         return _field(match[1], match[2], own, analysis)
+    if own and one.primary.where is own[0] and _WORD.fullmatch(code):
+        return Edit(own[0], code) if _WORD.fullmatch(own[0].text) else None
     return None
 
 

@@ -79,7 +79,7 @@ class Completion:
 
     def _bases(self) -> Items:
         presets = self.analysis.scope.names(ast.Preset)
-        for name in presets:
+        for name in self._others(presets):
             kind = kind_of(name, self.analysis.scope)
             detail = f"preset of {kind.keyword}" if kind else "preset"
             yield self._item(name, types.CompletionItemKind.Class, detail=detail)
@@ -228,10 +228,17 @@ class Completion:
             yield self._item(name, kind, detail=detail)
 
     def _constants(self) -> Items:
-        for name, declaration in self.analysis.scope.names(ast.Let).items():
+        lets = self.analysis.scope.names(ast.Let)
+        for name in self._others(lets):
+            declaration = lets[name]
             if isinstance(declaration, ast.Let):
                 value = declaration.value.span.text
                 yield self._item(name, types.CompletionItemKind.Constant, detail=value)
+
+    def _others(self, names: Iterable[str]) -> Iterator[str]:
+        """Names but the one that is being declared, which cannot be made of itself."""
+        word, own, *_ = (*self.cursor.header, "", "")
+        return (name for name in names if name != own or word not in ("let", "preset"))
 
     # Items.
 

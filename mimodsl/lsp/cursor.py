@@ -111,7 +111,8 @@ def _step(stack: list[Braces], token: re.Match[str]) -> None:
         stack[-1].entry.append(text)
         return
     here.brackets = max(0, here.brackets + (text in "([") - (text in ")]"))
-    if text == "=" and len(here.entry) == 1:
+    if text == "=" and here.entry and len(stack) > 1:
+        del here.entry[:-1]  # a key, whose predecessor may have no value yet
         here.keys.append(here.entry[0])
     here.entry.append(text)
 

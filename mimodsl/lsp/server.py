@@ -33,6 +33,7 @@ class Session:
 
     server: LanguageServer
     _specs: Specs | None = field(default=None, init=False)
+    _due: set[str] = field(factory=set[str], init=False)
     _waiting: asyncio.TimerHandle | None = field(default=None, init=False)
 
     @property
@@ -44,16 +45,17 @@ class Session:
     def analysis(self, document: types.TextDocumentIdentifier) -> Analysis:
         return self.specs.analysis(document.uri)
 
-    def changed(self, delay: float = 0.0) -> None:
-        """A text has changed: check it, and what may use it, once nothing more comes."""
-        self.specs.forget()
+    def changed(self, uri: str | None, delay: float = 0.0) -> None:
+        """A text, or some file, has changed: check it and what uses it, once nothing more comes."""
+        self._due |= self.specs.forget(uri)
         if self._waiting is not None:
             self._waiting.cancel()
         self._waiting = asyncio.get_running_loop().call_later(delay, self.publish)
 
     def publish(self) -> None:
-        """Send the mistakes of every open text."""
-        for uri in self.specs.uris():
+        """Send the mistakes of the texts that have changed, and of those that use them."""
+        due, self._due = self._due, set()
+        for uri in due.intersection(self.specs.uris()):
             document = self.server.workspace.get_text_document(uri)
             self.server.text_document_publish_diagnostics(
                 types.PublishDiagnosticsParams(
@@ -68,7 +70,7 @@ class Session:
         self.server.text_document_publish_diagnostics(
             types.PublishDiagnosticsParams(uri=uri, diagnostics=[])
         )
-        self.changed()
+        self.changed(uri)
 
     @property
     def snippets(self) -> bool:
@@ -115,17 +117,17 @@ def _feature(server: LanguageServer, name: str, options: Any = None) -> Any:
 
 def _texts(session: Session, feature: Offer) -> None:
     @feature(types.TEXT_DOCUMENT_DID_OPEN)
-    def _(_: types.DidOpenTextDocumentParams) -> None:
-        session.changed()
+    def _(params: types.DidOpenTextDocumentParams) -> None:
+        session.changed(params.text_document.uri)
 
     @feature(types.TEXT_DOCUMENT_DID_CHANGE)
-    def _(_: types.DidChangeTextDocumentParams) -> None:
-        session.changed(DELAY)
+    def _(params: types.DidChangeTextDocumentParams) -> None:
+        session.changed(params.text_document.uri, DELAY)
 
     @feature(types.TEXT_DOCUMENT_DID_SAVE)
     @feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def _(_: Any) -> None:
-        session.changed()
+        session.changed(None)
 
     @feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def _(params: types.DidCloseTextDocumentParams) -> None:

@@ -57,6 +57,14 @@ class Analysis:
     def positions(self) -> Positions:
         return self.specs.positions(self.source)
 
+    def depends_on(self, uri: str) -> bool:
+        """Whether another text is part of this one, or may be what it misses."""
+        path = _path(uri)
+        if uri == self.uri or any(unit.incomplete for unit in self.main.reach()):
+            return True
+        files = (Path(source.path).resolve() for source in self.checked.loaded.sources)
+        return path is not None and path.resolve() in files
+
     def occurrence(self, offset: int) -> Occurrence | None:
         """The name at an offset."""
         return at(occurrences(self.main.file, self.scope), lambda one: one.span, offset)
@@ -84,9 +92,12 @@ class Specs:
     workspace: Workspace
     _known: dict[str, Analysis] = field(factory=dict[str, Analysis], init=False)
 
-    def forget(self) -> None:
-        """A text, or a file on disk, has changed."""
-        self._known.clear()
+    def forget(self, uri: str | None = None) -> frozenset[str]:
+        """A text has changed or, without a URI, some file on disk: what has to be checked again."""
+        stale = {one for one, known in self._known.items() if uri is None or known.depends_on(uri)}
+        for one in stale:
+            del self._known[one]
+        return frozenset(self.uris()) if uri is None else frozenset((*stale, uri))
 
     def uris(self) -> tuple[str, ...]:
         """What is open."""

@@ -24,6 +24,7 @@ class Editor:
         )
         self._versions = {}
         self._texts = {}
+        self._opened = 0
         self.started = self._run(self._start(snippets, encodings))
 
     def _run(self, awaited):
@@ -44,6 +45,12 @@ class Editor:
         self._client.initialized(types.InitializedParams())
         return found
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        assert self.leave() == (0, "")
+
     def leave(self):
         """Ends the server as the protocol has it; its exit code and what it complained about."""
         self._run(self._client.shutdown_async(None))
@@ -59,8 +66,12 @@ class Editor:
     def open(self, text, path="untitled:spec"):
         """Opens a text, as the content of a path or in a tab of its own; its URI."""
         uri = path.as_uri() if isinstance(path, Path) else path
-        self._versions[uri], self._texts[uri] = 1, text
-        item = types.TextDocumentItem(uri=uri, language_id="mimo", version=1, text=text)
+        if uri in self._texts:
+            self.close(uri)
+        # A version is used once, so that no publication is taken for one of an earlier text.
+        self._opened += 1
+        self._versions[uri], self._texts[uri] = 1000 * self._opened, text
+        item = types.TextDocumentItem(uri, "mimo", self._versions[uri], text)
         self._client.text_document_did_open(types.DidOpenTextDocumentParams(item))
         return uri
 
@@ -76,6 +87,7 @@ class Editor:
         )
 
     def close(self, uri):
+        del self._texts[uri]
         self._client.text_document_did_close(
             types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri))
         )
@@ -90,15 +102,37 @@ class Editor:
 
     async def _diagnostics(self, uri, after):
         while True:
-            found = self._published.get(uri, [])[after:]
-            if found and found[-1].version == self._versions[uri]:
-                return found[-1].diagnostics
+            found = await self._publication(uri, after)
+            if found.version == self._versions[uri]:
+                return found.diagnostics
+            after = len(self._published[uri])
+
+    async def _publication(self, uri, after):
+        while len(self._published.get(uri, [])) <= after:
             self._arrived.clear()
             await self._arrived.wait()
+        return self._published[uri][-1]
+
+    def published(self, uri, after):
+        """The diagnostics of the next publication for a text, of whatever version."""
+        return self._run(self._publication(uri, after)).diagnostics
 
     def publications(self, uri):
         """Every publication so far."""
         return list(self._published.get(uri, []))
+
+    def text(self, uri):
+        """A text as it was last sent."""
+        return self._texts[uri]
+
+    def offset(self, uri, place):
+        return offset(self._texts[uri], place)
+
+    def saved_elsewhere(self, path):
+        """Tells the server that a file has changed on disk."""
+        event = types.FileEvent(path.as_uri(), types.FileChangeType.Changed)
+        params = types.DidChangeWatchedFilesParams([event])
+        self._client.workspace_did_change_watched_files(params)
 
     # Requests.
 
