@@ -10,7 +10,9 @@ from megatron.core.models.mimo.optimizer import MimoOptimizer
 from megatron.core.pipeline_parallel.multimodule_communicator import MultiModulePipelineCommunicator
 from megatron.core.process_groups_config import ProcessGroupCollection
 
+from mimodsl.build.bridges import give_to_bridges, given_to_gathers
 from mimodsl.build.grids import build_grids
+from mimodsl.build.groups import make_groups
 from mimodsl.build.images import image_bridges
 from mimodsl.build.memory_buffer import ensure_memory_buffer
 from mimodsl.build.model import build_model, mimo_names, wrap_in_ddp
@@ -25,7 +27,8 @@ from mimodsl.build.schedule import (
 )
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision, Train
-from mimodsl.plan.grids import grid_plans
+from mimodsl.plan import plan
+from mimodsl.plan.sharing import SHARE
 
 
 @frozen(kw_only=True)
@@ -84,26 +87,36 @@ class Assembly:
         return StepResult(loss=totals.mean_loss, grad_norm=grad_norm, tokens=totals.tokens)
 
 
-def assemble(spec: Spec, *, on_phase: Callable[[str], None] = lambda _: None) -> Assembly:
+def assemble(
+    spec: Spec,
+    *,
+    share_groups: bool = SHARE,
+    on_phase: Callable[[str], None] = lambda _: None,
+) -> Assembly:
     """Build a checked spec on this rank of an initialised `torch.distributed` world.
 
-    Every rank of the spec's world calls it. `on_phase` hears of each phase as it begins. Raises
-    `ValueError` where the world has not as many ranks as the spec.
+    Every rank of the spec's world calls it. With `share_groups`, names of the same ranks share a
+    process group where what they carry takes turns (`mimodsl.plan.sharing`); without, each has its
+    own. `on_phase` hears of each phase as it begins. Raises `ValueError` where the world has not as
+    many ranks as the spec.
     """
     if dist.get_world_size() != spec.world:
         raise ValueError(f"the spec has {spec.world} ranks, the world {dist.get_world_size()}")
-    on_phase("grids")
-    grids = build_grids(grid_plans(spec))
     on_phase("process groups")
+    planned = plan(spec)
+    made = make_groups(planned, share=share_groups)
+    grids = build_grids(planned.grids, made)
     own = {name: module_groups(grid) for name, grid in grids.items() if grid.is_member}
     here = {module.name: own[module.grid] for module in spec.modules if module.grid in own}
     groups = {key: here[name] for name, key in mimo_names(spec).items() if name in here}
     on_phase("model")
     ensure_memory_buffer()
-    model = build_model(spec, grids, groups)
+    with given_to_gathers(planned, made):
+        model = build_model(spec, grids, groups)
     on_phase("data parallel")
     wrap_in_ddp(model, spec.train.ddp, groups)
     on_phase("bridges")
+    give_to_bridges(planned, made)
     communicator = build_communicator(model)
     on_phase("optimizer")
     optimizer = build_optimizer(model, spec, groups)

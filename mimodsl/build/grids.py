@@ -7,7 +7,8 @@ import torch.distributed as dist
 from attrs import frozen
 from megatron.core.hyper_comm_grid import HyperCommGrid
 
-from mimodsl.plan.grids import BASE_VIEW, GridPlan, ViewPlan
+from mimodsl.build.groups import Groups
+from mimodsl.plan.grids import GridPlan, ViewPlan
 from mimodsl.plan.groups import GroupKind, GroupPlan, grid_groups
 
 _THEIR_AXES: Final = {"etp": "expt_tp", "edp": "expt_dp"}
@@ -16,7 +17,7 @@ _THEIR_AXES: Final = {"etp": "expt_tp", "edp": "expt_dp"}
 
 @frozen(kw_only=True, eq=False)
 class GridGroups:
-    """One grid with its process groups created.
+    """One grid with its process groups.
 
     `has_experts` says whether the spec declares an expert view; `comm` has one in any case.
     `embedding` joins the first and last pipeline stage, where word embeddings live; a rank of any
@@ -34,15 +35,12 @@ class GridGroups:
         return self.comm.is_current_rank_in_grid()
 
 
-def build_grids(plans: Iterable[GridPlan]) -> dict[str, GridGroups]:
-    """Create every grid and group of a plan, by grid name.
-
-    Collective over the world: every rank creates every group, member or not, in the plan's order.
-    """
-    return {plan.name: _build(plan) for plan in plans}
+def build_grids(plans: Iterable[GridPlan], groups: Groups) -> dict[str, GridGroups]:
+    """The grids of a plan with its groups, by grid name."""
+    return {plan.name: _build(plan, groups) for plan in plans}
 
 
-def _megatron_axes(names: Iterable[str]) -> list[str]:
+def megatron_axes(names: Iterable[str]) -> list[str]:
     """Our axis names in megatron-core's words."""
     return [_THEIR_AXES.get(name, name) for name in names]
 
@@ -55,24 +53,21 @@ def comm_grid(plan: GridPlan) -> HyperCommGrid:
     """
     base, *others = plan.views
     comm = HyperCommGrid(
-        list(base.layout.sizes), _megatron_axes(base.layout.names), rank_offset=plan.offset
+        list(base.layout.sizes), megatron_axes(base.layout.names), rank_offset=plan.offset
     )
     for view in others:
         _register(comm, view)
     return comm
 
 
-def _build(plan: GridPlan) -> GridGroups:
+def _build(plan: GridPlan, groups: Groups) -> GridGroups:
     comm = comm_grid(plan)
-    # The axis groups come first in the plan's order: where pp is 1, embeddings live along it.
     embedding = None
     for group in grid_groups(plan):
         if group.kind is GroupKind.EMBEDDING:
-            embedding = _embedding_group(group)
+            embedding = groups[group.name]
         else:
-            comm.create_pg(
-                _megatron_axes(group.axes), view=_view_name(group.view), group_desc=group.name
-            )
+            _enter(comm, group, groups[group.name])
     if plan.axis("pp") == 1 and comm.is_current_rank_in_grid():
         embedding = comm.get_pg("pp")
     return GridGroups(
@@ -80,20 +75,25 @@ def _build(plan: GridPlan) -> GridGroups:
     )
 
 
+def _enter(comm: HyperCommGrid, plan: GroupPlan, group: dist.ProcessGroup | None) -> None:
+    """Have the grid's `get_pg` give this group for axes of a view.
+
+    `create_pg` of megatron-core 0.19.2 makes a group for every set of axes, and knows of none that
+    is there already. So the group goes where it would have put it (hyper_comm_grid.py:271), under
+    the key that it works out itself.
+    """
+    grid = cast(Any, comm)
+    view = grid._resolve_view(plan.view)  # noqa: SLF001
+    axes, _ = grid._order_dims_for_view(view, megatron_axes(plan.axes))  # noqa: SLF001
+    key, _, _ = grid._canonical_pg_key_and_enum_view(view, axes)  # noqa: SLF001
+    assert key not in grid._pgs  # noqa: SLF001
+    grid._pgs[key] = group  # noqa: SLF001
+
+
 def _register(comm: HyperCommGrid, view: ViewPlan) -> None:
     comm.register_view(
         view.name,
         list(view.layout.sizes),
-        _megatron_axes(view.layout.names),
-        shared_dims=_megatron_axes(view.shared),
+        megatron_axes(view.layout.names),
+        shared_dims=megatron_axes(view.shared),
     )
-
-
-def _view_name(name: str) -> str | None:
-    return None if name == BASE_VIEW else name
-
-
-def _embedding_group(plan: GroupPlan) -> dist.ProcessGroup | None:
-    ranks = [list(members) for members in plan]
-    group, _ = cast(Any, dist).new_subgroups_by_enumeration(ranks, group_desc=plan.name)
-    return group

@@ -45,8 +45,8 @@ def build_model(
 ) -> MimoModel:
     """Build this rank's modules, without DDP, on the current device.
 
-    `groups` holds this rank's modules by megatron-core's key. Collective over the world: where
-    modules are colocated, MimoModel makes their bridges' groups.
+    `groups` holds this rank's modules by megatron-core's key. Collective over the world where
+    modules are colocated, unless the bridges' groups are given (`bridges.given_to_gathers`).
     """
     layers = {key: module.layers for key, module in groups.items()}
     config = MimoModelConfig(

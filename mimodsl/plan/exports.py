@@ -6,12 +6,14 @@ from mimodsl.plan.groups import GroupKind, GroupPlan
 from mimodsl.plan.ranks import Factorization, Groups, Members, Ranks
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.schedule import Pass, PassKind, StageSchedule
+from mimodsl.plan.sharing import CommunicatorPlan, communicators
 from mimodsl.plan.whole import Crossing, Layout, Plan, RankPlan, Summary, plan
 
 __all__ = [
     "BASE_VIEW",
     "BridgePlan",
     "BridgeRole",
+    "CommunicatorPlan",
     "Crossing",
     "Direction",
     "Factorization",
@@ -30,5 +32,6 @@ __all__ = [
     "StageSchedule",
     "Summary",
     "ViewPlan",
+    "communicators",
     "plan",
 ]

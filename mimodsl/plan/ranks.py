@@ -133,8 +133,29 @@ class Groups:
 
     def of(self, rank: int) -> Ranks | None:
         """The group that a rank is in; `None` where it is in none."""
+        index = self.index(rank)
+        return None if index is None else self[index]
+
+    def index(self, rank: int) -> int | None:
+        """Which group a rank is in, by its place in the enumeration; `None` where it is in none."""
         position = Ranks(start=self.start, factors=(*self.inner, *self.outer)).position(rank)
-        return None if position is None else self[position // self.size]
+        return None if position is None else position // self.size
+
+    def includes(self, other: "Groups") -> bool:
+        """Whether every group of `other` is among these, member by member."""
+        own, others = self.partition, other.partition
+        position = Ranks(start=own.start, factors=own.outer).position(others.start)
+        if own.inner != others.inner or position is None:
+            return False
+        moved: list[Factor] = []
+        for digit in own.outer:
+            position, index = divmod(position, digit.size)
+            by = [one for one in others.outer if 1 <= one.stride / digit.stride < digit.size]
+            reach = index * digit.stride + sum((one.size - 1) * one.stride for one in by)
+            if reach >= digit.size * digit.stride or any(one.stride % digit.stride for one in by):
+                return False
+            moved += by
+        return len(moved) == len(others.outer)
 
     @property
     def _firsts(self) -> Ranks:

@@ -58,7 +58,7 @@ def as_json(run: Run, path: str) -> dict[str, Any]:
         "world": run.spec.world,
         "seed": run.spec.train.seed,
         "plan": plan_as_json(plan(run.spec))["summary"],
-        "groups": [{"name": group.name, "ranks": group.ranks} for group in groups(run)],
+        "groups": [{"names": group.names, "ranks": group.ranks} for group in groups(run)],
         "parameters": {
             module.name: {
                 str(rank.rank): rank.parameters[module.name]

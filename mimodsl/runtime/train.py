@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import frozen
 
 from mimodsl.ir.spec import Spec
+from mimodsl.plan.sharing import SHARE
 from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ class Step:
 
 @frozen(kw_only=True)
 class Group:
-    """A process group that was created: its description and its members.
+    """A process group that was created: all names of the plan that it serves, and its members.
 
     `tag` is torch's own name for it, which the members agree on.
     """
 
     tag: str
-    name: str
+    names: tuple[str, ...]
     ranks: tuple[int, ...]
 
 
@@ -94,11 +95,12 @@ class Training:
     steps: int
     start: Checkpoint | None = None
     saving: Saving | None = None
+    share_groups: bool = SHARE
 
     def __call__(self, rank: Rank) -> RankSummary:
         from mimodsl.build.assembly import assemble
 
-        assembly = assemble(self.spec, on_phase=rank.phase)
+        assembly = assemble(self.spec, share_groups=self.share_groups, on_phase=rank.phase)
         if self.start:
             from mimodsl.runtime.checkpoint.loading import load
 
@@ -215,6 +217,10 @@ def groups_joined() -> tuple[Group, ...]:
 
     world: Any = distributed_c10d._world  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return tuple(
-        Group(tag=tag, name=group.group_desc, ranks=tuple(dist.get_process_group_ranks(group)))
+        Group(
+            tag=tag,
+            names=tuple(group.group_desc.split()),
+            ranks=tuple(dist.get_process_group_ranks(group)),
+        )
         for group, tag in world.pg_names.items()
     )

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mimodsl import load
 from mimodsl.cli.main import main
+from mimodsl.plan import communicators, plan
 
 SPECS = Path(__file__).parents[2] / "specs"
 DEMO = str(SPECS / "nemotron_vlm.mimo")
@@ -43,8 +45,10 @@ def test_json_is_one_document_and_the_same_twice(capfd):
     assert all(step["seconds"] > 0 and step["tokens_per_s"] > 0 for step in first["steps"])
     assert set(first["parameters"]["vision"]) == {"0", "1", "2", "3"}
     assert set(first["parameters"]["language"]) == {"4", "5", "6", "7"}
-    # Every group of the plan, and the world itself.
-    assert len(first["groups"]) == first["plan"]["groups"] + 1
+    # Every communicator of the plan, and the world itself.
+    planned = communicators(plan(load(DEMO)))
+    assert len(first["groups"]) == sum(one.count for one in planned) + 1
+    assert {"names": ["llm.dp", "llm.dp-cp", "llm.expert.edp"], "ranks": [4, 6]} in first["groups"]
     for key in ("loss", "grad_norm"):
         assert [step[key] for step in first["steps"]] == [step[key] for step in again["steps"]]
 

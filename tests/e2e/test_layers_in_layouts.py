@@ -15,13 +15,14 @@ from megatron.core.transformer.spec_utils import build_module
 from torch import Tensor, nn
 
 from mimodsl.build.grids import build_grids
+from mimodsl.build.groups import make_groups
 from mimodsl.build.guard import no_parallel_state
 from mimodsl.build.language import language_spec
 from mimodsl.build.memory_buffer import ensure_memory_buffer
 from mimodsl.build.process_groups import module_groups
 from mimodsl.build.projector import modality_spec
 from mimodsl.ir import Grid, LanguageModel, Spec, VisionEncoder
-from mimodsl.plan.grids import grid_plans
+from mimodsl.plan import plan
 from mimodsl.runtime.checkpoint import results_in_process
 from tests.e2e import worlds
 from tests.unit.build.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, RADIO, VIT, spec
@@ -51,7 +52,8 @@ REPLICAS = _grid({"dense": {"dp": 2}, "expert": {"edp": 2, "pp": None}})
 
 def _groups(whole: Spec) -> ProcessGroupCollection:
     ensure_memory_buffer()
-    (grid,) = build_grids(grid_plans(whole)).values()
+    planned = plan(whole)
+    (grid,) = build_grids(planned.grids, make_groups(planned, share=True)).values()
     groups = module_groups(grid).gradients
     model_parallel_cuda_manual_seed(
         7, tp_rank=groups.tp.rank(), ep_rank=groups.ep.rank(), etp_rank=groups.expt_tp.rank()

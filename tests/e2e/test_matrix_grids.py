@@ -10,7 +10,8 @@ import torch.distributed as dist
 from megatron.core.hyper_comm_grid import HyperCommGrid
 from megatron.core.process_groups_config import ProcessGroupCollection
 
-from mimodsl.build.grids import build_grids, comm_grid
+from mimodsl.build.grids import GridGroups, build_grids, comm_grid
+from mimodsl.build.groups import make_groups
 from mimodsl.build.process_groups import ABSENT, module_groups
 from mimodsl.check import check
 from mimodsl.ir.grid import Grid
@@ -19,7 +20,6 @@ from mimodsl.ir.placement import Together
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.spec import Spec
 from mimodsl.plan import plan
-from mimodsl.plan.grids import grid_plans
 from tests.e2e import worlds
 
 ENCODER = Grid(name="encoder", views={"dense": {"tp": 2, "dp": 4}})
@@ -130,9 +130,14 @@ def test_an_axis_is_named_once_in_a_view(view: str) -> None:
     assert mistake.code == "MIMO205"
 
 
+def _grids(*, share: bool) -> dict[str, GridGroups]:
+    planned = plan(SPEC)
+    return build_grids(planned.grids, make_groups(planned, share=share))
+
+
 def _sums() -> dict[str, tuple[list[int], int]]:
     """The members of this rank's groups, and the sum of the ranks that they hear of each other."""
-    grid = build_grids(grid_plans(SPEC))["llm"].comm
+    grid = _grids(share=True)["llm"].comm
     assert dist.get_world_size() == 8
     groups = {
         "tp": grid.get_pg("tp"),
@@ -170,8 +175,10 @@ def test_expert_groups_overlap_dense_ones_rank_by_rank() -> None:
             assert {member // 4 for member in groups[inside][0]} == {rank // 4}
 
 
-def _collections() -> tuple[dict[str, dict[str, list[int] | None]], worlds.GroupsMade]:
-    grids = build_grids(grid_plans(SPEC))
+def _collections(
+    share: bool,
+) -> tuple[dict[str, dict[str, list[int] | None]], worlds.GroupsMade]:
+    grids = _grids(share=share)
     encoder, llm = (module_groups(grids[name]) for name in ("encoder", "llm"))
     collections = {
         "encoder": encoder.layers,
@@ -190,9 +197,10 @@ def _collections() -> tuple[dict[str, dict[str, list[int] | None]], worlds.Group
     return members, worlds.groups_made()
 
 
-def test_collections_have_every_field_set_on_every_rank() -> None:
-    ranks = worlds.run(8, _collections)
-    worlds.assert_as_planned(SPEC, [made for _, made in ranks])
+@pytest.mark.parametrize("share", [True, False])
+def test_collections_have_every_field_set_on_every_rank(share: bool) -> None:
+    ranks = worlds.run(8, _collections, share)
+    worlds.assert_as_planned(SPEC, [made for _, made in ranks], share=share)
 
     dense, language = ranks[3][0]["encoder"], ranks[3][0]["llm"]
     assert dense["tp"] == [2, 3]

@@ -86,8 +86,7 @@ class Recorder:
             for name in names:
                 call = getattr(import_module(module), name)
                 yield patch.object(import_module(module), name, self.wrap(_collective, call))
-        for name in ("new_group", "new_subgroups_by_enumeration"):
-            yield patch.object(dist, name, self.wrap(_made, getattr(dist, name)))
+        yield patch.object(dist, "new_group", self.wrap(_made, dist.new_group))
         for name, sends in (("isend", True), ("irecv", False)):
             single = self.wrap(partial(_single, sends), getattr(dist, name))
             yield patch.object(dist, name, single)
@@ -101,13 +100,12 @@ class Recorder:
 def _collective(*args: Any, **kwargs: Any) -> Token | None:
     groups = [one for one in (*args, *kwargs.values()) if isinstance(one, dist.ProcessGroup)]
     members = dist.get_process_group_ranks(groups[0] if groups else None)
-    named = groups and groups[0].group_desc.count(".") > 0
-    return ("call", groups[0].group_desc if named else "", *members) if len(members) > 1 else None
+    name = groups[0].group_desc.partition(" ")[0] if groups else ""
+    return ("call", name, *members) if len(members) > 1 else None
 
 
-def _made(ranks: list[Any], **_: Any) -> Token:
-    groups = ranks if isinstance(ranks[0], list) else [ranks]
-    return ("groups", *(tuple(sorted(group)) for group in groups))
+def _made(ranks: list[int], *, group_desc: str) -> Token:
+    return ("group", group_desc.partition(" ")[0], *ranks)
 
 
 def _single(sends: bool, tensor: Any, peer: int | None = None, **kwargs: Any) -> Token:
@@ -181,17 +179,17 @@ SPECS = {
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_ranks_do_what_their_programs_say(spec: Spec) -> None:
     planned = plan(spec)
-    expected = programs(cut(planned, range(planned.world)))
-    groups = tuple(planned.groups())
-    by_name = {group.name: group for group in groups}
+    whole = cut(planned, range(planned.world))
+    expected = programs(whole)
+    building = steps(whole, whole.communicators)
     for rank, (built, trained) in enumerate(worlds.run(spec.world, trace, spec)):
         # Tied embeddings are made equal at once, among the ranks that hold them.
         tied = ("call", f"{spec.language.grid}.embedding")
         assert [token for token in built if token[:2] != tied] == [
-            ("groups", *(tuple(sorted(members)) for members in by_name[step.name]))
-            if step.groups
-            else ("call", "", *range(planned.world))
-            for step in steps(planned, groups, rank)
+            ("call", "", *range(planned.world))
+            if step.members is None
+            else ("group", step.name, *step.members)
+            for step in building[rank]
         ]
         assert list(_summed_up(trained, planned.world)) == list(
             _summed_up(list(_tokens(expected[rank])), planned.world)
@@ -222,7 +220,7 @@ def _token(operation: Collective | Exchange) -> Token:
 
 
 def _name(group: Group) -> str:
-    return "" if "->" in group.name or " " in group.name else group.name
+    return "" if group.name == "the world" else group.name
 
 
 def _summed_up(tokens: list[Token], world: int) -> Iterator[Any]:

@@ -7,7 +7,8 @@ from typing import Any
 from torch.distributed import distributed_c10d
 
 from mimodsl.ir import Spec
-from mimodsl.plan import plan
+from mimodsl.plan import communicators, plan
+from mimodsl.plan.sharing import SHARE
 from mimodsl.runtime.errors import RankFailed
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.train import groups_joined
@@ -15,8 +16,11 @@ from mimodsl.runtime.workers import Watch
 
 __all__ = ["RankFailed", "assert_as_planned", "groups_made", "run"]
 
-type GroupsMade = tuple[int, Counter[tuple[int, ...]]]
-"""How many process groups a rank took part in making, and the members of those it is in."""
+type GroupsMade = tuple[int, Counter[tuple[tuple[int, ...], tuple[str, ...]]]]
+"""The number that a rank's next process group is named by; members and names of those it is in."""
+
+WORLD = ("default_pg",)
+"""What torch calls the world."""
 
 
 def run(world: int, target: Callable[..., Any], *args: Any) -> list[Any]:
@@ -29,18 +33,20 @@ def run(world: int, target: Callable[..., Any], *args: Any) -> list[Any]:
 
 def groups_made() -> GroupsMade:
     """Every process group that torch knows of on this rank, whoever made it."""
-    return distributed_c10d._world.group_count, Counter(group.ranks for group in groups_joined())
+    joined = Counter((group.ranks, group.names) for group in groups_joined())
+    return distributed_c10d._world.group_count, joined
 
 
-def assert_as_planned(spec: Spec, ranks: Sequence[GroupsMade]) -> None:
-    """Each group was made by a grid, a bridge or for embeddings, by all ranks, and no other.
+def assert_as_planned(spec: Spec, ranks: Sequence[GroupsMade], *, share: bool = SHARE) -> None:
+    """Each rank is in the planned communicators, under their names, and in no other group.
 
-    The one group besides is the world that the launcher made.
+    The one group besides is the world that the launcher made. All ranks would give the next group
+    the same name.
     """
-    planned = tuple(plan(spec).groups())
-    total = sum(group.count for group in planned)
-    for rank, (count, members) in enumerate(ranks):
-        own = (group.of(rank) for group in planned)
-        expected = Counter(tuple(group) for group in own if group is not None)
-        assert members == expected + Counter([tuple(range(spec.world))])
+    every = communicators(plan(spec), share=share)
+    total = sum(one.count for one in every)
+    for rank, (count, made) in enumerate(ranks):
+        own = ((one.of(rank), one.carries(rank)) for one in every)
+        expected = Counter((tuple(members), names) for members, names in own if members is not None)
+        assert made == expected + Counter([(tuple(range(spec.world)), WORLD)])
         assert count == total + 1

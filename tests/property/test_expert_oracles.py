@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from megatron.core import parallel_state
 from megatron.core.hyper_comm_grid import HyperCommGrid
 
-from mimodsl.build.grids import build_grids
+from mimodsl.build.grids import comm_grid
 from mimodsl.ir import Grid, Module, Schedule, ScheduleKind, Spec
 from mimodsl.plan import Factorization, GridPlan, plan
 from tests.property.plan_specs import GPT, examples, language_grids
@@ -38,7 +38,7 @@ def generator(layout: Factorization) -> parallel_state.RankGenerator:
 def test_both_views_are_those_of_a_grid_with_views(grid: Grid, chosen: set[int]) -> None:
     planned = grid_plan(grid)
     with World(planned.world, 0).entered():
-        comm: HyperCommGrid = build_grids([planned])["llm"].comm
+        comm: HyperCommGrid = comm_grid(planned)
         for view in planned.views:
             axes = [axis for index, axis in enumerate(AXES[view.name]) if index in chosen]
             expected = comm.get_rank_enum(

@@ -8,7 +8,10 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
+import torch.distributed.distributed_c10d as c10d
 from hypothesis import assume, given
+from hypothesis import strategies as st
+from megatron.core.hyper_comm_grid import HyperCommGrid
 from megatron.core.models.mimo.comm.colocated_communicator import ColocatedBridgeCommunicator
 from megatron.core.models.mimo.config.role import ModuleLayout
 from megatron.core.pipeline_parallel import schedules
@@ -18,7 +21,9 @@ from megatron.core.process_groups_config import (
     ProcessGroupCollection,
 )
 
+from mimodsl.build.bridges import give_to_bridges, given_to_gathers
 from mimodsl.build.grids import build_grids
+from mimodsl.build.groups import make_groups
 from mimodsl.build.model import mimo_names
 from mimodsl.build.schedule import build_communicator
 from mimodsl.check.proof.creation import prove_groups, steps
@@ -26,7 +31,7 @@ from mimodsl.check.proof.cut import Cut, cut
 from mimodsl.check.proof.program import Action, Collective, Program
 from mimodsl.check.proof.schedule import programs, prove_step, step
 from mimodsl.ir import Spec
-from mimodsl.plan import Layout, plan
+from mimodsl.plan import Layout, Plan, communicators, plan
 from mimodsl.runtime import cpu
 from tests.property.plan_specs import examples, specs
 
@@ -73,6 +78,8 @@ def test_parts_of_a_step_make_up_the_whole(spec: Spec) -> None:
 class Group:
     """Stands in for a process group, seen from one rank."""
 
+    bound_device_id = None
+
     def __init__(self, ranks: list[int], me: int) -> None:
         self.ranks, self.me = ranks, me
 
@@ -90,16 +97,16 @@ class World:
         self.size, self.rank = size, rank
         self.whole = Group(list(range(size)), rank)
         self.made: list[Any] = []
+        self.named: dict[int, tuple[int, ...]] = {}
+        self.next_name = 0
         self.done: list[Token] = []
 
-    def new_subgroups_by_enumeration(self, ranks: list[list[int]], **_: Any) -> tuple[Any, Any]:
-        self.made.append([sorted(group) for group in ranks])
-        own = [sorted(group) for group in ranks if self.rank in group]
-        return (Group(own[0], self.rank) if own else None), None
-
     def new_group(self, ranks: list[int], **_: Any) -> Group:
-        self.made.append([sorted(ranks)])
-        return Group(sorted(ranks), self.rank)
+        assert c10d._group_count not in self.named
+        self.made.append(ranks)
+        self.named[c10d._group_count] = tuple(ranks)
+        c10d._group_count += 1
+        return Group(ranks, self.rank)
 
     def batch_isend_irecv(self, ops: list[Any]) -> list[Any]:
         self.done.append(("batch", *sorted((op.peer, op.op is self.isend) for op in ops)))
@@ -128,7 +135,6 @@ class World:
             "get_backend": lambda *_: "nccl",
             "barrier": lambda: self.made.append("barrier"),
             "P2POp": lambda op, tensor, peer, group: SimpleNamespace(op=op, peer=peer),
-            "new_subgroups_by_enumeration": self.new_subgroups_by_enumeration,
             "new_group": self.new_group,
             "batch_isend_irecv": self.batch_isend_irecv,
             "isend": self.isend,
@@ -142,32 +148,56 @@ class World:
             stack.enter_context(patch.object(BridgeCommunicator, "_broadcast_pg_cache", {}))
             stack.enter_context(patch.object(BridgeCommunicator, "_bridge_pg_cache", {}))
             stack.enter_context(patch.object(dist, "group", SimpleNamespace(WORLD=self.whole)))
+            stack.enter_context(patch.object(c10d, "_group_count", 1))
             for name, stand_in in stand_ins.items():
                 stack.enter_context(patch.object(dist, name, stand_in))
             yield self
+            self.next_name = c10d._group_count
 
 
 @examples
-@given(specs())
-def test_every_kind_of_rank_makes_the_groups_of_its_steps(spec: Spec) -> None:
+@given(specs(), st.booleans())
+def test_every_kind_of_rank_makes_the_groups_of_its_steps(spec: Spec, share: bool) -> None:
+    small = cut(plan(spec))
+    every = communicators(small.plan, share=share)
+    for rank, expected in steps(small, every).items():
+        with World(small.plan.world, rank).entered() as world:
+            _bridged(small.plan, share=share)
+        made = [
+            None if one == "barrier" else tuple(member for member in one if member in small.ranks)
+            for one in world.made
+        ]
+        assert made == [one.members for one in expected if "optimizer of" not in one.name]
+
+
+@examples
+@given(specs(), st.booleans())
+def test_members_agree_on_the_name_of_every_group(spec: Spec, share: bool) -> None:
+    """And all ranks on the next one, of a group that megatron-core or a user makes."""
     planned = plan(spec)
-    groups = tuple(planned.groups())
-    by_name = {group.name: group for group in groups}
+    named: dict[int, tuple[int, ...]] = {}
     for rank in cut(planned).ranks:
         with World(planned.world, rank).entered() as world:
-            built = {name: one.comm for name, one in build_grids(planned.grids).items()}
-            for bridge in planned.bridges:
-                ends = built[bridge.source.name], built[bridge.destination.name]
-                if bridge.colocated:
-                    ColocatedBridgeCommunicator(*ends, dim_mapping={"b": 0, "h": 1})
-                else:
-                    BridgeCommunicator(*ends, tensor_ndim=2)
-        expected = [
-            [sorted(members) for members in by_name[one.name]] if one.groups else "barrier"
-            for one in steps(planned, groups, rank)
-            if one.groups or one.name.startswith("barrier")
-        ]
-        assert world.made == expected
+            make_groups(planned, share=share)
+        for name, members in world.named.items():
+            assert named.setdefault(name, members) == members
+        assert world.next_name == 1 + sum(one.count for one in communicators(planned, share=share))
+        assert max(world.named) < world.next_name
+
+
+def _bridged(planned: Plan, *, share: bool) -> dict[str, HyperCommGrid]:
+    """A rank's grids and bridges on the groups that are made for them."""
+    made = make_groups(planned, share=share)
+    built = {name: one.comm for name, one in build_grids(planned.grids, made).items()}
+    give_to_bridges(planned, made)
+    with given_to_gathers(planned, made):
+        for bridge in planned.bridges:
+            ends = built[bridge.source.name], built[bridge.destination.name]
+            if bridge.colocated:
+                ColocatedBridgeCommunicator(*ends, dim_mapping={"b": 0, "h": 1})
+            else:
+                BridgeCommunicator(*ends, tensor_ndim=2)
+    return built
 
 
 CONFIG: dict[str, Any] = {
@@ -265,7 +295,10 @@ def _recorded(spec: Spec, size: int, rank: int) -> list[Token]:
 
 
 def _run(spec: Spec, config: SimpleNamespace) -> None:
-    built = {name: one.comm for name, one in build_grids(plan(spec).grids).items()}
+    planned = plan(spec)
+    made = make_groups(planned, share=True)
+    built = {name: one.comm for name, one in build_grids(planned.grids, made).items()}
+    give_to_bridges(planned, made)
     keys = mimo_names(spec)
     model: Any = SimpleNamespace(
         role=SimpleNamespace(mode=ModuleLayout.NON_COLOCATED),

@@ -99,7 +99,7 @@ GRIDS: Final = Area(
             "named.",
             ends=Handled(
                 "one list holds the sets of axes, each once",
-                f"{_PLAN}::test_groups_are_made_as_listed",
+                f"{_PLAN}::test_groups_are_listed_as_megatron_makes_them",
             ),
         ),
         Fact(
@@ -117,9 +117,9 @@ GRIDS: Final = Area(
             says="Groups are made by all ranks together, in one order, members or not. A bridge "
             "makes its own when it is first built.",
             ends=Handled(
-                "all ranks follow one list, bridges included; `check` proves it for each spec "
-                "(MIMO801)",
-                f"{_PLAN}::test_groups_are_made_as_listed",
+                "members alone make groups, those of bridges included, as one list has them; "
+                "`check` proves it for each spec (MIMO801)",
+                "tests/property/test_proof.py::test_every_kind_of_rank_makes_the_groups_of_its_steps",
             ),
         ),
         Fact(

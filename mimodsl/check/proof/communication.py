@@ -10,7 +10,7 @@ from attrs import frozen
 
 from mimodsl.check.proof.cut import Cut
 from mimodsl.check.proof.program import Collective, Exchange, Group, Message, Operation
-from mimodsl.plan import BridgePlan, GridPlan
+from mimodsl.plan import BridgePlan, GridPlan, GroupKind
 
 
 @frozen(kw_only=True)
@@ -72,8 +72,8 @@ def _stage(cut: Cut, grid: GridPlan, rank: int, step: int) -> Link:
 
 def _bridge(cut: Cut, bridge: BridgePlan, grid: GridPlan, rank: int) -> Link:
     """BridgeCommunicator: leaders exchange, then broadcast what they got within their replica."""
-    side = "receivers" if bridge.destination is grid else "senders"
-    spread = tuple(_broadcasts(cut.boundary(grid, f"{bridge.name}.{side}")[rank]))
+    side = GroupKind.RECEIVERS if bridge.destination is grid else GroupKind.SENDERS
+    spread = tuple(_broadcasts(cut.boundary(grid, side)[rank]))
     meeting = cut.meetings[bridge.name]
     if rank not in meeting.peers:
         return Link(sends=(), receives=spread, both=spread)

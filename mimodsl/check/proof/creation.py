@@ -5,34 +5,50 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from mimodsl.check.proof.cut import Cut
 from mimodsl.check.proof.faults import Parting, Step
 from mimodsl.check.proof.passes import parts
-from mimodsl.plan import GroupKind, GroupPlan, Plan
+from mimodsl.plan import CommunicatorPlan, Plan
 
 _OPTIMIZERS = ("dense", "expert")
 """For each, megatron-core asks the world for parameter groups (optimizer/__init__.py:364)."""
 
 
 def prove_groups(cut: Cut) -> Parting | None:
-    """Where two ranks part as they are built, or `None`.
+    """Where ranks part as they are built, or `None`.
 
-    Making a group is collective over the world, and its name comes from a counter in each process
-    (torch/distributed/distributed_c10d.py): all ranks make the same groups in the same order. What
-    a rank makes follows from which grids it is on, so that a few ranks stand for all.
+    A group is made by its members, which wait for each other, and whatever megatron-core makes
+    itself by the whole world. What a rank makes follows from where it is on which grids, so that a
+    few ranks stand for all.
     """
-    planned = tuple(cut.plan.groups())
-    return parting({rank: tuple(steps(cut.plan, planned, rank)) for rank in cut.ranks})
+    return parting(steps(cut, cut.communicators))
 
 
 def parting(programs: Mapping[int, Sequence[Step]]) -> Parting | None:
-    """The first step in which any rank parts from the first one."""
-    (first, own), *others = programs.items()
-    for rank, steps in others:
-        if steps == own:
+    """Run what ranks do. Where that ends too early: two next to each other in a circle of waits, or
+    a rank that waits for one that is done."""
+    done = dict.fromkeys(programs, 0)
+    waiting: dict[Step, set[int]] = {}
+    ready = list(programs)
+    while ready:
+        rank = ready.pop()
+        step = _at(programs[rank], done[rank])
+        if step is None:
             continue
-        longest = max(len(own), len(steps))
-        for position in range(longest):
-            pair = _at(own, position), _at(steps, position)
-            if pair[0] != pair[1]:
-                return Parting(ranks=(first, rank), steps=pair, position=position)
+        there = waiting.setdefault(step, set())
+        there.add(rank)
+        if there.issuperset(_members(step, programs)):
+            ready += waiting.pop(step)
+            for member in there:
+                done[member] += 1
+    path = [rank for rank in programs if _at(programs[rank], done[rank]) is not None][:1]
+    while path:
+        step = programs[path[-1]][done[path[-1]]]
+        missing = next(one for one in _members(step, programs) if one not in waiting[step])
+        ended = _at(programs[missing], done[missing]) is None
+        if missing in path or ended:
+            circle = path[-1:] if ended else path[path.index(missing) :]
+            first, second = (*circle, missing)[:2]
+            steps = _at(programs[first], done[first]), _at(programs[second], done[second])
+            return Parting(ranks=(first, second), steps=steps, position=done[first])
+        path.append(missing)
     return None
 
 
@@ -40,39 +56,49 @@ def _at(steps: Sequence[Step], position: int) -> Step | None:
     return steps[position] if position < len(steps) else None
 
 
-def steps(planned: Plan, groups: Iterable[GroupPlan], rank: int) -> Iterator[Step]:
-    """What a rank does with the world in `build.assembly.assemble`, given the plan's groups.
+def _members(step: Step, ranks: Iterable[int]) -> Iterable[int]:
+    return ranks if step.members is None else step.members
+
+
+def steps(cut: Cut, made: Iterable[CommunicatorPlan]) -> dict[int, tuple[Step, ...]]:
+    """What every rank does with others in `build.assembly.assemble`, given the communicators.
 
     What it does within a group of its own is left out: tied embeddings, made equal by the ranks
     that hold them.
     """
-    listed = tuple(groups)
-    of_grids = [group for group in listed if group.grid and group.kind in _MADE_BY_GRIDS]
-    of_bridges = [group for group in listed if group not in of_grids]
-    yield from map(_made, of_grids)
-    yield from (_made(group) for group in of_bridges if group.kind is GroupKind.GATHER)
-    yield from _by_ddp(planned, of_grids, rank)
+    listed = tuple(made)
+    own: dict[int, list[Step]] = {rank: [] for rank in cut.ranks}
+    for communicator in listed:
+        for members in _together(communicator, cut.ranks):
+            for rank in members:
+                own[rank].append(Step(communicator.made.name, members))
+    return {rank: (*own[rank], *_with_the_world(cut.plan, listed, rank)) for rank in cut.ranks}
+
+
+def _together(made: CommunicatorPlan, ranks: Iterable[int]) -> Iterable[tuple[int, ...]]:
+    """The ranks by the communicator that they are in."""
+    members: dict[int, tuple[int, ...]] = {}
+    for rank in ranks:
+        group = made.of(rank)
+        if group is not None:
+            members[group.start] = (*members.get(group.start, ()), rank)
+    return members.values()
+
+
+def _with_the_world(planned: Plan, made: Iterable[CommunicatorPlan], rank: int) -> Iterator[Step]:
+    yield from _by_ddp(planned, made, rank)
     for bridge in planned.bridges:
         if not bridge.colocated:
-            own = (group for group in of_bridges if group.name.startswith(f"{bridge.name}."))
-            yield from map(_made, own)
             yield Step(f"barrier after {bridge.name}")  # bridge_communicator.py:180
     for part in parts(planned):
         # A rank that lacks the module stands by (build/optimizer.py).
         yield from (Step(f"{kind} optimizer of {part.module.name}") for kind in _OPTIMIZERS)
 
 
-_MADE_BY_GRIDS = (GroupKind.AXES, GroupKind.EMBEDDING)
-
-
-def _made(group: GroupPlan) -> Step:
-    return Step(group.name, frozenset((group.partition, group.joined)))
-
-
-def _by_ddp(planned: Plan, made: Iterable[GroupPlan], rank: int) -> Iterator[Step]:
+def _by_ddp(planned: Plan, made: Iterable[CommunicatorPlan], rank: int) -> Iterator[Step]:
     """DDP makes a group of its rank alone where a collection has none for experts over replicas
-    (process_groups_config.py:651), so that a grid without one parts its ranks from the others."""
-    grids = {group.grid for group in made if group.axes == ("edp",)}
+    (process_groups_config.py:651): in torch's way for a whole world, which others don't follow."""
+    grids = {name.grid for one in made for name in one.names if name.axes == ("edp",)}
     for part in parts(planned):
         if rank in part.grid.ranks and part.grid.name not in grids:
-            yield Step(f"own group in DDP of {part.module.name}", frozenset((rank,)))
+            yield Step(f"group of rank {rank} in DDP of {part.module.name}")

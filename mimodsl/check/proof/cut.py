@@ -5,10 +5,24 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from attrs import field, frozen
 
 from mimodsl.check.proof.program import Group
-from mimodsl.plan import BridgePlan, Direction, GridPlan, Layout, Plan, Ranks
+from mimodsl.plan import (
+    BridgePlan,
+    CommunicatorPlan,
+    Direction,
+    GridPlan,
+    GroupKind,
+    GroupPlan,
+    Layout,
+    Plan,
+    communicators,
+)
 
 
-def _groups() -> dict[str, dict[int, Group]]:
+def _by_name() -> dict[str, dict[int, Group]]:
+    return {}
+
+
+def _by_communicator() -> dict[tuple[int, tuple[int, ...]], Group]:
     return {}
 
 
@@ -27,14 +41,16 @@ class Cut:
     Ranks that differ along an axis alone do the same with other partners. So along every axis of a
     grid two ranks stand for all: the one that leads at a bridge and one that does not, the first
     and the last replica, the first and the last peer of a leader with many. Only stages differ each
-    from each, and all of them are here. `_made` keeps one object for each group.
+    from each, and all of them are here. Names that share a communicator have one object for it.
     """
 
     plan: Plan
     ranks: tuple[int, ...]
     world: Group
     meetings: dict[str, Meeting]
-    _made: dict[str, dict[int, Group]] = field(init=False, factory=_groups)
+    communicators: tuple[CommunicatorPlan, ...]
+    _named: dict[str, dict[int, Group]] = field(init=False, factory=_by_name)
+    _made: dict[tuple[int, tuple[int, ...]], Group] = field(init=False, factory=_by_communicator)
 
     def along(self, grid: GridPlan, axes: tuple[str, ...], view: int = 0) -> dict[int, Group]:
         """The groups along axes of a view, by rank."""
@@ -47,14 +63,13 @@ class Cut:
         names = (grid.name,) if view == 0 else (grid.name, chosen.name)
         return self._by(grid, ".".join((*names, "-".join(axes))), others)
 
-    def boundary(self, grid: GridPlan, name: str) -> dict[int, Group]:
-        """The groups in which the leaders of a grid's replicas broadcast what bridges bring."""
-
-        def replica(rank: int) -> Hashable:
-            at = grid.base.coordinates(rank)
-            return at["dp"], at["pp"]
-
-        return self._by(grid, name, replica)
+    def boundary(self, grid: GridPlan, side: GroupKind) -> dict[int, Group]:
+        """The groups in which the leaders of a grid's replicas broadcast what bridges bring: those
+        of the first of the grid's bridges serve all."""
+        planned = next(
+            group for group in self.plan.groups() if group.kind is side and group.grid == grid.name
+        )
+        return self._by(grid, planned.name, _first_of(planned))
 
     def embedding(self, grid: GridPlan) -> dict[int, Group]:
         """The groups of each pipeline's first and last stage."""
@@ -71,28 +86,41 @@ class Cut:
         """The groups of a bridge between grids on the same ranks, whose replicas differ."""
         name = f"{bridge.name}.gather"
         planned = next(group for group in self.plan.groups() if group.name == name)
-
-        def first(rank: int) -> Hashable:
-            own = planned.of(rank)
-            return own and own.start
-
-        return self._by(bridge.destination, name, first)
+        return self._by(bridge.destination, name, _first_of(planned))
 
     def _by(self, grid: GridPlan, name: str, key: Callable[[int], Hashable]) -> dict[int, Group]:
-        """The grid's groups under a name, made once: ranks of equal keys are together."""
-        made = self._made.get(name)
-        if made is None:
+        """The grid's groups under a name: ranks of equal keys are together, those of `None` in
+        none."""
+        named = self._named.get(name)
+        if named is None:
             together: dict[Hashable, list[int]] = {}
             for rank in self.ranks:
-                if rank in grid.ranks:
-                    together.setdefault(key(rank), []).append(rank)
-            made = self._made[name] = {
-                rank: group
-                for ranks in together.values()
-                for group in [Group(name=name, members=tuple(ranks))]
-                for rank in ranks
-            }
-        return made
+                if rank in grid.ranks and (own := key(rank)) is not None:
+                    together.setdefault(own, []).append(rank)
+            groups = [self._group(name, tuple(ranks)) for ranks in together.values()]
+            named = {rank: group for group in groups for rank in group.members}
+            self._named[name] = named
+        return named
+
+    def _group(self, name: str, members: tuple[int, ...]) -> Group:
+        """The communicator that carries a name for these ranks."""
+        serving = next(
+            index
+            for index, one in enumerate(self.communicators)
+            if any(group.name == name and group.of(members[0]) is not None for group in one.names)
+        )
+        group = Group(name=self.communicators[serving].made.name, members=members)
+        return self._made.setdefault((serving, members), group)
+
+
+def _first_of(planned: GroupPlan) -> Callable[[int], int | None]:
+    """The first member of a rank's group of a name."""
+
+    def first(rank: int) -> int | None:
+        own = planned.of(rank)
+        return None if own is None else own.start
+
+    return first
 
 
 def cut(planned: Plan, ranks: Iterable[int] | None = None) -> Cut:
@@ -107,13 +135,14 @@ def cut(planned: Plan, ranks: Iterable[int] | None = None) -> Cut:
         ranks=ranks,
         world=Group(name="the world", members=ranks),
         meetings=_meetings(planned, ranks),
+        communicators=communicators(planned),
     )
 
 
 def _meetings(planned: Plan, ranks: tuple[int, ...]) -> dict[str, Meeting]:
     """By bridge. Bridges between the same leaders share their group
     (bridge_communicator.py:204)."""
-    groups: dict[tuple[Ranks, Ranks], Group] = {}
+    groups: dict[tuple[range, range], Group] = {}
     meetings: dict[str, Meeting] = {}
     for bridge in planned.bridges:
         if not bridge.colocated:
@@ -131,7 +160,7 @@ def _peers(bridge: BridgePlan, ranks: tuple[int, ...]) -> dict[int, tuple[int, .
     many, few = senders, receivers
     if bridge.direction is Direction.FAN_OUT:
         many, few = receivers, senders
-    towards = {rank: bridge.peers(rank) for rank in many}
+    towards = {rank: tuple(bridge.peers(rank)) for rank in many}
     back = {rank: tuple(one for one in many if rank in towards[one]) for rank in few}
     return towards | back
 

@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from mimodsl.check.proof.program import Action, Collective, Exchange, Operation
+from mimodsl.check.proof.program import Action, Collective, Operation
 
 
 @frozen(kw_only=True)
@@ -45,24 +45,30 @@ class Crossed:
 
     ranks: tuple[int, int]
     actions: tuple[Action, Action]
-    operation: Exchange | Collective
+    operations: tuple[Operation, Operation]
+
+    def __str__(self) -> str:
+        of = [one.of for one in self.operations if isinstance(one, Collective) and one.of]
+        return ": ".join((f"over {self.operations[0].group.name}", *(of and [" and ".join(of)])))
 
 
 @frozen
 class Step:
-    """A call while the model is built that involves the whole world, or what follows from it.
+    """A call while the model is built in which ranks wait for each other.
 
-    `groups` identifies what is made, whatever it is called; it is empty where ranks only wait for
-    each other.
+    `members` make a group of theirs; without any, all ranks take part.
     """
 
     name: str
-    groups: frozenset[object] = frozenset()
+    members: tuple[int, ...] | None = None
 
 
 @frozen(kw_only=True)
 class Parting:
-    """The first step in which two ranks part; `None` is the end of a rank's steps."""
+    """Two ranks of which the first waits for the second in a step that this one does not come to.
+
+    `None` is the end of a rank's steps; `position` counts those that the first has gone through.
+    """
 
     ranks: tuple[int, int]
     steps: tuple[Step | None, Step | None]

@@ -161,10 +161,10 @@ def _crossed(met: Sequence[_Rank], *, always: bool = False) -> Crossed | None:
     """Two of the ranks that have met and do not mean the same, if there are any."""
     first = met[0]
     for other in met[1:]:
-        if always or other.current.meaning != first.current.meaning:
+        if always or (other.current.meaning, other.at) != (first.current.meaning, first.at):
             return Crossed(
                 ranks=(first.rank, other.rank),
                 actions=(first.current, other.current),
-                operation=first.at,
+                operations=(first.at, other.at),
             )
     return None

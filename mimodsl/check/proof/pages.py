@@ -37,13 +37,13 @@ def _faults[F](words: str, _: type[F]) -> Scope[F]:
     ),
 )
 def parting(spec: Context, fault: Parting) -> Findings:
-    """All ranks make the same process groups in the same order, whether they are in them or not.
+    """All ranks follow one list of process groups, each making those that it is in.
 
-    torch names a group after how many a process has made before. One group that only its members
-    make shifts all later names on them, and the next group that they share with other ranks never
-    connects. The same goes for calls that wait for the whole world. This is proved for every spec
-    without errors: what each kind of rank does while the model is built is written out, grid by
-    grid and bridge by bridge, and compared.
+    The members of a group wait for each other when they make it. Had two ranks two groups in common
+    and made them in unequal order, or took one of them no part in a call that waits for the whole
+    world, such as torch's own way to make groups, the others would wait for ever. This is proved
+    for every spec without errors: what each kind of rank does while the model is built is written
+    out, group by group and bridge by bridge, and run.
     """
     first, second = fault.ranks
     steps = [_step(step) for step in fault.steps]
@@ -51,7 +51,7 @@ def parting(spec: Context, fault: Parting) -> Findings:
         message=f"while the model is built, rank {first} {steps[0]} where rank {second} {steps[1]}",
         primary=_label(spec, second, f"rank {second} is here"),
         secondary=(_label(spec, first, f"rank {first} is here"),),
-        notes=(f"both do the same in the {fault.position} steps before",),
+        notes=(f"rank {first} has gone through {fault.position} steps before",),
         help=_HELP,
     )
 
@@ -119,15 +119,16 @@ def unmet(spec: Context, fault: Unmet) -> Findings:
 def crossed(spec: Context, fault: Crossed) -> Findings:
     """Who meets means the same: this microbatch, this pass, this reduction.
 
-    Messages have no names: the next one sent is the next one received. Proved with MIMO811: each
-    belongs to the same pass and microbatch at both of its ends.
+    Messages have no names: the next one sent is the next one received, and so is it with calls over
+    a communicator that serves several groups. Proved with MIMO811: each belongs to the same pass
+    and microbatch at both of its ends.
     """
     (first, second), (own, other) = fault.ranks, fault.actions
     yield Finding(
         message=f"rank {first} in {own} meets rank {second} in {other}",
         primary=_label(spec, first, f"rank {first} is here"),
         secondary=(_label(spec, second, f"rank {second} is here"),),
-        notes=(f"over {fault.operation.group.name}",),
+        notes=(str(fault),),
         help=_HELP,
     )
 
@@ -153,7 +154,7 @@ def report(spec: Context, fault: Fault) -> Iterator[Diagnostic]:
 def _step(step: Step | None) -> str:
     if step is None:
         return "is done"
-    return f"{'makes' if step.groups else 'waits in'} {code(step.name)}"
+    return f"{'waits in' if step.members is None else 'makes'} {code(step.name)}"
 
 
 def _label(spec: Context, rank: int, text: str) -> Label:

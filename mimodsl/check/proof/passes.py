@@ -129,9 +129,10 @@ def reductions(cut: Cut, held: Iterable[Part], rank: int) -> Iterator[Operation]
     """Gradients over replicas: DDP's part, which may run within the last backward pass."""
     for part in held:
         if part.trains:
-            yield Collective(cut.along(part.grid, ("dp", "cp"))[rank])
+            yield Collective(cut.along(part.grid, ("dp", "cp"))[rank], part.module.name)
             if _has_experts(part, rank):
-                yield Collective(cut.along(part.grid, ("edp",), _EXPERT_VIEW)[rank])
+                group = cut.along(part.grid, ("edp",), _EXPERT_VIEW)[rank]
+                yield Collective(group, f"experts of {part.module.name}")
 
 
 def _has_experts(part: Part, rank: int) -> bool:
@@ -145,7 +146,10 @@ def finish(cut: Cut, held: tuple[Part, ...], rank: int) -> tuple[Action, ...]:
     ddp = cut.plan.spec.train.ddp
     over_replicas = tuple(reductions(cut, held, rank))
     by_key = sorted(held, key=_megatron_key)
-    norms = (Collective(cut.along(one.grid, ("tp", "cp", "dp", "pp"))[rank]) for one in by_key)
+    norms = (
+        Collective(cut.along(one.grid, ("tp", "cp", "dp", "pp"))[rank], one.module.name)
+        for one in by_key
+    )
     return (
         Action("the sum of losses", (world,)),
         Action(
@@ -177,10 +181,10 @@ def _finalized(cut: Cut, part: Part, rank: int) -> Iterator[Operation]:
     if not isinstance(kind, LanguageModel) or not part.trains:
         return
     if sequence_parallel(cut.plan.spec, part.module):
-        yield Collective(cut.along(part.grid, ("tp",))[rank])
+        yield Collective(cut.along(part.grid, ("tp",))[rank], "norms and routers")
     pp = part.grid.axis("pp")
     if kind.tie_embeddings and part.grid.base.coordinates(rank)["pp"] in (0, pp - 1):
-        yield Collective(cut.embedding(part.grid)[rank])
+        yield Collective(cut.embedding(part.grid)[rank], "embeddings")
     moe = _layers(part, rank)[1]
     if moe is not None and moe.expert_bias and _has_experts(part, rank):
-        yield Collective(cut.along(part.grid, ("tp", "dp", "cp"))[rank])
+        yield Collective(cut.along(part.grid, ("tp", "dp", "cp"))[rank], "expert bias")

@@ -40,9 +40,14 @@ class Exchange:
 
 @frozen
 class Collective:
-    """A call that ends when every member of the group has come to it."""
+    """A call that ends when every member of the group has come to it.
+
+    It is `of` something where a communicator carries several things one after the other: then all
+    members must have come to the same.
+    """
 
     group: Group
+    of: str = ""
 
 
 type Operation = Exchange | Collective

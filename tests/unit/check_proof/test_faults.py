@@ -16,13 +16,14 @@ from mimodsl.check.proof.pages import report
 from mimodsl.check.proof.program import Action, Exchange, Message, Operation
 from mimodsl.check.proof.schedule import programs, prove_step, step
 from mimodsl.diagnostics.render import full
-from mimodsl.ir import Spec
+from mimodsl.ir import Ddp, Spec, Train
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.lower import parse
-from mimodsl.plan import plan
+from mimodsl.plan import communicators, plan
 from tests.unit.plan.specs import PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
 
 FAN_OUT = vlm(encoder={"dp": 2}, dense={"tp": 2, "dp": 4, "pp": 2}, micro_batch=2)
+OVERLAPPED = attrs.evolve(SIDE_BY_SIDE, train=Train(ddp=Ddp(overlap_grad_reduce=True)))
 SPECS = {
     "side by side": SIDE_BY_SIDE,
     "colocated": SHARED,
@@ -95,31 +96,49 @@ def test_the_work_does_not_grow_with_replicas_or_microbatches() -> None:
     assert work(2**17, 1000) == work(4, 8)
 
 
-def test_a_group_that_only_its_members_make_parts_ranks() -> None:
-    """What DDP does where it is given no group for experts over replicas."""
+def test_a_group_that_ddp_makes_itself_parts_ranks() -> None:
+    """Which it does where it is given no group for experts over replicas."""
     planned = plan(SIDE_BY_SIDE)
-    groups = [group for group in planned.groups() if group.name != "encoder.expert.edp"]
-    made = {rank: tuple(steps(planned, groups, rank)) for rank in cut(planned).ranks}
-    fault = parting(made)
+    made = [
+        one for one in communicators(planned, share=False) if one.made.name != "encoder.expert.edp"
+    ]
+    fault = parting(steps(cut(planned), made))
     assert isinstance(fault, Parting)
     assert fault.ranks == (0, 1)
     shown = says(fault, SIDE_BY_SIDE)
     assert "MIMO801" in shown
-    assert "rank 0 makes `own group in DDP of vision`" in shown
+    assert "rank 0 waits in `group of rank 0 in DDP of vision`" in shown
 
 
-def test_ranks_that_make_grids_in_another_order_part() -> None:
-    planned = plan(SIDE_BY_SIDE)
-    groups = list(planned.groups())
-    fault = parting(
-        {
-            0: tuple(steps(planned, groups, 0)),
-            4: tuple(steps(planned, [*groups[14:28], *groups[:14], *groups[28:]], 4)),
-        }
+@pytest.mark.parametrize("share", [True, False])
+def test_members_that_make_groups_in_another_order_part(share: bool) -> None:
+    small = cut(plan(SIDE_BY_SIDE))
+    listed = steps(small, communicators(small.plan, share=share))
+    assert parting(listed) is None
+    two = ("llm.tp", "llm.tp-dp-cp")
+    one, other = (next(step for step in listed[4] if step.name == name) for name in two)
+    order = [{one: other, other: one}.get(step, step) for step in listed[4]]
+    shown = says(parting(listed | {4: order}), SIDE_BY_SIDE)
+    assert "rank 4 makes `llm.tp-dp-cp` where rank 5 makes `llm.tp`" in shown
+
+
+def test_a_rank_that_makes_no_group_of_others_does_not_wait_for_them() -> None:
+    programs = {
+        0: (Step("a", (0, 1)), Step("c", (0, 2))),
+        1: (Step("a", (0, 1)), Step("b", (1, 2))),
+        2: (Step("c", (0, 2)), Step("b", (1, 2))),
+    }
+    assert parting(programs) is None
+    circle = programs | {2: programs[2][::-1], 0: programs[0][::-1]}
+    assert parting(circle) == Parting(
+        ranks=(0, 2), steps=(Step("c", (0, 2)), Step("b", (1, 2))), position=0
     )
-    assert isinstance(fault, Parting)
-    assert (fault.ranks, fault.position) == ((0, 4), 0)
-    assert "rank 0 makes `encoder.tp` where rank 4 makes `llm.tp`" in says(fault, SIDE_BY_SIDE)
+
+
+def test_a_member_that_never_makes_its_group_parts() -> None:
+    fault = parting({0: (Step("g", (0, 1)), Step("end")), 1: (Step("end"),)})
+    assert fault == Parting(ranks=(0, 1), steps=(Step("g", (0, 1)), Step("end")), position=0)
+    assert "rank 0 makes `g` where rank 1 waits in `end`" in says(fault, SIDE_BY_SIDE)
 
 
 def test_the_end_of_a_ranks_steps_is_a_parting() -> None:
@@ -129,8 +148,8 @@ def test_the_end_of_a_ranks_steps_is_a_parting() -> None:
 
 
 def test_groups_of_one_name_and_other_members_part() -> None:
-    own, other = Step("g", frozenset((0,))), Step("g", frozenset((1,)))
-    assert parting({0: (own,), 1: (other,)}) is not None
+    own, other = Step("g", (0, 1)), Step("g", (0, 1, 2))
+    assert parting({0: (own,), 1: (other,), 2: (other,)}) is not None
 
 
 def test_a_step_that_nobody_changes_ends() -> None:
@@ -140,9 +159,9 @@ def test_a_step_that_nobody_changes_ends() -> None:
 def test_a_leader_that_skips_a_receive_is_ahead_of_its_replica() -> None:
     fault = planted(PIPELINE, 4, "recv_forward", skipped, 0)
     shown = says(fault, PIPELINE)
-    assert "MIMO811" in shown
-    assert "rank 4 in the forward pass of F0, a collective over llm.tp with rank 5" in shown
-    assert "rank 5 in recv_forward of F0, a collective over vision->language.receivers" in shown
+    assert "MIMO813" in shown
+    assert "rank 4 in the forward pass of F0 meets rank 5 in recv_forward of F0" in shown
+    assert "over llm.tp" in shown
 
 
 def test_a_leader_alone_takes_the_next_message_for_the_one_it_skips() -> None:
@@ -181,13 +200,24 @@ def test_a_replica_that_misses_a_broadcast_is_found() -> None:
     assert "rank 5" in says(fault, PIPELINE)
 
 
-def test_reductions_in_another_order_on_one_rank_lock() -> None:
+def test_reductions_in_another_order_meet_over_one_communicator() -> None:
     fault = planted(SIDE_BY_SIDE, 4, "gradient reduction", lambda every: tuple(reversed(every)))
-    assert isinstance(fault, Deadlock)
     shown = says(fault, SIDE_BY_SIDE)
+    assert "MIMO813" in shown
+    assert "rank 6 in gradient reduction meets rank 4 in gradient reduction" in shown
+    assert "over llm.dp: language and experts of language" in shown
+
+
+def test_reductions_that_overlap_passes_have_communicators_of_their_own() -> None:
+    def swapped(every: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        return every[1], every[0], *every[2:]
+
+    fault = planted(OVERLAPPED, 4, "the optimizer's step", swapped)
+    assert isinstance(fault, Deadlock)
+    shown = says(fault, OVERLAPPED)
     assert "MIMO811" in shown
-    assert "rank 4 in gradient reduction, a collective over llm.expert.edp with rank 6" in shown
-    assert "rank 6 in gradient reduction, a collective over llm.dp-cp with rank 4" in shown
+    assert "rank 4 in the optimizer's step, a collective over llm.expert.edp with rank 6" in shown
+    assert "rank 6 in the optimizer's step, a collective over llm.dp with rank 4" in shown
 
 
 def test_a_rank_that_skips_the_world_s_reduction_is_named() -> None:
@@ -215,7 +245,7 @@ schedule 1f1b {
 
 def test_a_fault_points_at_the_grids_of_both_ranks() -> None:
     draft = parse(TEXT).draft
-    fault = Parting(ranks=(0, 3), steps=(Step("llm.tp", frozenset((1,))), None), position=7)
+    fault = Parting(ranks=(0, 3), steps=(Step("llm.tp", (0, 3)), None), position=7)
     (diagnostic,) = report(Context(draft), fault)
     shown = full.render([diagnostic])
     assert "grid llm" in shown

@@ -49,8 +49,8 @@ def summary(rank: int, parameters: int) -> RankSummary:
         rank=rank,
         parameters={"language": parameters},
         groups=(
-            Group(tag="0", name="default_pg", ranks=(0, 1, 2, 3)),
-            Group(tag=f"{pair[0] + 1}", name="all.tp", ranks=pair),
+            Group(tag="0", names=("default_pg",), ranks=(0, 1, 2, 3)),
+            Group(tag=f"{pair[0] + 1}", names=("all.tp", "all.tp-cp"), ranks=pair),
         ),
         steps=STEPS,
     )
@@ -163,8 +163,8 @@ def test_the_document():
     assert document["world"] == 4
     assert document["plan"]["world"] == 4
     assert document["groups"][1:] == [
-        {"name": "all.tp", "ranks": [0, 1]},
-        {"name": "all.tp", "ranks": [2, 3]},
+        {"names": ["all.tp", "all.tp-cp"], "ranks": [0, 1]},
+        {"names": ["all.tp", "all.tp-cp"], "ranks": [2, 3]},
     ]
     assert document["parameters"] == {"language": {"0": 1000, "1": 1001, "2": 1000, "3": 1001}}
     assert document["steps"][1] == {
