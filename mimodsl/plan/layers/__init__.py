@@ -8,12 +8,14 @@ from mimodsl.plan.layers.mlp import MlpLayer
 from mimodsl.plan.layers.moe import MoeLayer
 from mimodsl.plan.layers.output import OutputLayer
 from mimodsl.plan.layers.projector import ProjectorLayer
-from mimodsl.plan.layers.stack import module_layers, stage_layers
+from mimodsl.plan.layers.share import Saved, Share
+from mimodsl.plan.layers.stack import Block, module_layers, stage_blocks, stage_layers
 from mimodsl.plan.layers.vision import PatchEmbedding
 from mimodsl.plan.layers.weight import Cut, Weight
 
 __all__ = [
     "AttentionLayer",
+    "Block",
     "Cut",
     "Layer",
     "MambaLayer",
@@ -22,8 +24,11 @@ __all__ = [
     "OutputLayer",
     "PatchEmbedding",
     "ProjectorLayer",
+    "Saved",
+    "Share",
     "TokenEmbedding",
     "Weight",
     "module_layers",
+    "stage_blocks",
     "stage_layers",
 ]

@@ -7,6 +7,7 @@ from attrs import frozen
 
 from mimodsl.ir.kinds import Norm
 from mimodsl.plan.layers.layer import Layer
+from mimodsl.plan.layers.share import FP32, Saved, Share, dropped, norm_saved
 from mimodsl.plan.layers.weight import Weight, column_linear, norm_weights, row_linear
 
 CONVOLUTION: Final = 4
@@ -56,3 +57,27 @@ class MambaLayer(Layer):
         yield from norm_weights("mixer.in_proj.layer_norm_", self.norm, self.hidden)
         yield Weight(name="mixer.norm.weight", shape=(self.inner,), split=0)
         yield from row_linear("mixer.out_proj", self.inner, self.hidden, bias=False)
+
+    @override
+    def saved(self, at: Share) -> Iterator[Saved]:
+        """mamba_ssm's scan saves its fused input and its output before the gate, and computes the
+        convolution and the states again (mamba_ssm 2.3.2, ops/triton/ssd_combined.py:883); the norm
+        saves its input and statistics, and the projection its own (layernorm_gated.py)."""
+        tp, el = at.cut.tp, at.element
+        yield from norm_saved(at, self.norm, self.hidden)
+        yield Saved(what="z, x, B, C and dt", size=at.tokens * self.projected // tp * el)
+        inner = at.tokens * self.inner // tp * el
+        yield Saved(what="scanned", size=inner)
+        yield Saved(what="gated", size=inner)
+        yield Saved(what="gated norm statistics", size=at.tokens * self.groups // tp * FP32)
+        yield Saved(what="gated normed", size=inner, for_weights=True)
+        yield from dropped(at, self.hidden)
+
+    @override
+    def working(self, at: Share) -> int:
+        """Of the scan: the convolution again and its gradient, that of the fused input, and states
+        and their gradients in fp32, one a chunk."""
+        tp, el = at.cut.tp, at.element
+        channels = (2 * self.convolved + self.projected + 2 * self.inner) // tp
+        states = at.tokens // CHUNK * self.inner * self.state // tp
+        return at.tokens * channels * el + 2 * states * FP32

@@ -5,9 +5,11 @@ from typing import ClassVar, override
 
 from attrs import frozen
 
-from mimodsl.ir.blocks import Moe
+from mimodsl.ir.blocks import Balance, Moe, RouterPrecision, Score
 from mimodsl.ir.kinds import Activation, Norm
 from mimodsl.plan.layers.layer import Layer
+from mimodsl.plan.layers.mlp import activation_saved
+from mimodsl.plan.layers.share import FP32, INT64, Saved, Share, dropped, norm_saved
 from mimodsl.plan.layers.weight import Weight, column_linear, norm_weights, row_linear
 
 
@@ -51,3 +53,45 @@ class MoeLayer(Layer):
             name = "mlp.shared_experts"
             yield from column_linear(f"{name}.linear_fc1", self.hidden, wide, bias=False)
             yield from row_linear(f"{name}.linear_fc2", moe.shared_ffn, self.hidden, bias=False)
+
+    def routed(self, at: Share) -> int:
+        """Rows that a rank's experts compute, in the balance that training aims for: as many as the
+        rank sends away, once for each etp rank. Padding to a capacity makes them all computed."""
+        rows = at.rows * self.moe.topk * at.cut.etp
+        padded = self.moe.capacity_factor if self.moe.pad_to_capacity else None
+        return int(rows * (padded or 1.0))
+
+    @override
+    def saved(self, at: Share) -> Iterator[Saved]:
+        moe, el = self.moe, at.element
+        yield from norm_saved(at, self.norm, self.hidden)
+        yield from self._router(at)
+        if moe.shared_ffn is not None:
+            yield from activation_saved(
+                self.activation, at.tokens * moe.shared_ffn // at.cut.tp * el
+            )
+        rows, width = self.routed(at), moe.ffn // at.cut.etp
+        yield Saved(what="routed rows", size=rows * self.hidden * el, for_weights=True)
+        yield Saved(what="routed probabilities", size=rows * FP32)
+        yield from activation_saved(self.activation, rows * width * el, weighted=True)
+        yield from dropped(at, self.hidden)
+
+    def _router(self, at: Share) -> Iterator[Saved]:
+        """Scores, and those of the auxiliary losses; the order of the routed rows is a part of the
+        order of every pair of token and expert (transformer/moe/moe_utils.py:459)."""
+        moe, pairs, chosen = self.moe, at.rows * self.moe.experts, at.rows * self.moe.topk
+        exact = 2 * FP32 if moe.router_dtype is RouterPrecision.FP64 else FP32
+        score = pairs * FP32 * (2 if moe.score is Score.SQRT_SOFTPLUS else 1)
+        yield Saved(what="scores", size=score + chosen * (INT64 + FP32) + at.rows * FP32)
+        if moe.aux_loss > 0 and moe.balance not in (Balance.NONE, Balance.SINKHORN):
+            sizes = score + at.rows * FP32 + chosen * INT64
+            yield Saved(what="balance scores", size=sizes)
+        if moe.z_loss:
+            yield Saved(what="logits", size=pairs * exact)
+        yield Saved(what="order of rows", size=pairs * INT64 + chosen * INT64)
+
+    @override
+    def working(self, at: Share) -> int:
+        """Gradients of the routed rows behind and before the experts, and inside of them."""
+        width = self.moe.ffn // at.cut.etp * (self.gates + 1)
+        return self.routed(at) * (2 * self.hidden + width) * at.element

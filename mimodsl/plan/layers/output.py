@@ -7,6 +7,7 @@ from attrs import frozen
 
 from mimodsl.ir.kinds import Norm
 from mimodsl.plan.layers.layer import Layer
+from mimodsl.plan.layers.share import FP32, INT64, Saved, Share, norm_saved
 from mimodsl.plan.layers.weight import Weight, norm_weights
 
 
@@ -20,6 +21,7 @@ class OutputLayer(Layer):
     """
 
     title: ClassVar[str] = "output"
+    stacked: ClassVar[bool] = False
 
     hidden: int
     vocabulary: int
@@ -38,3 +40,22 @@ class OutputLayer(Layer):
                 split=0,
                 shared=self.copied,
             )
+
+    @override
+    def saved(self, at: Share) -> Iterator[Saved]:
+        """The softmax in fp32, over the rank's part of the vocabulary (tensor_parallel/
+        cross_entropy.py:181)."""
+        yield from norm_saved(at, self.norm, self.hidden)
+        yield Saved(what="softmax", size=at.tokens * self.vocabulary // at.cut.tp * FP32)
+        yield Saved(what="targets", size=at.tokens * (INT64 + 1))
+
+    @override
+    def working(self, at: Share) -> int:
+        """The logits beside the softmax, or their gradient: they are there before it is, and after
+        (…:23). Or, with the softmax gone, that gradient and the weight's."""
+        logits = at.tokens * self.vocabulary // at.cut.tp
+        if at.element == FP32:
+            return 0
+        weight = self.vocabulary * self.hidden // at.cut.tp if at.trained else 0
+        behind = (logits + weight + at.tokens * self.hidden) * at.element - logits * FP32
+        return max(logits * at.element, behind)

@@ -7,6 +7,8 @@ from attrs import frozen
 
 from mimodsl.ir.kinds import Activation, Norm
 from mimodsl.plan.layers.layer import Layer
+from mimodsl.plan.layers.mlp import activation_saved, mlp_working
+from mimodsl.plan.layers.share import Saved, Share, norm_saved
 from mimodsl.plan.layers.weight import Weight, column_linear, norm_weights, row_linear
 
 
@@ -16,6 +18,7 @@ class ProjectorLayer(Layer):
     multimodal_projector.py)."""
 
     title: ClassVar[str] = "projector"
+    stacked: ClassVar[bool] = False
 
     width: int
     hidden: int
@@ -39,3 +42,18 @@ class ProjectorLayer(Layer):
         if self.norm:
             yield from norm_weights("encoder.linear_fc1.layer_norm_", self.norm, self.width)
         yield from row_linear("encoder.linear_fc2", self.ffn, self.hidden, bias=self.bias)
+
+    @override
+    def saved(self, at: Share) -> Iterator[Saved]:
+        if self.norm:
+            yield from norm_saved(at, self.norm, self.width)
+        else:
+            inputs = at.tokens * self.width * at.element
+            yield Saved(what="input", size=inputs, for_weights=True)
+        if self.ffn and self.activation:
+            inner = at.tokens * self.ffn // at.cut.tp * at.element
+            yield from activation_saved(self.activation, inner)
+
+    @override
+    def working(self, at: Share) -> int:
+        return mlp_working(at, self.width, self.products, self.ffn or self.hidden)

@@ -20,26 +20,30 @@ from mimodsl.plan.layers.projector import ProjectorLayer
 from mimodsl.plan.layers.vision import PatchEmbedding
 from mimodsl.plan.roles import ModuleRole
 
+type Block = tuple[Layer, ...]
+"""What is one layer to megatron-core, and recomputed as one: of a `gpt` or an encoder attention and
+an MLP or experts, else a single layer."""
+
 
 def stage_layers(spec: Spec, role: ModuleRole) -> tuple[Layer, ...]:
-    """What a rank of that role runs of its module, in order.
+    """What a rank of that role runs of its module, in order."""
+    return tuple(layer for block in stage_blocks(spec, role) for layer in block)
 
-    A layer of a `gpt` or of an encoder is two of these: attention, and an MLP or experts.
-    """
+
+def stage_blocks(spec: Spec, role: ModuleRole) -> tuple[Block, ...]:
+    """The same, block by block."""
     kind = role.module.kind
-    if isinstance(kind, LanguageModel):
-        return tuple(_language(spec, kind, role))
-    return module_layers(spec, role.module)
+    if isinstance(kind, VisionEncoder):
+        return tuple(_encoder(kind))
+    if isinstance(kind, Projector):
+        return ((_projector(spec, role.module, kind),),)
+    assert isinstance(kind, LanguageModel)
+    return tuple(_language(spec, kind, role))
 
 
 def module_layers(spec: Spec, module: Module) -> tuple[Layer, ...]:
     """All layers of a module, each weight once: of tied embeddings there is one."""
     kind = module.kind
-    if isinstance(kind, VisionEncoder):
-        return tuple(_encoder(kind))
-    if isinstance(kind, Projector):
-        return (_projector(spec, module, kind),)
-    assert isinstance(kind, LanguageModel)
     count = kind.layers if isinstance(kind, Gpt | Hybrid) else ""
     pattern = count if isinstance(count, str) else ""
     whole = ModuleRole(
@@ -53,11 +57,11 @@ def module_layers(spec: Spec, module: Module) -> tuple[Layer, ...]:
         replicas=1,
         samples_each=0,
     )
-    return tuple(_language(spec, kind, whole))
+    return stage_layers(spec, whole)
 
 
-def _encoder(kind: VisionEncoder) -> Iterator[Layer]:
-    yield PatchEmbedding(kind=kind)
+def _encoder(kind: VisionEncoder) -> Iterator[Block]:
+    yield (PatchEmbedding(kind=kind),)
     attention = AttentionLayer(
         hidden=kind.hidden,
         heads=kind.heads,
@@ -75,8 +79,7 @@ def _encoder(kind: VisionEncoder) -> Iterator[Layer]:
         bias=kind.bias,
     )
     for _ in range(kind.layers):
-        yield attention
-        yield mlp
+        yield attention, mlp
 
 
 def _projector(spec: Spec, module: Module, kind: Projector) -> ProjectorLayer:
@@ -95,21 +98,22 @@ def _projector(spec: Spec, module: Module, kind: Projector) -> ProjectorLayer:
     )
 
 
-def _language(spec: Spec, kind: LanguageModel, role: ModuleRole) -> Iterator[Layer]:
+def _language(spec: Spec, kind: LanguageModel, role: ModuleRole) -> Iterator[Block]:
     learned = kind.positions is Positions.LEARNED
     if role.first:
-        yield TokenEmbedding(
+        embedding = TokenEmbedding(
             hidden=kind.hidden,
             vocabulary=kind.vocabulary,
             positions=spec.schedule.sequence if learned else 0,
             copied=kind.tie_embeddings and not role.last,
         )
+        yield (embedding,)
     if isinstance(kind, Gpt):
         yield from _gpt(kind, role.layers)
     elif isinstance(kind, Hybrid):
-        yield from (_of_symbol(kind, symbol) for symbol in role.pattern)
+        yield from ((_of_symbol(kind, symbol),) for symbol in role.pattern)
     if role.last:
-        yield OutputLayer(
+        output = OutputLayer(
             hidden=kind.hidden,
             vocabulary=kind.vocabulary,
             norm=kind.norm,
@@ -117,13 +121,14 @@ def _language(spec: Spec, kind: LanguageModel, role: ModuleRole) -> Iterator[Lay
             tied=kind.tie_embeddings,
             copied=kind.tie_embeddings and not role.first,
         )
+        yield (output,)
 
 
-def _gpt(kind: Gpt, layers: range) -> Iterator[Layer]:
+def _gpt(kind: Gpt, layers: range) -> Iterator[Block]:
+    attention = _attention(kind, kind.attention)
     for layer in layers:
-        yield _attention(kind, kind.attention)
         has_experts = kind.moe is not None and layer % kind.moe_every == 0
-        yield _moe(kind) if has_experts else _mlp(kind)
+        yield attention, _moe(kind) if has_experts else _mlp(kind)
 
 
 def _of_symbol(kind: Hybrid, symbol: str) -> Layer:
@@ -140,15 +145,17 @@ def _of_symbol(kind: Hybrid, symbol: str) -> Layer:
 
 
 def _attention(kind: LanguageModel, block: Attention) -> AttentionLayer:
+    width = block.head_dim or kind.hidden // block.heads
     return AttentionLayer(
         hidden=kind.hidden,
         heads=block.heads,
         kv_groups=block.key_value_groups,
-        head_dim=block.head_dim or kind.hidden // block.heads,
+        head_dim=width,
         norm=kind.norm,
         bias=kind.bias,
         qkv_bias=block.qkv_bias,
         qk_norm=block.qk_norm,
+        rotated=int(width * kind.rope_fraction) if kind.positions is Positions.ROPE else 0,
     )
 
 

@@ -7,6 +7,7 @@ from attrs import frozen
 
 from mimodsl.ir.encoder import Radio, VisionEncoder
 from mimodsl.plan.layers.layer import Layer
+from mimodsl.plan.layers.share import FP32, Saved, Share
 from mimodsl.plan.layers.weight import Weight, column_linear, norm_weights
 
 
@@ -20,6 +21,7 @@ class PatchEmbedding(Layer):
     """
 
     title: ClassVar[str] = "patches"
+    stacked: ClassVar[bool] = False
 
     kind: VisionEncoder
 
@@ -43,3 +45,18 @@ class PatchEmbedding(Layer):
         yield from norm_weights("vit.ln_pre.", kind.norm, kind.hidden)
         yield Weight(name="vit.conv1.weight", shape=(kind.hidden, 3, kind.patch, kind.patch))
         yield Weight(name="vit.position_embeddings.weight", shape=(tokens, kind.hidden))
+
+    @override
+    def saved(self, at: Share) -> Iterator[Saved]:
+        """The patches, flat, and what a plain ViT's norm saves."""
+        kind = self.kind
+        pixels = at.sequences * kind.patches * 3 * kind.patch**2
+        yield Saved(what="patches", size=pixels * at.element, for_weights=True)
+        if not isinstance(kind, Radio):
+            yield Saved(what="embedded", size=at.tokens * kind.hidden * at.element)
+            yield Saved(what="norm statistics", size=at.tokens * 2 * FP32)
+
+    @override
+    def working(self, at: Share) -> int:
+        """Gradients of the tokens, before and behind the class tokens."""
+        return 2 * at.tokens * self.kind.hidden * at.element

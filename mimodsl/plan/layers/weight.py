@@ -37,8 +37,8 @@ class Weight:
     `shape` is that of the whole tensor; `split` the dimension that is cut over tp, of an expert's
     weight over etp, and `None` where every one of those ranks has all of it. `experts` says how
     many of it there are, one an expert, dealt out over ep; 0 for a dense weight. `fp32` weights
-    stay in fp32 whatever the model's precision. A `shared` weight is a tied embedding that the first
-    stage and the last have a copy of each.
+    stay in fp32 whatever the model's precision. A `shared` weight is a tied embedding of which the
+    first stage and the last have a copy each.
     """
 
     name: str

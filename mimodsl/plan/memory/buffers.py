@@ -37,13 +37,15 @@ class Buffer:
     """Weights of one kind that lie side by side, and beside them their gradients.
 
     `elements` are with padding. A weight has `weight` bytes an element, its gradient `gradient`.
-    The distributed optimizer deals the buffer out to `ranks` data-parallel ranks.
+    The distributed optimizer deals the buffer out to `ranks` data-parallel ranks: along edp that of
+    `experts`, and along dp and cp any other.
     """
 
     elements: int
     weight: int
     gradient: int
     ranks: int
+    experts: bool
 
     @property
     def shard(self) -> int:
@@ -90,6 +92,7 @@ def _buffers(spec: Spec, parts: list[ModuleRole]) -> Iterator[Buffer]:
             weight=element,
             gradient=FP32 if ddp.grad_fp32 else element,
             ranks=ranks,
+            experts=is_expert,
         )
 
 
