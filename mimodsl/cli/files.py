@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from mimodsl.cli.trouble import UsageError
@@ -23,8 +23,12 @@ def replace(path: Path, text: str) -> None:
 
     Mode and owner stay; where the path is a symbolic link, what it points to is replaced.
     """
+    _replace(path, (text,))
+
+
+def _replace(path: Path, pieces: Iterable[str]) -> None:
     target = path.resolve(strict=True)
-    with _written(target, text) as temporary:
+    with _written(target, pieces) as temporary:
         shutil.copymode(target, temporary)
         status = target.stat()
         with contextlib.suppress(PermissionError):
@@ -34,26 +38,53 @@ def replace(path: Path, text: str) -> None:
 
 def create(path: Path, text: str) -> None:
     """Makes a file of a text, whole or not at all. Raises `FileExistsError` where there is one."""
-    with _written(path, text) as temporary:
+    _create(path, (text,))
+
+
+def _create(path: Path, pieces: Iterable[str]) -> None:
+    with _written(path, pieces) as temporary:
         temporary.chmod(0o666 & ~_umask())
         path.hardlink_to(temporary)
 
 
+def write(path: Path, text: str) -> None:
+    """Makes a file or replaces one, whole or not at all; a device or a pipe is written to."""
+    write_pieces(path, (text,))
+
+
+def write_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """The same of a text in pieces, which are asked for one by one and not kept."""
+    if path.is_file():
+        _replace(path, pieces)
+    elif path.exists():
+        with _errors_of(path), path.open("w", encoding="utf-8") as device:
+            device.writelines(pieces)
+    else:
+        _create(path, pieces)
+
+
 @contextlib.contextmanager
-def _written(target: Path, text: str) -> Generator[Path]:
+def _written(target: Path, pieces: Iterable[str]) -> Generator[Path]:
     """The text in a temporary file beside its target, gone after the block."""
-    try:
+    with _errors_of(target):
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:  # in the words of the file that was asked for
-        raise OSError(error.errno, error.strerror, str(target)) from error
     try:
-        with os.fdopen(descriptor, "wb") as temporary:
-            temporary.write(text.encode("utf-8"))
+        with _errors_of(target), os.fdopen(descriptor, "wb") as temporary:
+            temporary.writelines(piece.encode("utf-8") for piece in pieces)
             temporary.flush()
             os.fsync(temporary.fileno())
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _errors_of(target: Path) -> Generator[None]:
+    """Errors name the file that was asked for; those of a full disk name none."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 def _umask() -> int:

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from mimodsl._version import __version__
-from mimodsl.cli import build, check, diff, explain, fmt, lsp, new, plan, trouble, verify
+from mimodsl.cli import build, check, diff, explain, export, fmt, lsp, new, plan, trouble, verify
 from mimodsl.runtime.signals import Terminated, ending_signals
 
-_COMMANDS = (new, check, fmt, plan, build, verify, diff, explain, lsp)
+_COMMANDS = (new, check, fmt, plan, build, verify, export, diff, explain, lsp)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -28,6 +28,11 @@ class GroupSpread:
     crossing: int
     others: tuple[str, ...] = ()
 
+    @property
+    def inside_layers(self) -> bool:
+        """Whether every layer waits for them: groups of tensor or expert parallelism."""
+        return self.group.kind is GroupKind.AXES and self.group.axes in (*_TENSOR, *_EXPERT)
+
 
 @frozen(kw_only=True)
 class NodePlan:

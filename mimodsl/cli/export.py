@@ -1,0 +1,173 @@
+"""`mimodsl export`: writes a spec as something that other programs run."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mimodsl.cli import options
+
+if TYPE_CHECKING:
+    from mimodsl.export.target import Launch, Target
+    from mimodsl.ir.spec import Spec
+    from mimodsl.plan.nodes import NodePlan
+
+_EPILOG = """\
+A launch script carries the spec, names and values resolved, and needs no other file. It puts
+consecutive ranks on each node, so many that tp and ep groups stay inside one where they can;
+a table of the groups that cross nodes goes to standard output or, if the script goes there, to
+standard error. The same script again, as a requeued job is, goes on from the last checkpoint."""
+
+_OWN: Final = frozenset({"spec", "to", "output", "json", "overrides", "command", "verbose"})
+"""What the command has besides the fields of a `Launch`."""
+
+
+def add_to(commands: Any) -> None:
+    parser = options.command(
+        commands,
+        "export",
+        _run,
+        help="write a launch script of a spec, for torchrun or Slurm",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
+    parser.add_argument(
+        "--to", choices=("torchrun", "slurm"), required=True, help="what it is written for"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="write to a file, not to standard output"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print nodes and groups as one JSON document, without the script",
+    )
+    _add_run(parser)
+    _add_nodes(parser)
+    _add_slurm(parser)
+    options.add_set(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--steps",
+        metavar="N",
+        type=options.positive,
+        help="training steps in all, however often the run is started (default: 10)",
+    )
+    parser.add_argument(
+        "--save-every",
+        metavar="N",
+        type=options.positive,
+        help="save a checkpoint after every N-th step (default: 100)",
+    )
+    parser.add_argument(
+        "--folder",
+        metavar="DIR",
+        help="where spec, logs and checkpoints go, shared by all nodes (default: runs/NAME)",
+    )
+    parser.add_argument(
+        "--job-name", dest="name", metavar="NAME", help="the run's name (default: the spec's)"
+    )
+
+
+def _add_nodes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), help="what the ranks compute on (default: cuda)"
+    )
+    parser.add_argument(
+        "--gpus-per-node",
+        metavar="N",
+        type=options.positive,
+        help="GPUs of a node, or ranks that it takes on CPUs (default: 8)",
+    )
+    parser.add_argument(
+        "--ranks-per-node",
+        metavar="N",
+        type=options.positive,
+        help="ranks on each node (default: chosen by the groups that cross)",
+    )
+    parser.add_argument(
+        "--before",
+        metavar="COMMAND",
+        action="append",
+        help="a shell command to run first, such as `module load cuda` (may be repeated)",
+    )
+
+
+def _add_slurm(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--time", metavar="LIMIT", help="Slurm's time limit, as 2-12:00:00")
+    parser.add_argument("--partition", metavar="NAME", help="Slurm's partition")
+    parser.add_argument("--account", metavar="NAME", help="Slurm's account")
+    parser.add_argument(
+        "--retries",
+        metavar="N",
+        type=options.natural,
+        help="requeue a job that fails or runs out of time while it saves new checkpoints, and "
+        "else up to N times (default: 3; 0: never)",
+    )
+    parser.add_argument(
+        "--sbatch",
+        metavar="OPTION",
+        action="append",
+        help="one more option of sbatch, as --sbatch=--qos=high (may be repeated)",
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from mimodsl.cli import specs, trouble
+    from mimodsl.export.targets import target
+
+    launch = _launch(args, target(args.to))
+    spec = specs.sound_spec(args)
+    if spec is None:
+        return trouble.FAILURE
+    try:
+        _export(spec, launch, args)
+    except ValueError as error:  # a value that the cluster would not take
+        raise trouble.UsageError(str(error)) from error
+    return 0
+
+
+def _launch(args: argparse.Namespace, target: Target) -> Launch:
+    """The run as the command line has it. `UsageError` for an option that the target has not."""
+    from mimodsl.cli.trouble import UsageError
+    from mimodsl.export.target import Launch
+
+    given: dict[str, Any] = {
+        name: value for name, value in vars(args).items() if value is not None and name not in _OWN
+    }
+    for name in given.keys() - target.options:
+        raise UsageError(f"--{name.replace('_', '-')} is not for --to {target.name}")
+    given.setdefault("name", re.sub(r"[^\w.-]+", "_", args.spec.stem, flags=re.ASCII))
+    overrides = ", ".join(f"{name}={value}" for name, value in args.overrides)
+    return Launch(source=f"{args.spec}{' with ' if overrides else ''}{overrides}", **given)
+
+
+def _export(spec: Spec, launch: Launch, args: argparse.Namespace) -> None:
+    from mimodsl.cli import files
+    from mimodsl.export.targets import target
+    from mimodsl.plan import plan
+
+    nodes = launch.nodes(plan(spec))
+    text = target(args.to).write(nodes, launch)
+    if args.output:
+        files.write(args.output, text)
+    elif not args.json:
+        print(text, end="")
+    _report(nodes, args)
+
+
+def _report(nodes: NodePlan, args: argparse.Namespace) -> None:
+    import json
+
+    from mimodsl.cli import terminal
+    from mimodsl.plan.show.nodes import nodes_as_json, show_nodes
+
+    if args.json:
+        print(json.dumps(nodes_as_json(nodes), indent=2, ensure_ascii=False))
+    else:
+        show_nodes(nodes, terminal.console(sys.stdout if args.output else sys.stderr))
