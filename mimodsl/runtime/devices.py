@@ -7,10 +7,9 @@ from typing import Final
 
 from attrs import frozen
 
-from mimodsl.ir.grid import Grid
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.train import Precision, Train
 from mimodsl.plan import ModuleRole, plan
+from mimodsl.plan.memory.buffers import element_size, gradient_buffers
 from mimodsl.plan.parameters import rank_parameters
 from mimodsl.runtime.errors import NoDevice
 
@@ -19,11 +18,6 @@ RANKS_A_CORE: Final = 16
 
 PROCESS: Final = 64 * 2**20
 """Bytes of its own that a forked rank takes before it holds a weight: 45 MiB, and some room."""
-
-_FP32: Final = 4
-_HALF: Final = 2
-_ADAM: Final = 8
-"""Bytes of Adam's two moments of a parameter, in fp32."""
 
 
 class DeviceChoice(StrEnum):
@@ -108,37 +102,20 @@ def held_bytes(spec: Spec) -> int:
     """What all ranks of a checked spec take on one machine, activations left out."""
     layout = plan(spec)
     return sum(
-        sum(map(len, alike))
-        * (PROCESS + sum(_bytes(spec, role) for role in layout.rank(alike[0][0]).modules))
+        sum(map(len, alike)) * (PROCESS + _bytes(spec, layout.rank(alike[0][0]).modules))
         for alike in layout.alike()
     )
 
 
-def _bytes(spec: Spec, role: ModuleRole) -> int:
-    """What a rank holds of a module: weights, and what training adds to each of them."""
-    held, train = rank_parameters(spec, role), spec.train
-    weight = _FP32 if train.precision is Precision.FP32 else _HALF
-    if not held.trainable:
-        return weight * held.total
-    grid = spec.grid_of(role.module)
-    dense, experts = _state(train, _replicas(grid)), _state(train, _expert_replicas(grid))
-    return weight * held.total + round(dense * held.dense + experts * held.experts)
-
-
-def _state(train: Train, replicas: int) -> float:
-    """Bytes of a parameter's gradient and of its share of the optimizer's state, which lies spread
-    over all replicas (optimizer/distrib_optimizer.py): moments, and the fp32 copy of a half."""
-    half = train.precision is not Precision.FP32
-    gradient = _FP32 if train.ddp.grad_fp32 or not half else _HALF
-    return gradient + (_ADAM + (_FP32 if half else 0)) / replicas
-
-
-def _replicas(grid: Grid) -> int:
-    return grid.size("dp") * grid.size("cp")
-
-
-def _expert_replicas(grid: Grid) -> int:
-    return grid.size("edp") if grid.expert else _replicas(grid)
+def _bytes(spec: Spec, roles: tuple[ModuleRole, ...]) -> int:
+    """What a rank holds of its modules: weights, and what training adds to those not frozen."""
+    trained = sum(
+        buffer.elements * (buffer.weight + buffer.gradient) + buffer.optimizer
+        for buffer in gradient_buffers(spec, roles)
+    )
+    held = [rank_parameters(spec, role) for role in roles]
+    frozen = sum(parameters.total - parameters.trainable for parameters in held)
+    return trained + frozen * element_size(spec.train.precision)
 
 
 def _counted(number: int, what: str) -> str:

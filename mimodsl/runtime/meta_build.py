@@ -3,7 +3,6 @@
 import time
 import warnings
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,9 +12,8 @@ from mimodsl.ir.spec import Spec
 from mimodsl.plan import plan
 from mimodsl.plan.parameters import module_parameters
 from mimodsl.runtime.errors import STARTING, RankFailed
-from mimodsl.runtime.quiet import tail
 from mimodsl.runtime.worker import failure_of
-from mimodsl.runtime.workers import Observer
+from mimodsl.runtime.workers import Watch
 
 if TYPE_CHECKING:
     from mimodsl.runtime.meta import BuiltRank
@@ -39,26 +37,24 @@ class MetaBuild:
         return {module.name: module_parameters(spec, module).total for module in spec.modules}
 
 
-def build_on_meta(spec: Spec, observer: Observer, log: Path | None = None) -> MetaBuild:
+def build_on_meta(spec: Spec, watch: Watch) -> MetaBuild:
     """Build one rank of every distinct role of a checked spec, one after the other.
 
-    Raises `RankFailed` where one fails; `log`, if any, has what libraries have printed, warnings
-    left out.
+    Raises `RankFailed` where one fails. There is no rank that could hang.
     """
     from mimodsl.runtime import meta
 
     start, layout = time.perf_counter(), plan(spec)
     roles, built = layout.alike(), list["BuiltRank"]()
     with meta.activate(), warnings.catch_warnings():
-        if log:
+        if not watch.verbose:
             warnings.simplefilter("ignore")
         for number, alike in enumerate(roles, start=1):
             phases, rank = [STARTING], alike[0][0]
-            observer.entered(0, f"rank {rank}, role {number} of {len(roles)}")
+            watch.observer.entered(0, f"rank {rank}, role {number} of {len(roles)}")
             try:
                 built.append(meta.build_role(layout, alike, on_phase=phases.append))
             except Exception as error:
-                failure = failure_of(rank, error)
-                words = tail(log) if log else ""
-                raise RankFailed(attrs.evolve(failure, phase=phases[-1], log=words)) from error
+                failure = attrs.evolve(failure_of(rank, error), phase=phases[-1])
+                raise RankFailed(failure) from error
     return MetaBuild(spec=spec, roles=tuple(built), seconds=time.perf_counter() - start)

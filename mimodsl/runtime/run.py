@@ -77,10 +77,10 @@ def run(
         if training.saving:
             prepare(training.saving.folder)
         watch.observer.entered(0, LOADING)
-    with _output(watch) as log:
+    with _output(watch):
         choice = _settled(choice, spec, watch, trains=trains)
         if choice is DeviceChoice.META:
-            return build_on_meta(spec, watch.observer, log)
+            return build_on_meta(spec, watch)
         device = _device(choice, _ranks_here(spec))
         if device is Device.CPU:
             preload()

@@ -1,5 +1,6 @@
 """`mimodsl build --device meta`: production size in one process, and what it has no use for."""
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from mimodsl.build.guard import ParallelStateRead
 from mimodsl.cli.main import main
 from mimodsl.plan import plan
 from mimodsl.runtime import meta
-from mimodsl.runtime.meta_summary import rounded
+from mimodsl.runtime.meta_build import build_on_meta
+from mimodsl.runtime.meta_summary import as_json, rounded
+from mimodsl.runtime.workers import Watch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is experimental and still under")
 
@@ -56,13 +59,13 @@ def _active() -> Iterator[None]:
         yield
 
 
-def built(capfd: pytest.CaptureFixture[str], *arguments: str) -> dict:
-    assert main(["build", *arguments, "--json"]) == 0
-    return json.loads(capfd.readouterr().out)
+@functools.cache
+def built(path: str) -> dict:
+    return as_json(build_on_meta(mimodsl.load(path), Watch()), path)
 
 
-def test_the_production_model_has_the_published_size(capfd) -> None:
-    document = built(capfd, NANO, "--device", "meta")
+def test_the_production_model_has_the_published_size() -> None:
+    document = built(NANO)
     assert document["model"] == {"vision": RADIO, "projector": PROJECTOR, "language": LANGUAGE}
     assert rounded(LANGUAGE) == "31.6 B"
     assert (document["device"], document["backend"], document["world"]) == ("meta", "fake", 64)
@@ -73,8 +76,8 @@ def test_the_production_model_has_the_published_size(capfd) -> None:
     ]
 
 
-def test_ranks_hold_their_share_of_it(capfd) -> None:
-    document = built(capfd, NANO, "--device", "meta")
+def test_ranks_hold_their_share_of_it() -> None:
+    document = built(NANO)
     first, last = (document["roles"][stage]["modules"][0] for stage in (1, 2))
     assert (first["stages"], first["layers"], last["layers"]) == (2, [0, 26], [26, 52])
     # Of each stage: split over tp 4 and, an expert's weights, over ep 8; norms and router whole.
@@ -91,8 +94,8 @@ def test_ranks_hold_their_share_of_it(capfd) -> None:
 
 
 @pytest.mark.parametrize("spec", [NANO, COLOCATED])
-def test_groups_are_those_of_the_plan(spec: str, capfd) -> None:
-    document = built(capfd, spec, "--device", "meta")
+def test_groups_are_those_of_the_plan(spec: str) -> None:
+    document = built(spec)
     layout = plan(mimodsl.load(spec))
     assert sum(role["ranks"] for role in document["roles"]) == layout.world
     for role in document["roles"]:
@@ -102,9 +105,20 @@ def test_groups_are_those_of_the_plan(spec: str, capfd) -> None:
         assert all(1 <= g["communicators"] <= len(g["names"]) for g in groups)
 
 
-def test_the_two_layouts_hold_the_same_model(capfd) -> None:
-    one, other = (built(capfd, spec, "--device", "meta")["model"] for spec in (NANO, COLOCATED))
-    assert one == other
+def test_the_two_layouts_hold_the_same_model() -> None:
+    assert built(NANO)["model"] == built(COLOCATED)["model"]
+
+
+def test_programs_get_one_document(capfd) -> None:
+    assert main(["build", DEMO, "--device", "meta", "--json"]) == 0
+    out, err = capfd.readouterr()
+    document, expected = json.loads(out), json.loads(json.dumps(built(DEMO)))
+    for one in (document, expected):
+        del one["seconds"]
+        for role in one["roles"]:
+            assert role.pop("seconds") > 0
+    assert document == expected
+    assert "rank 4, role 2 of 2\n" in err
 
 
 def test_people_get_tables(capfd) -> None:

@@ -52,13 +52,18 @@ ROOMY = Machine(gpus=0, cores=1, memory=held_bytes(SPEC))
 
 def test_fp32_takes_weight_gradient_and_a_share_of_two_moments() -> None:
     dense, experts = 4 + 4 + 8 / 4, 4 + 4 + 8 / 2
-    assert held_bytes(SPEC) == 8 * (PROCESS + round(dense * DENSE + experts * EXPERTS))
+    assert padded(held_bytes(SPEC), dense * DENSE + experts * EXPERTS)
 
 
 def test_bf16_has_a_copy_in_fp32_among_the_shares() -> None:
     spec = SPEC.with_train(precision=Precision.BF16)
     dense, experts = 2 + 4 + 12 / 4, 2 + 4 + 12 / 2
-    assert held_bytes(spec) == 8 * (PROCESS + round(dense * DENSE + experts * EXPERTS))
+    assert padded(held_bytes(spec), dense * DENSE + experts * EXPERTS)
+
+
+def padded(held: int, a_rank: float) -> bool:
+    """Whether eight ranks hold that much each, and the padding of DDP's buffers."""
+    return a_rank < held / 8 - PROCESS < 1.01 * a_rank
 
 
 def test_frozen_weights_are_weights_alone() -> None:
