@@ -91,6 +91,13 @@ wheel: $(READY) ## Build the wheel and try it in a fresh environment
 	cd "$$folder"; venv/bin/mimodsl check spec.mimo; venv/bin/mimodsl plan spec.mimo >/dev/null
 	@echo "dist/ has a wheel that works without torch"
 
+# Versions are exact in package.json, and no lock file names a registry.
+.PHONY: editor
+editor: ## Build and test the extension for VS Code (needs npm)
+	@npm install --prefix grammars/vscode --no-package-lock --ignore-scripts --no-audit --no-fund --silent
+	@npm run package --prefix grammars/vscode --silent
+	@npm test --prefix grammars/vscode --silent
+
 .PHONY: ready
 ready: lint types layers docs test ## Run everything that a change must pass
 
