@@ -5,6 +5,7 @@ A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`; `do
 """
 
 import argparse
+import io
 import json
 import re
 import sys
@@ -12,6 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from rich.console import Console
+
+import mimodsl
 from mimodsl import ir
 from mimodsl.check.catalogue import (
     AREAS,
@@ -31,9 +35,11 @@ from mimodsl.cli.main import parser
 from mimodsl.ir.json_schema import json_schema
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.types import Size
+from mimodsl.plan import plan
+from mimodsl.plan.show.work import print_rank_work, print_work
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/language.md", "docs/cli.md", "docs/rules.md")
+PAGES = ("README.md", "docs/language.md", "docs/cli.md", "docs/rules.md", "docs/work.md")
 SCHEMA = "docs/spec.schema.json"
 _PART = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z_ ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
@@ -244,8 +250,19 @@ def _status(status: str) -> str:
     return f"refused: [{status}](docs/rules.md#{anchor})"
 
 
+def work() -> str:
+    """What a step of the demo takes, and what of that a rank of the language model."""
+    planned = plan(mimodsl.load(ROOT / "specs" / "nemotron_vlm.mimo"))
+    out = io.StringIO()
+    console = Console(file=out, width=_WIDTH)
+    print_work(planned, console)
+    print_rank_work(planned, planned.rank(4), console)
+    return f"```text\n{out.getvalue().strip()}\n```\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "demo spec": demo_spec,
+    "work": work,
     "matrix": matrix,
     "kinds": kinds,
     "blocks": blocks,

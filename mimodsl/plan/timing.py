@@ -1,4 +1,4 @@
-"""The timeline of a step whose stages take unequal times, and how long each of them waits."""
+"""How long a step takes whose stages take unequal times."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -25,26 +25,14 @@ class PassTimes:
         return self.forward + self.backward
 
 
-def bubbles(stages: Sequence[PassTimes], microbatches: int) -> tuple[float, ...]:
-    """The share of a step in which each stage waits.
-
-    Every pass starts as soon as its stage is free and its input is there; messages take no time.
-    Of equal stages each waits (stages - 1) / (microbatches + stages - 1) of the time (Narayanan et
-    al., 2021, section 2.2).
-    """
-    whole = step_time(stages, microbatches)
-    if whole == 0:
-        return (0.0,) * len(stages)
-    return tuple(1 - microbatches * stage.both / whole for stage in stages)
-
-
 def step_time(stages: Sequence[PassTimes], microbatches: int) -> float:
     """From the first pass of a step to the end of its last one.
 
+    Every pass starts as soon as its stage is free and its input is there; messages take no time.
     Once the pipeline is full its slowest stage sets the pace. Of a step too long to be followed all
     the rest is taken to go at that pace, which only stages of nearly equal times are late to reach.
     """
-    followed = min(microbatches, max(FOLLOWED // (2 * len(stages)), 4 * len(stages)))
+    followed = min(microbatches, max(FOLLOWED // (2 * len(stages)), len(stages)))
     pace = max(stage.both for stage in stages)
     return _followed(stages, followed) + (microbatches - followed) * pace
 

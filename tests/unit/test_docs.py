@@ -22,7 +22,7 @@ PAGES = (
     "docs/language.md",
     "docs/verify.md",
     "docs/checkpoints.md",
-    "docs/clusters.md",
+    "docs/work.md",
     "docs/nemotron_20l.md",
 )
 _BLOCK = re.compile(

@@ -10,6 +10,7 @@ from mimodsl.plan.groups import GroupPlan
 from mimodsl.plan.ranks import Groups, Members
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.schedule import StageSchedule
+from mimodsl.plan.show.work import rank_work_json, work_json
 from mimodsl.plan.whole import Plan, RankPlan
 
 LISTED: Final = 1024
@@ -26,7 +27,8 @@ def as_json(plan: Plan, rank: int | None = None) -> dict[str, Any]:
     if rank is not None:
         own = plan.rank(rank)
         groups = {group.name: _members(ranks) for group, ranks in own.groups}
-        return {"world": plan.world, **_rank(own), "groups": groups}
+        work = rank_work_json(plan, rank)
+        return {"world": plan.world, **_rank(own), "groups": groups, "work": work}
     listed = plan.world <= LISTED
     return {
         "summary": attrs.asdict(plan.summary()),
@@ -48,6 +50,7 @@ def as_json(plan: Plan, rank: int | None = None) -> dict[str, Any]:
             "stages": [_stage(plan.schedule(stage)) for stage in range(plan.stages)],
         },
         "ranks": [_rank(plan.rank(each)) for each in range(plan.world)] if listed else None,
+        "work": work_json(plan),
     }
 
 

@@ -9,6 +9,7 @@ from mimodsl.plan.groups import GroupPlan
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.show import text
 from mimodsl.plan.show.tables import print_table, table, title, width
+from mimodsl.plan.show.work import print_rank_work
 from mimodsl.plan.whole import Crossing, Plan, RankPlan
 
 
@@ -27,6 +28,7 @@ def show_rank(plan: Plan, rank: RankPlan, console: Console) -> None:
         print_table(console, _crossings(rank))
     title(console, "Order", f"{schedule.warmup} warm-up", f"{schedule.in_flight} in flight at most")
     console.print(Text(f"  {schedule.text((width(console) - 4) // 4)}"))
+    print_rank_work(plan, rank, console)
     console.print()
 
 

@@ -16,6 +16,7 @@ from mimodsl.plan.show import text
 from mimodsl.plan.show.picture import draw
 from mimodsl.plan.show.tables import print_table, table, title, width
 from mimodsl.plan.show.timeline import timelines
+from mimodsl.plan.show.work import print_work
 from mimodsl.plan.whole import Plan, RankPlan
 
 _ALL: Final = 16
@@ -42,6 +43,7 @@ def show_world(plan: Plan, console: Console) -> None:
         f"ideal bubble {summary.bubble:.0%}",
     )
     print_table(console, timelines(plan, width(console)))
+    print_work(plan, console)
     console.print()
 
 

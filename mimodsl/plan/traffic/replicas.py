@@ -11,8 +11,8 @@ from mimodsl.ir.train import Precision
 from mimodsl.ir.widths import sequence_parallel
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.layers import Cut, MoeLayer, Weight, stage_layers
+from mimodsl.plan.memory.buffers import Buffer, gradient_buffers
 from mimodsl.plan.roles import ModuleRole
-from mimodsl.plan.traffic.buffers import buffers
 from mimodsl.plan.traffic.call import WORLD, Call, CallKind, Line, Purpose, lines_of
 
 _FLAG = 4
@@ -36,6 +36,16 @@ class Wrapped:
         for role in self.trained:
             for layer in stage_layers(self.spec, role):
                 yield from layer.weights()
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """What it trains, as it lies in memory."""
+        return gradient_buffers(self.spec, self.roles)
+
+    @property
+    def optimizers(self) -> int:
+        """One for dense weights, and one for experts (optimizer/__init__.py:1195)."""
+        return len({one.experts for one in self.buffers} | {False})
 
     @property
     def cut(self) -> Cut:
@@ -83,20 +93,14 @@ def _reduced(held: Wrapped) -> Iterator[Call]:
     py:3133): with experts of their own, megatron-core 0.19.2 gathers everything twice.
     """
     lines = lines_of(held.grid)
-    dense, experts = lines["dp", "cp"], lines[("edp",)]
-    found = tuple(
-        buffers(held.spec, held.weights(), held.cut, dense=dense.members, experts=experts.members)
-    )
-    kinds = {one.experts for one in found}
-    gathers = 1 if held.spec.train.ddp.overlap_param_gather else len(kinds | {False})
+    found = held.buffers
+    gathers = 1 if held.spec.train.ddp.overlap_param_gather else held.optimizers
     for one in found:
-        line = experts if one.experts else dense
+        line = lines[("edp",)] if one.experts else lines["dp", "cp"]
         if line.members > 1:
-            gradients, weights = one.gradient_bytes, one.weight_bytes
-            yield Call(line=line, kind=CallKind.REDUCE_SCATTER, size=one.elements * gradients)
-            yield Call(
-                line=line, kind=CallKind.ALL_GATHER, size=one.elements * weights, times=gathers
-            )
+            gradients, weights = one.elements * one.gradient, one.elements * one.weight
+            yield Call(line=line, kind=CallKind.REDUCE_SCATTER, size=gradients)
+            yield Call(line=line, kind=CallKind.ALL_GATHER, size=weights, times=gathers)
 
 
 def _finalized(held: Wrapped) -> Iterator[Call]:
@@ -137,8 +141,9 @@ def _sum(line: Line, size: int) -> Iterator[Call]:
 
 
 def _norms(held: Wrapped) -> Iterator[Call]:
-    """One norm a module (optimizer/clip_grads.py:132); in fp16 each of its optimizers asks first
-    whether a gradient overflowed (optimizer/optimizer.py:729)."""
+    """One norm a module (optimizer/clip_grads.py:132), frozen or not; in fp16 each of its
+    optimizers asks first whether a gradient overflowed (optimizer/optimizer.py:729)."""
     line = lines_of(held.grid)["tp", "cp", "dp", "pp"]
-    if line.members > 1 and held.trained:
-        yield Call(line=line, kind=CallKind.ALL_REDUCE, size=_FLAG)
+    asks = held.optimizers if held.spec.train.precision is Precision.FP16 else 0
+    if line.members > 1:
+        yield Call(line=line, kind=CallKind.ALL_REDUCE, size=_FLAG, times=1 + asks)

@@ -6,12 +6,13 @@ from attrs import evolve, frozen
 
 from mimodsl.ir.widths import language_kind
 from mimodsl.plan.grids import GridPlan
+from mimodsl.plan.memory.buffers import FP32, element_size
 from mimodsl.plan.traffic.call import Call, CallKind, Purpose
 from mimodsl.plan.traffic.links import bridge_calls, bridge_lines, gather_calls, stage_calls
 from mimodsl.plan.traffic.replicas import step_end, wrapped
 from mimodsl.plan.whole import Plan, RankPlan
 from mimodsl.plan.work.module import module_work
-from mimodsl.plan.work.site import element_size, site
+from mimodsl.plan.work.site import site
 
 
 @frozen(kw_only=True)
@@ -101,11 +102,13 @@ def _microbatch(planned: Plan, own: RankPlan) -> Iterator[Call]:
 
 
 def _activation(planned: Plan, grid: GridPlan) -> int:
-    """Bytes of what one stage hands the next, `[s, b, h]` of a rank's tokens."""
+    """Bytes of what one stage hands the next: the residual stream `[s, b, h]` of a rank's tokens
+    (pipeline_parallel/p2p_communication.py receives it in fp32 where it is)."""
     language = planned.spec.language
     assert language.grid == grid.name, "encoders have one stage"
     here = site(planned.spec, language, grid)
-    return here.shard * language_kind(planned.spec).hidden * here.element
+    kind = language_kind(planned.spec)
+    return here.shard * kind.hidden * (FP32 if kind.residual_fp32 else here.element)
 
 
 def _merged(calls: Iterable[Call]) -> Iterator[Call]:

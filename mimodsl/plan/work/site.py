@@ -5,10 +5,10 @@ from attrs import frozen
 from mimodsl.ir.encoder import VisionEncoder
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.train import Precision
 from mimodsl.ir.widths import encoder_of, sequence_parallel
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.layers import Cut
+from mimodsl.plan.memory.buffers import element_size
 from mimodsl.plan.traffic.call import Line, lines_of
 
 
@@ -91,8 +91,3 @@ def _tokens(spec: Spec, module: Module, samples: int) -> tuple[int, int, int]:
     if isinstance(kind, VisionEncoder):
         return images, kind.patches + kind.class_tokens, 0
     return images, encoder.tokens, 0
-
-
-def element_size(precision: Precision) -> int:
-    """Bytes of a weight or an activation."""
-    return 4 if precision is Precision.FP32 else 2
