@@ -8,9 +8,8 @@ from typing import Final
 from attrs import frozen
 
 from mimodsl.ir.spec import Spec
-from mimodsl.plan import ModuleRole, plan
-from mimodsl.plan.memory.buffers import element_size, gradient_buffers
-from mimodsl.plan.parameters import rank_parameters
+from mimodsl.plan import plan
+from mimodsl.plan.memory import peak_memory
 from mimodsl.runtime.errors import NoDevice
 
 RANKS_A_CORE: Final = 16
@@ -91,31 +90,19 @@ def _obstacles(spec: Spec, machine: Machine) -> Iterator[str]:
     """What keeps a spec's world from running as processes of a machine."""
     if spec.world > machine.cores * RANKS_A_CORE:
         yield f"they are too many for {_counted(machine.cores, 'core')}"
-    elif (needed := held_bytes(spec)) > machine.memory:
+    elif (needed := needed_bytes(spec)) > machine.memory:
         yield (
-            f"they would hold {_gib(needed)} of weights, gradients and optimizer state, of which "
-            f"{_gib(machine.memory)} are free"
+            f"they would take {_gib(needed)} of memory, of which {_gib(machine.memory)} are free"
         )
 
 
-def held_bytes(spec: Spec) -> int:
-    """What all ranks of a checked spec take on one machine, activations left out."""
+def needed_bytes(spec: Spec) -> int:
+    """What all ranks of a checked spec take on one machine, at the peak of a step."""
     layout = plan(spec)
     return sum(
-        sum(map(len, alike)) * (PROCESS + _bytes(spec, layout.rank(alike[0][0]).modules))
+        sum(map(len, alike)) * (PROCESS + peak_memory(layout, alike[0][0]).allocated)
         for alike in layout.alike()
     )
-
-
-def _bytes(spec: Spec, roles: tuple[ModuleRole, ...]) -> int:
-    """What a rank holds of its modules: weights, and what training adds to those not frozen."""
-    trained = sum(
-        buffer.elements * (buffer.weight + buffer.gradient) + buffer.optimizer
-        for buffer in gradient_buffers(spec, roles)
-    )
-    held = [rank_parameters(spec, role) for role in roles]
-    frozen = sum(parameters.total - parameters.trainable for parameters in held)
-    return trained + frozen * element_size(spec.train.precision)
 
 
 def _counted(number: int, what: str) -> str:

@@ -4,7 +4,8 @@ import attrs
 import pytest
 
 import mimodsl
-from mimodsl.ir import Precision, Spec
+from mimodsl.ir import Spec
+from mimodsl.plan.memory import peak_memory
 from mimodsl.runtime.devices import (
     PROCESS,
     RANKS_A_CORE,
@@ -12,7 +13,7 @@ from mimodsl.runtime.devices import (
     DeviceChoice,
     Machine,
     choose,
-    held_bytes,
+    needed_bytes,
     this_machine,
 )
 from mimodsl.runtime.errors import NoDevice
@@ -39,37 +40,13 @@ train {
   precision = fp32
 }
 """)
-EXPERTS = 2 * (2 * 64 * 32)
-"""Parameters of the two experts that each rank has."""
-DENSE = (
-    2 * (256 // 2 * 64)  # embedding and output
-    + 64 // 2 * (3 * 64) + 64 // 2 * 64  # queries, keys and values, and the projection
-    + 8 * 64  # the router
-    + 3 * 64  # norms
-)  # fmt: skip
-ROOMY = Machine(gpus=0, cores=1, memory=held_bytes(SPEC))
+ROOMY = Machine(gpus=0, cores=1, memory=needed_bytes(SPEC))
 
 
-def test_fp32_takes_weight_gradient_and_a_share_of_two_moments() -> None:
-    dense, experts = 4 + 4 + 8 / 4, 4 + 4 + 8 / 2
-    assert padded(held_bytes(SPEC), dense * DENSE + experts * EXPERTS)
-
-
-def test_bf16_has_a_copy_in_fp32_among_the_shares() -> None:
-    spec = SPEC.with_train(precision=Precision.BF16)
-    dense, experts = 2 + 4 + 12 / 4, 2 + 4 + 12 / 2
-    assert padded(held_bytes(spec), dense * DENSE + experts * EXPERTS)
-
-
-def padded(held: int, a_rank: float) -> bool:
-    """Whether eight ranks hold that much each, and the padding of DDP's buffers."""
-    return a_rank < held / 8 - PROCESS < 1.01 * a_rank
-
-
-def test_frozen_weights_are_weights_alone() -> None:
-    (language,) = SPEC.modules
-    spec = attrs.evolve(SPEC, modules=(attrs.evolve(language, frozen=True),))
-    assert held_bytes(spec) == 8 * (PROCESS + 4 * (DENSE + EXPERTS))
+def test_memory_is_that_of_every_rank() -> None:
+    layout = mimodsl.plan(nano())
+    first, stage, last = (peak_memory(layout, rank).allocated for rank in (0, 16, 63))
+    assert needed_bytes(nano()) == 64 * PROCESS + 16 * first + 24 * stage + 24 * last
 
 
 def test_a_gpu_for_each_rank_comes_first() -> None:
@@ -96,9 +73,8 @@ def test_the_reason_says_how_much_there_would_be_and_how_much_there_is() -> None
     big = nano()
     machine = Machine(gpus=4, cores=64, memory=24 * 2**30)
     assert str(choose(big, machine, trains=False)) == (
-        "auto: meta, since there are 4 GPUs for 64 ranks, and as CPU processes they would hold "
-        f"{held_bytes(big) / 2**30:.0f} GiB of weights, gradients and optimizer state, of which "
-        "24 GiB are free"
+        "auto: meta, since there are 4 GPUs for 64 ranks, and as CPU processes they would take "
+        f"{needed_bytes(big) / 2**30:,.0f} GiB of memory, of which 24 GiB are free"
     )
 
 
