@@ -46,6 +46,9 @@ srun --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --cpu-bind=none --ki
   bash -c "$(declare -f run_node run_logged); run_logged" &
 code=0
 wait $! || code=$?
+if ((code != 0)); then
+  grep --with-filename --max-count=1 "^error:" "$logs"/*.log | head -n 8 || true
+fi
 """
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from attrs import frozen
 
 import mimodsl
 from mimodsl.cli.main import parser
@@ -58,11 +59,21 @@ def script(name: str, launch: Launch) -> str:
     return target(name).write(launch.nodes(plan(SPEC)), launch)
 
 
+@frozen
+class Ran:
+    """An exit code, what Python and scontrol were asked for, and what was said."""
+
+    code: int
+    asked: list[str]
+    said: str
+
+
 @pytest.fixture
 def run(tmp_path):
-    """Runs a script with a Python that only notes what it is asked for; gives code and notes."""
+    """Runs a script with a Python that only notes what it is asked for, and so with Slurm."""
     programs = {
-        "python": 'printf "%s\\n" "$@" >>"$NOTES"; exit "${PYTHON_EXITS:-0}"',
+        "python": 'printf "%s\\n" "$@" >>"$NOTES"; echo "error: no luck"; '
+        'exit "${PYTHON_EXITS:-0}"',
         "scontrol": 'case $1 in show) echo first; echo second ;; *) echo "$@" >>"$NOTES" ;; esac',
         "srun": "while [[ $1 == --* ]]; do shift; done\n"
         'for ((i = 0; i < nodes; i++)); do SLURM_NODEID=$i "$@" || exit; done',
@@ -73,7 +84,7 @@ def run(tmp_path):
         program.write_text(f"#!/usr/bin/env bash\n{text}\n")
         program.chmod(0o755)
 
-    def run(text: str, **variables: str) -> tuple[int, list[str]]:
+    def run(text: str, **variables: str) -> Ran:
         (tmp_path / "script.sh").write_text(text)
         notes = tmp_path / "notes"
         notes.write_text("")
@@ -87,7 +98,7 @@ def run(tmp_path):
             check=False,
         )
         assert not (tmp_path / "pwned").exists()
-        return ran.returncode, notes.read_text().splitlines() or [ran.stderr]
+        return Ran(ran.returncode, notes.read_text().splitlines(), ran.stdout + ran.stderr)
 
     return run
 
@@ -119,8 +130,9 @@ def test_a_script_is_sound_bash(name, launch, tmp_path):
 def test_each_node_runs_its_ranks_and_the_last_one_the_rest(run, tmp_path):
     text = script("torchrun", Launch(name="x", folder=HOSTILE, steps=70, save_every=30))
     for node, ranks in ((0, 8), (1, 2)):
-        code, asked = run(text, NODE_RANK=str(node), MASTER_ADDR="first")
-        assert code == 0
+        ran = run(text, NODE_RANK=str(node), MASTER_ADDR="first")
+        asked = ran.asked
+        assert ran.code == 0
         assert asked[:2] == ["-m", "torch.distributed.run"]
         assert {f"--node-rank={node}", f"--nproc-per-node={ranks}", "--nnodes=2"} <= set(asked)
         assert {"--master-addr=first", "--rdzv-backend=static"} <= set(asked)
@@ -136,8 +148,12 @@ def test_each_node_runs_its_ranks_and_the_last_one_the_rest(run, tmp_path):
 def test_slurm_runs_the_same_on_every_node_from_the_first_one_on(run, tmp_path):
     text = script("slurm", LAUNCHES["hostile"])
     variables = {"SLURM_JOB_ID": "12345678", "SLURM_JOB_NODELIST": "first,second"}
-    code, asked = run(text, **variables)
-    assert code == 0
+    ran = run(text, **variables)
+    asked = ran.asked
+    assert (ran.code, ran.said) == (
+        0,
+        f"10 ranks on first,second; logs in {HOSTILE}/logs/12345678.0\n",
+    )
     assert [word for word in asked if word.startswith("--nproc")] == [
         "--nproc-per-node=8",
         "--nproc-per-node=2",
@@ -156,15 +172,16 @@ def test_slurm_runs_the_same_on_every_node_from_the_first_one_on(run, tmp_path):
 )
 def test_a_failed_job_is_requeued_a_few_times_and_keeps_its_code(run, restarts, retries, requeued):
     launch = Launch(name="x", retries=retries, gpus_per_node=16)
-    code, asked = run(
+    ran = run(
         script("slurm", launch),
         SLURM_JOB_ID="7",
         SLURM_JOB_NODELIST="first",
         SLURM_RESTART_COUNT=str(restarts),
         PYTHON_EXITS="3",
     )
-    assert code == 3
-    assert ("requeue 7" in asked) == requeued
+    assert ran.code == 3
+    assert ("requeue 7" in ran.asked) == requeued
+    assert f"runs/x/logs/7.{restarts}/node-0.log:error: no luck\n" in ran.said
 
 
 def test_slurm_asks_for_nodes_and_for_what_they_need():
@@ -183,10 +200,10 @@ def test_slurm_asks_for_nodes_and_for_what_they_need():
 def test_a_node_rank_that_is_none_is_refused(run):
     text = script("torchrun", Launch(name="x"))
     for wrong in ("2", "-1", "a[$(touch pwned)]", "01"):
-        code, asked = run(text, NODE_RANK=wrong, MASTER_ADDR="first")
-        assert code == 2
-        assert f"NODE_RANK is {wrong}, and has to be from 0 to 1" in asked[0]
-    assert "MASTER_ADDR: is to be the name of the first node" in run(text)[1][0]
+        ran = run(text, NODE_RANK=wrong, MASTER_ADDR="first")
+        assert ran.code == 2
+        assert f"NODE_RANK is {wrong}, and has to be from 0 to 1" in ran.said
+    assert "MASTER_ADDR: is to be the name of the first node" in run(text).said
 
 
 def test_scripts_know_the_file_that_names_the_latest_checkpoint():
