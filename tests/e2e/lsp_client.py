@@ -45,12 +45,6 @@ class Editor:
         self._client.initialized(types.InitializedParams())
         return found
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        assert self.leave() == (0, "")
-
     def leave(self):
         """Ends the server as the protocol has it; its exit code and what it complained about."""
         self._run(self._client.shutdown_async(None))

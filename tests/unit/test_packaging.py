@@ -96,6 +96,14 @@ def test_build_says_how_to_get_torch(python, tmp_path):
     )
 
 
+def test_lsp_says_how_to_get_what_it_needs(python):
+    served = python(COMMAND, "lsp")
+    assert served.returncode == 2
+    assert served.stderr.endswith(
+        "is not installed\nhelp: the extra `lsp` brings it: pip install 'mimodsl[lsp]'\n"
+    )
+
+
 def test_the_version_is_the_packages(installed, python):
     [info] = installed.glob("*.dist-info")
     assert (

@@ -17,6 +17,14 @@ def editor():
 
 
 @pytest.fixture(scope="session")
+def plain_editor():
+    """An editor that counts in UTF-8 and fills in no templates."""
+    editor = Editor(snippets=False, encodings=["utf-8"])
+    yield editor
+    assert editor.leave() == (0, "")
+
+
+@pytest.fixture(scope="session")
 def demo():
     """The text of a shipped spec."""
     return (SPECS / "nemotron_vlm.mimo").read_text()

@@ -6,7 +6,6 @@ from lsprotocol import types
 from mimodsl import ir
 from mimodsl.ir.schema import schema
 from mimodsl.syntax.scan import KEYWORDS
-from tests.e2e.lsp_client import Editor
 
 GRID = """\
 grid llm {{
@@ -191,13 +190,12 @@ def test_nothing_is_offered_in_comments_and_at_new_names(editor):
     assert editor.complete("module ‸") == {}
 
 
-def test_templates_are_for_clients_that_fill_them_in(editor):
+def test_templates_are_for_clients_that_fill_them_in(editor, plain_editor):
     text = "train {\n  optimizer = ‸\n}"
     item = editor.complete(text)["adamw { … }"]
     assert (item.insert_text_format, item.text_edit.new_text) == (
         types.InsertTextFormat.Snippet,
         "adamw { $0 }",
     )
-    with Editor(snippets=False) as plain:
-        item = plain.complete(text)["adamw { … }"]
-        assert (item.insert_text_format, item.text_edit.new_text) == (None, "adamw { }")
+    item = plain_editor.complete(text)["adamw { … }"]
+    assert (item.insert_text_format, item.text_edit.new_text) == (None, "adamw { }")

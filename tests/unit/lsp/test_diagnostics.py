@@ -8,7 +8,7 @@ from lsprotocol import types
 from pygls.workspace import Workspace
 
 from mimodsl.lsp.server import DELAY, Session
-from tests.e2e.lsp_client import Editor, position
+from tests.e2e.lsp_client import position
 from tests.unit.lsp.conftest import SPECS
 
 BROKEN = """\
@@ -143,13 +143,12 @@ def test_characters_are_counted_as_editors_do(editor, demo, line_break):
     assert found[1].range.end.character - found[1].range.start.character == 7
 
 
-def test_the_encoding_is_the_clients_choice(demo):
-    with Editor(encodings=["utf-8"]) as editor:
-        assert editor.started.capabilities.position_encoding == "utf-8"
-        text = demo.replace("token = 511", 'images = "🎉é", token = -1')
-        [images, token] = editor.diagnostics(editor.open(text))
-        assert images.range.end.character - images.range.start.character == 8
-        assert token.range.start.character == images.range.end.character + len(", token = ")
+def test_the_encoding_is_the_clients_choice(plain_editor, demo):
+    assert plain_editor.started.capabilities.position_encoding == "utf-8"
+    text = demo.replace("token = 511", 'images = "🎉é", token = -1')
+    [images, token] = plain_editor.diagnostics(plain_editor.open(text))
+    assert images.range.end.character - images.range.start.character == 8
+    assert token.range.start.character == images.range.end.character + len(", token = ")
 
 
 def test_a_byte_order_mark_moves_nothing(editor):
