@@ -18,6 +18,7 @@ from mimodsl.check import check, rule_of
 from mimodsl.ir import (
     Activation,
     Attention,
+    CustomEncoder,
     Flow,
     Gpt,
     Grid,
@@ -187,6 +188,22 @@ def encoder_config(spec: Spec, module: Module) -> TransformerConfig:
         _pick(kind, _ENCODER),
         _activation(kind.activation),
         {"normalization": NORMS[kind.norm]},
+    )
+
+
+def custom_config(spec: Spec, module: Module) -> TransformerConfig:
+    """The config of an encoder of another package, which DDP and gradient finalisation read."""
+    kind = module.kind
+    assert isinstance(kind, CustomEncoder)
+    grid = spec.grid_of(module)
+    return _config(
+        COMMON,
+        _precision(spec),
+        _kernels(spec),
+        NO_EXPERTS,
+        _parallel(grid),
+        {"num_layers": 1, "hidden_size": kind.output_width},
+        _no_attention(grid),
     )
 
 

@@ -6,9 +6,10 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.spec_utils import ModuleSpec
 
 from mimodsl.build.configs import projector_config
+from mimodsl.build.custom import custom_spec
 from mimodsl.build.layer_specs import projector_affine, projector_mlp, resolve
 from mimodsl.build.radio import encoder_spec
-from mimodsl.ir import Flow, MlpProjector, Spec
+from mimodsl.ir import CustomEncoder, Flow, MlpProjector, Spec
 from mimodsl.ir.widths import projector_input
 
 
@@ -16,15 +17,17 @@ def modality_spec(spec: Spec, flow: Flow, groups: ProcessGroupCollection) -> Mod
     """What MimoModel builds a flow's encoder and projector from, on a rank with their groups.
 
     The encoder's name is the modality's and the encoder's within it: it takes
-    `modality_inputs[name][name]["x"]`, images `[n, 3, height, width]`, and the modality gives
+    `modality_inputs[name][name]["x"]`, inputs `[n, *input_shape]`, and the modality gives
     `[n * tokens, hidden]`, as wide as the language model.
     """
+    encoder = spec.module(flow.encoder)
+    make = custom_spec if isinstance(encoder.kind, CustomEncoder) else encoder_spec
     projections = [] if flow.projector is None else [projector_spec(spec, flow, groups)]
     return ModuleSpec(
         module=VisionModalitySubmodules,
         params={"pg_collection": groups},
         submodules={
-            "encoders": {flow.encoder: encoder_spec(spec, spec.module(flow.encoder), groups)},
+            "encoders": {flow.encoder: make(spec, encoder, groups)},
             "input_projections": projections,
         },
     )

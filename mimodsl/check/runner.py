@@ -1,7 +1,7 @@
 """Runs every rule over a spec, and turns a crash of a rule into a diagnostic about that rule."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mimodsl.check.context import Context
 from mimodsl.check.proof import PROOF, Proof
@@ -9,6 +9,7 @@ from mimodsl.check.rule import Rule
 from mimodsl.check.rules import RULES
 from mimodsl.diagnostics import Diagnostic, Label, ObjectPath, in_order
 from mimodsl.ir import Spec
+from mimodsl.ir.custom import CustomEncoder, named
 from mimodsl.ir.draft import Draft
 
 CRASH: Final = "MIMO901"
@@ -23,9 +24,32 @@ def check(spec: Spec | Draft, rules: Iterable[Rule[Any]] = RULES) -> tuple[Diagn
     """
     context = Context(spec if isinstance(spec, Draft) else Draft.of(spec))
     found = [diagnostic for one in rules for diagnostic in _run(one, context)]
+    if rules is RULES:
+        found.extend(_of_packages(context))
     if rules is RULES and context.draft.complete and not any(one.is_error for one in found):
         found.extend(_run(PROOF, context))
     return tuple(in_order(found))
+
+
+def _of_packages(context: Context) -> Iterator[Diagnostic]:
+    """What the rules that kinds of other packages bring along find."""
+    kinds = dict.fromkeys(type(module.kind) for module in context.draft.modules)
+    for kind in kinds:
+        if not issubclass(kind, CustomEncoder) or not kind.rules:
+            continue
+        try:
+            rules = cast("tuple[Rule[Any], ...]", named(kind.rules))
+            found = [diagnostic for one in rules for diagnostic in _run(one, context)]
+        except Exception as error:  # noqa: BLE001 - whatever a package does wrong
+            yield Diagnostic(
+                code=CRASH,
+                message=f"the rules of the kind `{kind.keyword}` cannot be had: "
+                f"{type(error).__name__}: {error}",
+                primary=Label(ObjectPath(f"rules.{kind.keyword}"), kind.rules),
+                notes=("this is a mistake of the package that brings the kind",),
+            )
+        else:
+            yield from found
 
 
 def _run(one: Rule[Any] | Proof, context: Context) -> Iterator[Diagnostic]:

@@ -14,7 +14,7 @@ from mimodsl.check.context import Context
 from mimodsl.check.rule import Scope
 from mimodsl.ir import Flow, Gpt, Grid, Hybrid, LanguageModel, Module, Moe, Projector, View
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.encoder import VisionEncoder
+from mimodsl.ir.encoder import Encoder, VisionEncoder
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
 from mimodsl.ir.kinds import Kind
 from mimodsl.ir.placement import grid_names, rank_spans
@@ -190,8 +190,9 @@ def _moes(spec: Context) -> Iterator[HeldMoe]:
 
 
 MODULE: Final = Scope[Held[Kind]]("one module on its grid", lambda spec: held(spec, Kind))
-ENCODER: Final = Scope[Held[VisionEncoder]](
-    "one encoder on its grid", lambda spec: held(spec, VisionEncoder)
+ENCODER: Final = Scope[Held[Encoder]]("one encoder on its grid", lambda spec: held(spec, Encoder))
+VISION: Final = Scope[Held[VisionEncoder]](
+    "one vision transformer on its grid", lambda spec: held(spec, VisionEncoder)
 )
 LANGUAGE: Final = Scope[Held[LanguageModel]](
     "the language model on its grid", lambda spec: held(spec, LanguageModel)
@@ -210,13 +211,13 @@ class Route:
     """A flow of the right shape, with its modules on their grids."""
 
     flow: Flow
-    encoder: Held[VisionEncoder]
+    encoder: Held[Encoder]
     projector: Held[Projector] | None
     language: Held[LanguageModel]
 
 
 def _routes(spec: Context) -> Iterator[Route]:
-    encoders = {one.name: one for one in held(spec, VisionEncoder)}
+    encoders = {one.name: one for one in held(spec, Encoder)}
     projectors = {one.name: one for one in held(spec, Projector)}
     languages = {one.name: one for one in held(spec, LanguageModel)}
     for flow in spec.draft.flows:

@@ -204,6 +204,12 @@ SET_UNKNOWN: Final = Code(
     title="--set of an unknown constant",
     why="`--set name=value` replaces the value of a `let` of the main spec.",
 )
+BROKEN_KIND: Final = Code(
+    id="MIMO113",
+    title="kind of an installed package that cannot be had",
+    why="A package names a kind of its own with an entry point. It is imported when a spec uses "
+    "it, and has to be a CustomEncoder of the same keyword.",
+)
 SET_VALUE: Final = Code(
     id="MIMO112",
     title="--set to a value of another type",

@@ -1,7 +1,8 @@
 """The intermediate representation: small frozen classes, one concept a file."""
 
 from mimodsl.ir.blocks import Attention, Balance, Dispatcher, Mamba, Moe, RouterPrecision, Score
-from mimodsl.ir.encoder import Radio, VisionEncoder, Vit
+from mimodsl.ir.custom import CustomEncoder
+from mimodsl.ir.encoder import Encoder, Radio, VisionEncoder, Vit
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.kinds import KINDS, Activation, Kind, Norm, Recompute, Role
@@ -24,8 +25,10 @@ __all__ = [
     "Axis",
     "Balance",
     "Beside",
+    "CustomEncoder",
     "Ddp",
     "Dispatcher",
+    "Encoder",
     "Flow",
     "Gpt",
     "Grid",

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 import attrs
 
 from mimodsl.ir.blocks import Attention, Mamba, Moe
+from mimodsl.ir.custom import kind_of
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.kinds import KINDS
@@ -80,9 +81,10 @@ def _read(value: Any, classes: Mapping[str, type]) -> Any:
         return value
     fields = {key: _read(item, classes) for key, item in cast("Mapping[str, Any]", value).items()}
     name = fields.pop(TYPE, None)
-    if not isinstance(name, str) or name not in classes:
+    cls = (classes.get(name) or kind_of(name)) if isinstance(name, str) else None
+    if cls is None:
         raise ValueError(f"there is no type {name!r}")
     try:
-        return classes[name](**fields)
+        return cls(**fields)
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from error

@@ -1,17 +1,37 @@
-"""Vision encoders: RADIO and a plain ViT."""
+"""Encoders: what all have, and the vision transformers RADIO and a plain ViT."""
 
 from typing import ClassVar
 
-from mimodsl.ir.kinds import Activation, Norm, Role, TransformerKind, register
+from mimodsl.ir.kinds import Activation, Kind, Norm, Role, TransformerKind, register
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, knob, node
 from mimodsl.ir.types import Size
 
 
 @node
-class VisionEncoder(TransformerKind):
-    """What every vision transformer has."""
+class Encoder(Kind):
+    """What every encoder has: from inputs of one shape to tokens of one width."""
 
     role: ClassVar[Role] = Role.ENCODER
+
+    @property
+    def tokens(self) -> int:
+        """Tokens emitted for one input."""
+        raise NotImplementedError
+
+    @property
+    def output_width(self) -> int:
+        """Width of each emitted token."""
+        raise NotImplementedError
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input: of an image `(3, height, width)`."""
+        raise NotImplementedError
+
+
+@node
+class VisionEncoder(Encoder, TransformerKind):
+    """What every vision transformer has."""
 
     layers: int = knob(check=AT_LEAST_1, doc="transformer layers")
     hidden: int = knob(check=AT_LEAST_1, doc="width of the residual stream")
@@ -47,6 +67,11 @@ class VisionEncoder(TransformerKind):
     def output_width(self) -> int:
         """Width of each emitted token."""
         return self.hidden * 4 if self.pixel_shuffle else self.hidden
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one image, `(3, height, width)`."""
+        return 3, self.image.height, self.image.width
 
 
 @register

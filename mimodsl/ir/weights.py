@@ -4,11 +4,13 @@ Two modules that agree in all of it can take each other's weights, whatever else
 """
 
 from mimodsl.ir.blocks import Attention, Mamba, Moe
+from mimodsl.ir.custom import CustomEncoder
 from mimodsl.ir.encoder import Radio, VisionEncoder, Vit
 from mimodsl.ir.kinds import Activation
 from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
 from mimodsl.ir.module import Module
 from mimodsl.ir.projector import MlpProjector, Projector
+from mimodsl.ir.schema import schema
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import language_kind, projector_ffn, projector_input
 
@@ -28,6 +30,8 @@ def weights_of(spec: Spec, module: Module) -> Fixed:
         return fixed | _projector(spec, module, kind)
     if isinstance(kind, LanguageModel):
         return fixed | _language(spec, kind)
+    if isinstance(kind, CustomEncoder):
+        return fixed | {field.name: getattr(kind, field.name) for field in schema(type(kind))}
     raise TypeError(f"{type(kind).__name__} has no rule for its weights")
 
 

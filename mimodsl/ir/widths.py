@@ -1,6 +1,6 @@
 """What passes between modules: widths and tokens, which follow from the neighbours."""
 
-from mimodsl.ir.encoder import VisionEncoder
+from mimodsl.ir.encoder import Encoder
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
@@ -8,10 +8,10 @@ from mimodsl.ir.projector import MlpProjector
 from mimodsl.ir.spec import Spec
 
 
-def encoder_of(spec: Spec, flow: Flow) -> VisionEncoder:
+def encoder_of(spec: Spec, flow: Flow) -> Encoder:
     """The kind of a flow's first module."""
     kind = spec.module(flow.encoder).kind
-    assert isinstance(kind, VisionEncoder)
+    assert isinstance(kind, Encoder)
     return kind
 
 

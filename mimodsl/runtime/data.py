@@ -73,7 +73,7 @@ class SyntheticData:
         return torch.tensor(ids + [walk[position % len(walk)] for position in range(text)])
 
     def images(self, flow: Flow, step: int, index: int) -> torch.Tensor:
-        """One sample's images of a flow, [images, 3, h, w], in fp32."""
+        """One sample's images of a flow, [images, *input_shape], in fp32."""
         noise = self._normal(self.count(flow, step, index), flow, "noise", step, index)
         scenes = [self._scene(flow, scene) for scene in self._scenes(flow, step, index)]
         return torch.stack(scenes) + NOISE * noise if scenes else noise
@@ -88,8 +88,8 @@ class SyntheticData:
     def _normal(self, images: int, flow: Flow, *key: object) -> torch.Tensor:
         generator = torch.Generator("cpu")
         generator.manual_seed(Random(self._key(flow.encoder, *key)).getrandbits(63))
-        size = encoder_of(self.spec, flow).image
-        return torch.randn(images, 3, size.height, size.width, generator=generator, device="cpu")
+        shape = encoder_of(self.spec, flow).input_shape
+        return torch.randn(images, *shape, generator=generator, device="cpu")
 
     def _key(self, *parts: object) -> str:
         return " ".join(map(str, (self.spec.train.seed, *parts)))

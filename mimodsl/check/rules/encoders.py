@@ -1,11 +1,13 @@
 """Vision encoders and projectors: images in whole patches, and what their ranks cannot do."""
 
+from math import prod
+
 from mimodsl.check.arithmetic import division
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
-from mimodsl.check.scopes import ENCODER, MODULE, Held
+from mimodsl.check.scopes import ENCODER, MODULE, VISION, Held
 from mimodsl.check.words import code, either
-from mimodsl.ir import AffineProjector, Kind, Radio, VisionEncoder
+from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Kind, Radio, VisionEncoder
 
 
 def _around(size: int, step: int) -> tuple[int, ...]:
@@ -24,7 +26,7 @@ def _image_help(kind: VisionEncoder, step: int) -> str:
 @rule(
     "MIMO551",
     "images that are no whole number of patches",
-    scope=ENCODER,
+    scope=VISION,
     cost=Cost.RAISES,
     mirrors=("models/vision/radio.py:109", "models/vision/clip_vit_model.py:76"),
     seen="A bare assertion fails as the encoder is built.",
@@ -58,7 +60,7 @@ def whole_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 @rule(
     "MIMO552",
     "a pixel shuffle of an odd grid of patches",
-    scope=ENCODER,
+    scope=VISION,
     cost=Cost.LATE,
     seen="A shape error in the first forward pass.",
 )
@@ -97,7 +99,7 @@ def even_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 @rule(
     "MIMO553",
     "class tokens in a pixel shuffle",
-    scope=ENCODER,
+    scope=VISION,
     cost=Cost.LATE,
     seen="An assertion, or a shape error, in the first forward pass.",
 )
@@ -134,7 +136,7 @@ def shuffled_class_tokens(spec: Context, encoder: Held[VisionEncoder]) -> Findin
     mirrors=("models/mimo/submodules/base.py:322", "models/vision/radio.py:237"),
     seen="Nothing. The loss falls as if the encoder had only the layers of its first stage.",
 )
-def encoder_pipeline(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+def encoder_pipeline(spec: Context, encoder: Held[Encoder]) -> Findings:
     """An encoder is whole on its ranks: pp is 1.
 
     megatron-core passes what a later stage of an encoder receives straight on to the projector, so
@@ -165,7 +167,7 @@ def encoder_pipeline(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 @rule(
     "MIMO555",
     "images of different sizes",
-    scope=ENCODER,
+    scope=VISION,
     cost=Cost.LATE,
     mirrors=("models/vision/radio.py:356", "models/vision/radio.py:406"),
     seen="Images are cut at other places than their tokens begin, and the tokens of an image "
@@ -250,3 +252,31 @@ def affine_bias(spec: Context, projector: Held[Kind]) -> Findings:
             secondary=(spec.axis_label(projector.grid, "tp", f"{tp} ranks"),),
             help=(f"{code('bias = false')}, or {code('mlp_projector')} in its place",),
         )
+
+
+@rule(
+    "MIMO557",
+    "an encoder of another package on split ranks",
+    scope=ENCODER,
+    cost=Cost.SILENT,
+)
+def custom_encoder_is_whole(spec: Context, encoder: Held[Encoder]) -> Findings:
+    """An encoder of a package of one's own is whole on every rank: tp and cp are 1.
+
+    mimodsl knows of it what goes in and what comes out, not how its weights could be split, so all
+    ranks of its grid hold the same and share the samples. Its ranks along tp would do the same
+    work twice, and each of them count its gradients.
+    """
+    grid = encoder.grid
+    split = [(axis, size) for axis in ("tp", "cp") if (size := encoder.size(axis)) > 1]
+    if not isinstance(encoder.kind, CustomEncoder) or not split:
+        return
+    each = ", ".join(code(f"{axis}:{size}") for axis, size in split)
+    whole = prod(size for _, size in split) * encoder.size("dp")
+    yield Finding(
+        message=f"{code(encoder.name)} is a {code(encoder.kind.keyword)}, which is not split, "
+        f"and its grid has {each}",
+        primary=spec.axis_label(grid, split[0][0], "splits it"),
+        secondary=(spec.label(encoder.module, "name", "whole on every rank"),),
+        help=(f"{code(f'dp:{whole}')} alone spreads samples over the same ranks",),
+    )

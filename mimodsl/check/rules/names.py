@@ -16,7 +16,7 @@ from mimodsl.diagnostics import Label
 from mimodsl.diagnostics.suggest import did_you_mean
 from mimodsl.ir import Grid, Module
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.encoder import VisionEncoder
+from mimodsl.ir.encoder import Encoder
 from mimodsl.ir.placement import grid_names
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -108,7 +108,7 @@ def _unknown(what: str, name: str, known: list[str], label: Label) -> Iterator[F
     seen="With `text` or `language`, no error: images replace the text, or the language model. "
     "With a name of torch's containers, `ModuleDict` refuses it as the model is built.",
 )
-def reserved_name(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+def reserved_name(spec: Context, encoder: Held[Encoder]) -> Findings:
     """An encoder is not called `text` or `language`, nor by a name of torch's containers.
 
     Its name becomes megatron-core's name of the modality. There `text` stands for every token that

@@ -3,7 +3,7 @@
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.rules.tensor_parallel import attention_of
-from mimodsl.check.scopes import ENCODER, LANGUAGE, ROUTE, Held, Route
+from mimodsl.check.scopes import LANGUAGE, ROUTE, VISION, Held, Route
 from mimodsl.check.words import code, either
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import LanguageModel, Positions, Radio, VisionEncoder
@@ -85,7 +85,7 @@ def _share(size: int, width: int) -> str:
 @rule(
     "MIMO557",
     "position embeddings smaller than a patch",
-    scope=ENCODER,
+    scope=VISION,
     cost=Cost.LATE,
     mirrors=("models/vision/radio.py:117", "models/vision/radio.py:692"),
     seen="An error of `F.interpolate` in the first forward pass: sizes are to be above 0.",
@@ -125,7 +125,7 @@ def _covers(kind: Radio, height: int, width: int) -> bool:
 @rule(
     "MIMO556",
     "images larger than the position embeddings",
-    scope=ENCODER,
+    scope=VISION,
     cost=Cost.SILENT,
     mirrors=("models/vision/radio.py:624",),
     seen="Nothing. Neighbouring patches share positions that were learned for one.",

@@ -30,6 +30,7 @@ from mimodsl.ir import (
     Radio,
     VisionEncoder,
 )
+from mimodsl.ir.encoder import Encoder
 from mimodsl.ir.kinds import Kind
 
 
@@ -92,7 +93,7 @@ def _projector_ffn(spec: Context, module: Module, kind: MlpProjector) -> Iterato
     encoder = spec.draft.module(flow.encoder) if flow else None
     if kind.ffn is not None:
         yield Split(kind, "ffn", "ffn", kind.ffn, free=True)
-    elif encoder is not None and isinstance(encoder.kind, VisionEncoder):
+    elif encoder is not None and isinstance(encoder.kind, Encoder):
         yield Split(kind, "ffn", "ffn", 4 * encoder.kind.output_width, free=True)
 
 

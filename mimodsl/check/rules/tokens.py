@@ -9,10 +9,10 @@ from math import isqrt
 from mimodsl.check.arithmetic import next_multiple
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
-from mimodsl.check.scopes import FLOW, ROUTE, SPEC, Route, sequence_shards
+from mimodsl.check.scopes import FLOW, ROUTE, SPEC, Held, Route, sequence_shards
 from mimodsl.check.words import code, count
 from mimodsl.diagnostics import Label
-from mimodsl.ir import Flow, VisionEncoder
+from mimodsl.ir import Encoder, Flow, VisionEncoder
 from mimodsl.ir.draft import Draft
 
 
@@ -185,18 +185,26 @@ def widths(spec: Context, route: Route) -> Findings:
     """
     kind, hidden = route.encoder.kind, route.language.kind.hidden
     if route.projector is None and kind.output_width != hidden:
-        folded = f"4 · {kind.hidden}" if kind.pixel_shuffle else "hidden"
         flow = f"flow {route.encoder.name} -> projector -> {route.language.name}"
         yield Finding(
             message=f"{code(route.encoder.name)} emits tokens {kind.output_width} wide, "
             f"{code(route.language.name)} takes {hidden}",
             primary=spec.label(route.flow, "path", "no projector between them"),
             secondary=(
-                spec.label(kind, "hidden", f"{folded} = {kind.output_width}"),
+                _emitted(spec, route.encoder),
                 spec.label(route.language.kind, "hidden", f"{hidden} wide"),
             ),
             help=(f"put a projector between them: {code(flow)}",),
         )
+
+
+def _emitted(spec: Context, encoder: Held[Encoder]) -> Label:
+    """The field that an encoder's output width comes from, or the module where none is known."""
+    kind = encoder.kind
+    if not isinstance(kind, VisionEncoder):
+        return spec.label(encoder.module, "name", f"{kind.output_width} wide")
+    folded = f"4 · {kind.hidden}" if kind.pixel_shuffle else "hidden"
+    return spec.label(kind, "hidden", f"{folded} = {kind.output_width}")
 
 
 @rule(
@@ -250,20 +258,21 @@ def image_tokens(spec: Context, draft: Draft) -> Findings:
     )
 
 
-def _taken(spec: Context, flow: Flow, kind: VisionEncoder) -> Label:
-    images = f"{count(flow.images, 'image')} of {kind.image}"
+def _taken(spec: Context, flow: Flow, kind: Encoder) -> Label:
+    size = "x".join(map(str, kind.input_shape[1:]))
+    images = f"{count(flow.images, 'image')} of {size}"
     return spec.label(flow, "path[0]", f"{images}: {flow.images * kind.tokens} tokens")
 
 
-def _tokens(draft: Draft) -> Iterator[tuple[Flow, VisionEncoder]]:
+def _tokens(draft: Draft) -> Iterator[tuple[Flow, Encoder]]:
     for flow in draft.flows:
         module = draft.module(flow.encoder) if flow.path else None
-        if module is not None and isinstance(module.kind, VisionEncoder):
+        if module is not None and isinstance(module.kind, Encoder):
             yield flow, module.kind
 
 
 def _room_help(
-    spec: Context, counts: list[tuple[Flow, VisionEncoder]], sequence: int, total: int
+    spec: Context, counts: list[tuple[Flow, Encoder]], sequence: int, total: int
 ) -> Iterator[str]:
     """A longer sequence; fewer or smaller images where a single flow is to blame."""
     shards = max((sequence_shards(route.language) for route in ROUTE.subjects(spec)), default=1)
@@ -274,8 +283,13 @@ def _room_help(
     ((flow, kind),) = counts
     if flow.images > 1 and kind.tokens < sequence:
         yield f"or fewer images: {code(f'images = {(sequence - 1) // kind.tokens}')}"
-    elif kind.image.height == kind.image.width and kind.drop_class_tokens:
+    elif isinstance(kind, VisionEncoder) and _is_square(kind):
         step = kind.patch * (2 if kind.pixel_shuffle else 1)
         side = isqrt((sequence - 1) // flow.images) * step
         if side:
             yield f"or smaller images: {code(f'image = {side}x{side}')}"
+
+
+def _is_square(kind: VisionEncoder) -> bool:
+    """Whether all tokens of an image are those of a square of patches."""
+    return kind.image.height == kind.image.width and kind.drop_class_tokens

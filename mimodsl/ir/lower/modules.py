@@ -6,7 +6,8 @@ from attrs import frozen
 
 from mimodsl.diagnostics import Diagnostic, Label, codes
 from mimodsl.diagnostics.suggest import listed
-from mimodsl.ir.kinds import KINDS, Kind
+from mimodsl.ir.custom import BrokenKind, installed_kinds, kind_of
+from mimodsl.ir.kinds import Kind
 from mimodsl.ir.lower.blocks import OpenBlock, make, read_block
 from mimodsl.ir.lower.constants import Constants, Context
 from mimodsl.ir.lower.fields import OWN, block_fields
@@ -51,18 +52,29 @@ def _open(
     """The fields of a preset or module over those of its base."""
     base = declaration.base
     known = context.scope.names(ast.Preset)
-    if base.text in KINDS:
-        below = OpenBlock(cls=KINDS[base.text], settings={}, span=declaration.span)
-    elif base.text in known:
+    if base.text in known:
         below = presets[base.text]
     else:
-        context.scope.missing(ast.Preset, base, KINDS, *shipped_preset(base, context.scope.unit))
-        below = None
+        kind = _kind(base, context.scope)
+        below = kind and OpenBlock(cls=kind, settings={}, span=declaration.span)
     if below is None:
         return None
     fields = block_fields(below.cls)
     own = read_block(declaration.block, below.cls, context, declaration, fields)
     return own.over(below)
+
+
+def _kind(name: ast.Name, scope: Scope) -> type[Kind] | None:
+    """The kind of that name, of the language or of an installed package; `None` after a report."""
+    try:
+        kind = kind_of(name.text)
+    except BrokenKind as error:
+        scope.report(codes.BROKEN_KIND.at(name.span, f"the kind {error}"))
+        return None
+    if kind is None:
+        known = installed_kinds()
+        scope.missing(ast.Preset, name, known, *shipped_preset(name, scope.unit))
+    return kind
 
 
 @frozen(kw_only=True)

@@ -1,6 +1,7 @@
 """The layers that modules are made of, with everything about them that is a number."""
 
 from mimodsl.plan.layers.attention import AttentionLayer
+from mimodsl.plan.layers.custom import CustomLayer
 from mimodsl.plan.layers.embedding import TokenEmbedding
 from mimodsl.plan.layers.layer import Layer
 from mimodsl.plan.layers.mamba import MambaLayer
@@ -16,6 +17,7 @@ from mimodsl.plan.layers.weight import Cut, Weight
 __all__ = [
     "AttentionLayer",
     "Block",
+    "CustomLayer",
     "Cut",
     "Layer",
     "MambaLayer",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mimodsl.ir.blocks import Attention
+from mimodsl.ir.custom import CustomEncoder
 from mimodsl.ir.encoder import VisionEncoder
 from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
 from mimodsl.ir.module import Module
@@ -10,6 +11,7 @@ from mimodsl.ir.projector import MlpProjector, Projector
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import language_kind, projector_ffn, projector_input
 from mimodsl.plan.layers.attention import AttentionLayer
+from mimodsl.plan.layers.custom import CustomLayer
 from mimodsl.plan.layers.embedding import TokenEmbedding
 from mimodsl.plan.layers.layer import Layer
 from mimodsl.plan.layers.mamba import MambaLayer
@@ -35,6 +37,8 @@ def stage_blocks(spec: Spec, role: ModuleRole) -> tuple[Block, ...]:
     kind = role.module.kind
     if isinstance(kind, VisionEncoder):
         return tuple(_encoder(kind))
+    if isinstance(kind, CustomEncoder):
+        return ((CustomLayer(kind=kind),),)
     if isinstance(kind, Projector):
         return ((_projector(spec, role.module, kind),),)
     assert isinstance(kind, LanguageModel)

@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from mimodsl.ir.encoder import Radio
-from mimodsl.plan.layers import OutputLayer, PatchEmbedding, ProjectorLayer, TokenEmbedding
+from mimodsl.plan.layers import (
+    CustomLayer,
+    OutputLayer,
+    PatchEmbedding,
+    ProjectorLayer,
+    TokenEmbedding,
+)
 from mimodsl.plan.traffic.call import CallKind
 from mimodsl.plan.work.linear import call, column, mlp
 from mimodsl.plan.work.piece import Gradient, Piece, Repeat
@@ -59,6 +65,16 @@ def patches(layer: PatchEmbedding, site: Site) -> Iterator[Piece]:
             forward=product,
             repeat=Repeat.NEVER,
         )
+
+
+def custom(layer: CustomLayer, site: Site) -> Iterator[Piece]:
+    """What its kind says of a forward pass; the input of an encoder needs no gradient."""
+    yield Piece(
+        name="custom encoder",
+        gradient=Gradient.CONVOLUTION,
+        forward=site.sequences * layer.kind.flops,
+        repeat=Repeat.NEVER,
+    )
 
 
 def projector(layer: ProjectorLayer, site: Site) -> Iterator[Piece]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mimodsl.plan.layers import (
     AttentionLayer,
+    CustomLayer,
     Layer,
     MambaLayer,
     MlpLayer,
@@ -13,7 +14,7 @@ from mimodsl.plan.layers import (
     ProjectorLayer,
     TokenEmbedding,
 )
-from mimodsl.plan.work.ends import embedding, output, patches, projector
+from mimodsl.plan.work.ends import custom, embedding, output, patches, projector
 from mimodsl.plan.work.experts import experts
 from mimodsl.plan.work.linear import mlp
 from mimodsl.plan.work.mixers import attention, mamba
@@ -40,5 +41,7 @@ def pieces(layer: Layer, site: Site) -> Iterator[Piece]:  # noqa: PLR0911 - one 
             return projector(layer, site)
         case OutputLayer():
             return output(layer, site)
+        case CustomLayer():
+            return custom(layer, site)
         case _:
             raise TypeError(f"{type(layer).__name__} has no rule for its work")

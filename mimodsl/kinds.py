@@ -1,0 +1,41 @@
+"""What a package needs that brings a kind of its own: its base, its fields and its rules.
+
+A kind is a class with an entry point of the group `mimodsl.kinds` under its keyword, or, for a
+script, one that `register` has made known.
+"""
+
+from mimodsl.check.context import Context
+from mimodsl.check.rule import Cost, Finding, Findings, Rule, Scope, rule
+from mimodsl.check.scopes import Held, held
+from mimodsl.check.words import code
+from mimodsl.diagnostics import Severity
+from mimodsl.ir.custom import CustomEncoder
+from mimodsl.ir.kinds import Kind, Role, register
+from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Constraint, Keyword, knob, node
+from mimodsl.ir.types import Size
+
+__all__ = [
+    "ABOVE_0",
+    "AT_LEAST_0",
+    "AT_LEAST_1",
+    "Constraint",
+    "Context",
+    "Cost",
+    "CustomEncoder",
+    "Finding",
+    "Findings",
+    "Held",
+    "Keyword",
+    "Kind",
+    "Role",
+    "Rule",
+    "Scope",
+    "Severity",
+    "Size",
+    "code",
+    "held",
+    "knob",
+    "node",
+    "register",
+    "rule",
+]
