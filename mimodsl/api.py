@@ -111,17 +111,23 @@ def plan(spec: Spec) -> Plan:
     return plan_checked(spec)
 
 
-def build(spec: Spec, on_phase: Callable[[str], None] = lambda _: None) -> Assembly:
+def build(
+    spec: Spec,
+    on_phase: Callable[[str], None] = lambda _: None,
+    *,
+    share_groups: bool = True,
+) -> Assembly:
     """The spec's part on this rank: grids, groups, model, bridges and optimizer, ready to train.
 
     Every rank of an initialised `torch.distributed` world of the spec's size calls it; `on_phase`
-    hears of each phase as it begins. Needs the extra `build`. Raises `InvalidSpec` for a wrong spec
-    and `ValueError` for a world of another size.
+    hears of each phase as it begins. Without `share_groups`, every name has a process group of its
+    own, as in Megatron-Core, where names of the same ranks may share one else. Needs the extra
+    `build`. Raises `InvalidSpec` for a wrong spec and `ValueError` for a world of another size.
     """
     from mimodsl.build.assembly import assemble
 
     _require_sound(spec)
-    return assemble(spec, on_phase=on_phase)
+    return assemble(spec, share_groups=share_groups, on_phase=on_phase)
 
 
 def _spec(loaded: Loaded) -> Spec:

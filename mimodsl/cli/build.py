@@ -22,7 +22,9 @@ fails, and after Ctrl-C."""
 _STEPS = 10
 _TIMEOUT = 300.0
 
-_OF_TRAINING = ("steps", "seed", "save", "save_every", "load", "resume", "timeout")
+_OF_TRAINING = (
+    *("steps", "seed", "save", "save_every", "load", "resume", "no_shared_groups", "timeout"),
+)
 
 
 def add_to(commands: Any) -> None:
@@ -73,6 +75,12 @@ def add_to(commands: Any) -> None:
         action="store_true",
         help="go on from the latest checkpoint in the folder of --save, if it has one, and count "
         "its steps in --steps: the same command again ends a run that broke off",
+    )
+    parser.add_argument(
+        "--no-shared-groups",
+        action="store_true",
+        help="make a process group for every name, as Megatron-Core does, where names of the same "
+        "ranks share one else",
     )
     parser.add_argument(
         "--timeout",
@@ -148,6 +156,7 @@ def _training(spec: Any, args: argparse.Namespace) -> Any:
         steps=steps,
         start=start,
         saving=Saving(folder=args.save, every=args.save_every) if saves else None,
+        share_groups=not args.no_shared_groups,
     )
 
 

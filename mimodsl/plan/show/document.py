@@ -10,6 +10,7 @@ from mimodsl.plan.groups import GroupPlan
 from mimodsl.plan.ranks import Groups, Members
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.schedule import StageSchedule
+from mimodsl.plan.sharing import CommunicatorPlan, communicators, most
 from mimodsl.plan.show.work import rank_work_json, work_json
 from mimodsl.plan.whole import Plan, RankPlan
 
@@ -27,8 +28,14 @@ def as_json(plan: Plan, rank: int | None = None) -> dict[str, Any]:
     if rank is not None:
         own = plan.rank(rank)
         groups = {group.name: _members(ranks) for group, ranks in own.groups}
-        work = rank_work_json(plan, rank)
-        return {"world": plan.world, **_rank(own), "groups": groups, "work": work}
+        carried = (one.carries(rank) for one in communicators(plan))
+        return {
+            "world": plan.world,
+            **_rank(own),
+            "groups": groups,
+            "communicators": [list(names) for names in carried if names],
+            "work": rank_work_json(plan, rank),
+        }
     listed = plan.world <= LISTED
     return {
         "summary": attrs.asdict(plan.summary()),
@@ -44,6 +51,11 @@ def as_json(plan: Plan, rank: int | None = None) -> dict[str, Any]:
             for module in plan.spec.modules
         ],
         "groups": [_group(group, listed) for group in plan.groups()],
+        "communicators": {
+            "a_rank": most(plan),
+            "a_rank_unshared": most(plan, share=False),
+            "shared": [_communicator(one) for one in communicators(plan)],
+        },
         "bridges": [_bridge(bridge) for bridge in plan.bridges],
         "schedule": {
             "kind": plan.spec.schedule.kind.value,
@@ -81,6 +93,11 @@ def _group(group: GroupPlan, listed: bool) -> dict[str, Any]:
         "blocks": [_block(block) for block in group.blocks],
         "members": [list(ranks) for ranks in group] if listed else None,
     }
+
+
+def _communicator(one: CommunicatorPlan) -> dict[str, Any]:
+    names = dict.fromkeys(group.name for group in one.names)
+    return {"names": list(names), "count": one.count, "size": one.made.size}
 
 
 def _block(block: Groups) -> dict[str, Any]:

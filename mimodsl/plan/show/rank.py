@@ -5,10 +5,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mimodsl.plan.bridges import BridgeRole
-from mimodsl.plan.groups import GroupPlan
 from mimodsl.plan.roles import ModuleRole
+from mimodsl.plan.sharing import CommunicatorPlan, communicators
 from mimodsl.plan.show import text
-from mimodsl.plan.show.tables import print_table, table, title, width
+from mimodsl.plan.show.tables import joined, print_table, table, title, width
 from mimodsl.plan.show.work import print_rank_work
 from mimodsl.plan.whole import Crossing, Plan, RankPlan
 
@@ -21,8 +21,10 @@ def show_rank(plan: Plan, rank: RankPlan, console: Console) -> None:
     print_table(console, _modules(rank, width(console) - 60))
     title(console, "Coordinates")
     print_table(console, _coordinates(plan, rank))
-    title(console, "Groups", "in the order in which all ranks make them")
-    print_table(console, _groups(rank, width(console)))
+    own = [one for one in communicators(plan) if one.of(rank.rank) is not None]
+    number = text.count(len(own), "communicator")
+    title(console, "Groups", f"{number}, {len(rank.groups)} unshared")
+    print_table(console, _groups(own, rank.rank, width(console)))
     if rank.crossings:
         title(console, "Bridges")
         print_table(console, _crossings(rank))
@@ -63,16 +65,16 @@ def _coordinates(plan: Plan, rank: RankPlan) -> Table:
     return rows
 
 
-def _groups(rank: RankPlan, room: int) -> Table:
-    room -= max(len(group.name) + len(f"{len(own):,}") for group, own in rank.groups) + 6
+def _groups(own: list[CommunicatorPlan], rank: int, room: int) -> Table:
     rows = table("name", "of>", "members")
-    for group, own in rank.groups:
-        rows.add_row(_name(group), f"{len(own):,}", text.members(own, room))
+    rows.columns[0].width = names = room // 2
+    for one in own:
+        members = one.of(rank)
+        assert members is not None
+        size = f"{len(members):,}"
+        here = [group for group in one.names if group.of(rank) is not None]
+        rows.add_row(joined(here), size, text.members(members, room - names - len(size) - 6))
     return rows
-
-
-def _name(group: GroupPlan) -> Text:
-    return Text(group.name, style="dim" if group.implied else "")
 
 
 def _crossings(rank: RankPlan) -> Table:

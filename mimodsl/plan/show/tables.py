@@ -1,10 +1,13 @@
 """The look of a plan on a terminal: titles, and tables without boxes."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from mimodsl.plan.groups import GroupPlan
 
 WIDEST: Final = 100
 """Columns beyond which tables get no wider: eyes lose the row."""
@@ -37,6 +40,15 @@ def table(*columns: str) -> Table:
             overflow="fold",
         )
     return made
+
+
+def joined(names: Sequence[GroupPlan]) -> Text:
+    """The names of one communicator, each after the first without the grid that they share."""
+    first, *others = names
+    name = Text(first.name, style="dim" if first.implied else "")
+    for other in others:
+        name.append(f" {other.name.removeprefix(f'{first.grid}.')}", style="dim")
+    return name
 
 
 def print_table(console: Console, made: Table, indent: int = 2) -> None:

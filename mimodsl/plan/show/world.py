@@ -11,10 +11,10 @@ from rich.text import Text
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES
 from mimodsl.plan.bridges import BridgePlan, Direction
 from mimodsl.plan.grids import GridPlan
-from mimodsl.plan.groups import GroupPlan
+from mimodsl.plan.sharing import CommunicatorPlan, communicators, most
 from mimodsl.plan.show import text
 from mimodsl.plan.show.picture import draw
-from mimodsl.plan.show.tables import print_table, table, title, width
+from mimodsl.plan.show.tables import joined, print_table, table, title, width
 from mimodsl.plan.show.timeline import timelines
 from mimodsl.plan.show.work import print_work
 from mimodsl.plan.whole import Plan, RankPlan
@@ -29,8 +29,15 @@ def show_world(plan: Plan, console: Console) -> None:
     title(console, "Ranks", "samples of the first microbatch")
     print_table(console, _ranks(plan))
     summary = plan.summary()
-    title(console, "Groups", f"{summary.groups:,} under {summary.group_names} names")
-    print_table(console, _groups(plan, width(console) - 2))
+    every = communicators(plan)
+    title(
+        console,
+        "Groups",
+        f"{summary.group_names} names",
+        f"{sum(one.count for one in every):,} communicators, {summary.groups:,} unshared",
+        f"up to {most(plan)} a rank, {most(plan, share=False)} unshared",
+    )
+    print_table(console, _groups(plan, every, width(console) - 2))
     _print_implied(plan, console)
     if plan.bridges:
         title(console, "Bridges", "[tokens, width] of a microbatch on each data-parallel replica")
@@ -122,22 +129,18 @@ def _add_rank(rows: Table, rank: RankPlan, axes: list[str]) -> None:
         number = ""
 
 
-def _groups(plan: Plan, room: int) -> Table:
-    """Names whose groups have the same members share a row."""
-    same: dict[object, list[GroupPlan]] = {}
-    for group in plan.groups():
-        if not group.implied:
-            same.setdefault((group.grid, group.joined, group.partition), []).append(group)
+def _groups(plan: Plan, every: Iterable[CommunicatorPlan], room: int) -> Table:
+    """Names that share communicators share a row."""
     numbers = len(f"{plan.world:,}")
     names = max(room // 3, *(len(group.name) for group in plan.groups()))
     rows = table("name", "groups>", "of>", "members")
     rows.columns[0].width = names
     room -= names + max(numbers, len("groups")) + numbers + 6
-    for group, *others in same.values():
-        name = Text(group.name)
-        for other in others:
-            name.append(f" {other.name.removeprefix(f'{group.grid}.')}", style="dim")
-        rows.add_row(name, f"{group.count:,}", f"{group.size:,}", text.groups(group, room))
+    for one in every:
+        declared = [group for group in one.names if not group.implied]
+        if declared:
+            members = text.groups(one.made, room)
+            rows.add_row(joined(declared), f"{one.count:,}", f"{one.made.size:,}", members)
     return rows
 
 

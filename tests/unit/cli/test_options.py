@@ -29,6 +29,7 @@ COMMANDS = {
         "--save-every N",
         "--load DIR",
         "--resume",
+        "--no-shared-groups",
         "--timeout SECONDS",
         "--json",
         "--set...",

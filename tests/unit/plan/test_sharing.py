@@ -1,5 +1,6 @@
 """Which names of groups share communicators, and which never do."""
 
+from inspect import signature
 from pathlib import Path
 
 import attrs
@@ -9,7 +10,7 @@ import mimodsl
 from mimodsl.ir import Axis, Ddp, Grid, Spec, Train, View
 from mimodsl.plan import communicators, plan
 from mimodsl.plan.groups import BASE_AXIS_SETS, EXPERT_AXIS_SETS
-from mimodsl.plan.sharing import APART, TRAFFIC, Traffic, most, traffic
+from mimodsl.plan.sharing import APART, SHARE, TRAFFIC, Traffic, most, traffic
 from tests.unit.plan.specs import HYBRID, PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
 
 SPECS = Path(mimodsl.__file__).parents[1] / "specs"
@@ -143,6 +144,10 @@ def test_every_name_has_a_kind_of_traffic_and_every_kind_a_word() -> None:
         assert Traffic.OWN not in {kinds[view, axes] for axes in sets}
     assert TRAFFIC.keys() == set(Traffic)
     assert all(one.why for one in APART)
+
+
+def test_python_users_share_unless_they_say_otherwise() -> None:
+    assert signature(mimodsl.build).parameters["share_groups"].default is SHARE
 
 
 def test_without_sharing_every_name_has_its_own() -> None:
