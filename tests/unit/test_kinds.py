@@ -171,7 +171,7 @@ def test_its_fields_and_rules_are_checked():
     )
     assert "at least 1" in codes(SPEC.replace("width = 32", "width = 0"))["MIMO203"].message
     assert "MIMO201" in codes(SPEC.replace("width = 32", "width = 32, depth = 3"))
-    assert "MIMO557" in codes(SPEC.replace("dp:2\n}", "tp:2\n}", 1))
+    assert "MIMO559" in codes(SPEC.replace("dp:2\n}", "tp:2\n}", 1))
     assert "MIMO612" in codes(SPEC.replace("width = 32", "side = 32, width = 32"))
 
 
@@ -206,7 +206,7 @@ def test_broken_rules_are_a_diagnostic_and_the_others_run(package, text):
     package("strokes_rules.py", text)
     found = codes(SPEC.replace("dp:2\n}", "tp:2\n}", 1))
     assert "of the kind `strokes` cannot be had" in found["MIMO901"].message
-    assert "MIMO557" in found
+    assert "MIMO559" in found
 
 
 def test_a_kind_may_be_registered_in_place(monkeypatch):

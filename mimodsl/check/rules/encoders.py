@@ -255,7 +255,7 @@ def affine_bias(spec: Context, projector: Held[Kind]) -> Findings:
 
 
 @rule(
-    "MIMO557",
+    "MIMO559",
     "an encoder of another package on split ranks",
     scope=ENCODER,
     cost=Cost.SILENT,
