@@ -35,11 +35,15 @@ from mimodsl.cli.main import parser
 from mimodsl.ir.json_schema import json_schema
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.types import Size
-from mimodsl.plan import plan
+from mimodsl.plan import plan, sharing
+from mimodsl.plan.sharing import most
 from mimodsl.plan.show.work import print_rank_work, print_work
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/language.md", "docs/cli.md", "docs/rules.md", "docs/work.md")
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("language", "cli", "rules", "work", "groups")),
+)
 SCHEMA = "docs/spec.schema.json"
 _PART = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z_ ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
@@ -260,10 +264,42 @@ def work() -> str:
     return f"```text\n{out.getvalue().strip()}\n```\n"
 
 
+def communicators() -> str:
+    """How many communicators a rank of each shipped spec is in."""
+    rows = ["| spec | ranks | a group a name | shared |", "|---|---:|---:|---:|"]
+    for path in sorted((ROOT / "specs").glob("*.mimo")):
+        planned = plan(mimodsl.load(path))
+        link = f"[`{path.name}`](../specs/{path.name})"
+        counts = f"{most(planned, share=False)} | {most(planned)}"
+        rows.append(f"| {link} | {planned.world} | {counts} |")
+    return "\n".join(("", *rows, "", ""))
+
+
+def traffic() -> str:
+    """The kinds of traffic, and the names that carry them."""
+    rows = ["| traffic | names | |", "|---|---|---|"]
+    for kind, words in sharing.TRAFFIC.items():
+        names = ", ".join(f"`{name}`" for name in sharing.names_of(kind)) or "axes of other views"
+        rows.append(f"| {kind.value} | {names} | {words} |")
+    return "\n".join(("", *rows, "", ""))
+
+
+def apart() -> str:
+    """The kinds of traffic that run at once."""
+    rows = ["| traffic | when | why |", "|---|---|---|"]
+    for one in sharing.APART:
+        first, second = one.kinds
+        rows.append(f"| {first.value}, {second.value} | {one.when.value} | {one.why} |")
+    return "\n".join(("", *rows, "", ""))
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "demo spec": demo_spec,
     "work": work,
     "matrix": matrix,
+    "communicators": communicators,
+    "traffic": traffic,
+    "apart": apart,
     "kinds": kinds,
     "blocks": blocks,
     "flow": lambda: fields(ir.Flow, without=("path",)),

@@ -76,6 +76,7 @@ _ELSEWHERE: Final = {
     GroupKind.LEADERS: Traffic.STAGES,
 }
 
+
 class When(Enum):
     """In which specs two kinds of traffic run at once."""
 
@@ -111,7 +112,7 @@ APART: Final = (
         (Traffic.LAYERS, Traffic.EXPERTS),
         When.SHARED_OVERLAP,
         "the shared expert's tp collectives run on a stream of their own while tokens travel "
-        "(transformer/moe/shared_experts.py:240, token_dispatcher.py:652): behind each other, "
+        "(transformer/moe/shared_experts.py:237, token_dispatcher.py:652): behind each other, "
         "nothing would overlap",
     ),
     Apart(
@@ -164,6 +165,15 @@ def traffic(group: GroupPlan) -> Traffic:
         return Traffic.STEP
     along = {BASE_VIEW: _ALONG_BASE, EXPERT_VIEW: _ALONG_EXPERT}.get(group.view, {})
     return along.get(group.axes, Traffic.OWN)
+
+
+def names_of(kind: Traffic) -> tuple[str, ...]:
+    """The names that carry a kind of traffic, as they are after the grid's or the bridge's."""
+    along = [*_ALONG_BASE.items(), *_ALONG_EXPERT.items()]
+    return (
+        *("-".join(axes) for axes, carried in along if carried is kind),
+        *(group.value for group, carried in _ELSEWHERE.items() if carried is kind),
+    )
 
 
 @frozen(kw_only=True)

@@ -34,6 +34,9 @@ def together(spec: Spec, *wanted: str) -> bool:
     [
         ("gpt_moe", 14, 6),
         ("gpt_moe_vlm", 29, 6),
+        ("nemotron_20l", 16, 6),
+        ("nemotron_3_nano_vlm", 17, 11),
+        ("nemotron_3_nano_vlm_colocated", 29, 9),
         ("nemotron_vlm", 16, 5),
         ("nemotron_vlm_colocated", 29, 4),
         ("nemotron_vlm_pp", 17, 5),
