@@ -183,7 +183,8 @@ def _finalized(cut: Cut, part: Part, rank: int) -> Iterator[Operation]:
     if sequence_parallel(cut.plan.spec, part.module):
         yield Collective(cut.along(part.grid, ("tp",))[rank], "norms and routers")
     pp = part.grid.axis("pp")
-    if kind.tie_embeddings and part.grid.base.coordinates(rank)["pp"] in (0, pp - 1):
+    ends = (0, pp - 1) if pp > 1 else ()
+    if kind.tie_embeddings and part.grid.base.coordinates(rank)["pp"] in ends:
         yield Collective(cut.embedding(part.grid)[rank], "embeddings")
     moe = _layers(part, rank)[1]
     if moe is not None and moe.expert_bias and _has_experts(part, rank):

@@ -20,7 +20,7 @@ from mimodsl.ir import Ddp, Spec, Train
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.lower import parse
 from mimodsl.plan import communicators, plan
-from tests.unit.plan.specs import PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
+from tests.unit.plan.specs import GPT, PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
 
 FAN_OUT = vlm(encoder={"dp": 2}, dense={"tp": 2, "dp": 4, "pp": 2}, micro_batch=2)
 OVERLAPPED = attrs.evolve(SIDE_BY_SIDE, train=Train(ddp=Ddp(overlap_grad_reduce=True)))
@@ -32,6 +32,7 @@ SPECS = {
     "wide": WIDE,
     "alone": alone({"tp": 2, "cp": 2, "dp": 2, "pp": 3}),
     "one rank": alone({"dp": 1}),
+    "tied on one stage": alone({"tp": 2}, language=attrs.evolve(GPT, tie_embeddings=True)),
     "one microbatch": alone({"pp": 4}, microbatches=1),
 }
 

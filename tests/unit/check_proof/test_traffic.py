@@ -1,0 +1,31 @@
+"""The proof and the plan's traffic, written down apart, have ranks call on the same groups."""
+
+import pytest
+
+from mimodsl.check.proof.cut import cut
+from mimodsl.check.proof.schedule import programs
+from mimodsl.ir import Spec
+from mimodsl.plan import plan
+from mimodsl.plan.traffic.step import rank_traffic
+from tests.unit.plan.specs import PIPELINE, SHARED, SIDE_BY_SIDE, alone
+
+SPECS = {
+    "side by side": SIDE_BY_SIDE,
+    "colocated": SHARED,
+    "pipeline": PIPELINE,
+    "three stages": alone({"tp": 2, "dp": 2, "pp": 3}),
+    "two stages": alone({"dp": 2, "pp": 2}),
+}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_a_rank_calls_on_the_groups_that_its_program_has(spec: Spec) -> None:
+    planned = plan(spec)
+    proved = programs(cut(planned, range(spec.world)))
+    for rank in range(spec.world):
+        members = {name.name: set(own) for name, own in planned.rank(rank).groups}
+        members["world"] = set(range(spec.world))
+        called = {frozenset(members[one.group]) for one in rank_traffic(planned, rank).groups}
+        operations = (one for action in proved[rank] for one in action.operations)
+        in_program = {frozenset(one.group.members) for one in operations}
+        assert called == {group for group in in_program if len(group) > 1}
