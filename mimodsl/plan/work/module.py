@@ -13,6 +13,7 @@ from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.traffic.call import Call
 from mimodsl.plan.work.count import Counted, Flops, count
 from mimodsl.plan.work.layers import pieces
+from mimodsl.plan.work.piece import Piece
 from mimodsl.plan.work.site import Site, site, whole_site
 
 
@@ -63,7 +64,12 @@ def _count(
 ) -> Iterator[Counted]:
     kind = module.kind
     recompute = kind.recompute if isinstance(kind, TransformerKind) else Recompute.NONE
-    found = (piece for layer in layers for piece in pieces(layer, here))
+    known: dict[Layer, tuple[Piece, ...]] = {}
+    found: list[Piece] = []
+    for layer in layers:
+        if layer not in known:
+            known[layer] = tuple(pieces(layer, here))
+        found += known[layer]
     return count(found, trains=not module.frozen, wanted=wanted, recompute=recompute)
 
 
