@@ -1,10 +1,28 @@
 """`mimodsl plan`: what a spec comes to on every rank, without any of them."""
 
+from __future__ import annotations
+
 import argparse
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mimodsl.cli import options
+
+if TYPE_CHECKING:
+    from mimodsl.plan import Plan
+
+_EPILOG = """\
+Needs no torch and no GPU, and is as quick for a million ranks as for eight.
+
+--groups writes a table of four columns. name is the group's, as the plan shows it; index
+says which of the groups of that name it is, in the order in which they are made; position
+is the member's rank in the group, and rank its rank in the world. The groups of one rank
+are the rows with that rank, and their members those with the same name and index. The
+file is written whole or not at all; some million rows take a second."""
+
+_TABLES = {"": "csv", ".csv": "csv", ".jsonl": "jsonl"}
+_STANDARD_OUTPUT = Path("-")
 
 
 def add_to(commands: Any) -> None:
@@ -13,13 +31,27 @@ def add_to(commands: Any) -> None:
         "plan",
         _run,
         help="show ranks, groups, bridges and the schedule of a spec",
-        epilog="Needs no torch and no GPU, and is as quick for a thousand ranks as for eight.",
+        epilog=_EPILOG,
     )
     parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
     parser.add_argument(
         "--rank", metavar="R", type=options.natural, help="show this rank's part alone"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--groups",
+        metavar="FILE",
+        type=_table,
+        help="write every group of every rank to a table instead, a row for each member: .csv or "
+        ".jsonl (a JSON object a line); - is standard output, as CSV",
+    )
+    parser.add_argument(
+        "--fit",
+        metavar="SIZE",
+        type=options.memory_size,
+        help="say instead which ranks need more memory than this, as 80GiB or 141GB, at the peak "
+        "of a step, and by how much; exit code 1 if any do",
+    )
     options.add_set(parser)
 
 
@@ -28,6 +60,10 @@ def _run(args: argparse.Namespace) -> int:
 
     from mimodsl.cli import specs, terminal, trouble
 
+    if args.groups and (args.json or args.rank is not None):
+        raise trouble.UsageError("--groups writes the groups of all ranks: not with --rank, --json")
+    if args.fit is not None and (args.groups or args.rank is not None):
+        raise trouble.UsageError("--fit speaks of all ranks: not with --rank, --groups")
     spec = specs.sound_spec(args)
     if spec is None:
         return trouble.FAILURE
@@ -38,8 +74,47 @@ def _run(args: argparse.Namespace) -> int:
     from mimodsl.plan.show import as_json, render
 
     whole = plan(spec)
-    if args.json:
+    if args.fit is not None:
+        return 0 if _fits(whole, args) else trouble.FAILURE
+    if args.groups:
+        _write_groups(whole, args.groups)
+    elif args.json:
         print(json.dumps(as_json(whole, rank=args.rank), indent=2, ensure_ascii=False))
     else:
         render(whole, terminal.console(sys.stdout), rank=args.rank)
     return 0
+
+
+def _fits(whole: Plan, args: argparse.Namespace) -> bool:
+    import json
+
+    from mimodsl.cli import terminal
+    from mimodsl.plan.show.memory import misfits_json, print_misfits
+
+    if args.json:
+        found = misfits_json(whole, args.fit)
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return found["fits"]
+    return print_misfits(whole, args.fit, terminal.console(sys.stdout))
+
+
+def _table(text: str) -> Path:
+    """A path whose ending says how its table is spelled."""
+    path = Path(text)
+    if path.suffix not in _TABLES:
+        raise argparse.ArgumentTypeError(f"expected a name in .csv or .jsonl, found {text!r}")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder")
+    return path
+
+
+def _write_groups(whole: Plan, path: Path) -> None:
+    from mimodsl.cli import files
+    from mimodsl.plan.show.rows import RowForm, group_rows, row_count
+
+    rows = group_rows(whole, RowForm(_TABLES[path.suffix]))
+    if path == _STANDARD_OUTPUT:
+        sys.stdout.writelines(rows)
+        return
+    files.write_pieces(path, rows)
+    print(f"{path} written: {row_count(whole):,} rows")

@@ -11,7 +11,7 @@ from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import encoder_of, image_tokens, language_kind
 from mimodsl.plan.grids import BASE_VIEW, GridPlan
 from mimodsl.plan.groups import GroupKind, GroupPlan
-from mimodsl.plan.ranks import Factor, Groups, Ranks
+from mimodsl.plan.ranks import Factor, Groups
 
 
 class Direction(Enum):
@@ -84,14 +84,14 @@ class BridgePlan:
         return self.samples * self.tokens_per_sample // grid.axis("dp")
 
     @property
-    def senders(self) -> Ranks:
+    def senders(self) -> range:
         """The leader of each encoder replica, by data-parallel index: the last rank of its last
         stage (BridgeCommunicator.get_leader_rank)."""
         last = {axis: self.source.axis(axis) - 1 for axis in ("tp", "cp", "pp")}
         return self.source.base.line("dp", last)
 
     @property
-    def receivers(self) -> Ranks:
+    def receivers(self) -> range:
         """The leader of each language replica: the first rank of its first stage."""
         return self.destination.base.line("dp", {})
 
@@ -115,20 +115,18 @@ class BridgePlan:
                 return leaders[at["dp"]] if at["pp"] == stage else None
         return None
 
-    def peers(self, rank: int) -> tuple[int, ...]:
+    def peers(self, rank: int) -> range:
         """The leaders that a leader exchanges tensors with; empty for any other rank.
 
         Where dp sizes differ, a leader of the smaller side has `scale` peers, in order.
         """
-        if self.colocated:
-            return ()
         for own, other in ((self.senders, self.receivers), (self.receivers, self.senders)):
-            index = own.position(rank)
-            if index is not None and len(other) <= len(own):
-                return (other[index // self.scale],)
-            if index is not None:
-                return tuple(other[index * self.scale + step] for step in range(self.scale))
-        return ()
+            if not self.colocated and rank in own:
+                index = own.index(rank)
+                each = max(1, len(other) // len(own))
+                first = index * len(other) // len(own)
+                return other[first : first + each]
+        return range(0)
 
 
 def bridge_plans(spec: Spec, grids: dict[str, GridPlan]) -> tuple[BridgePlan, ...]:
@@ -178,7 +176,10 @@ def _disjoint(bridge: BridgePlan) -> Iterator[GroupPlan]:
     yield GroupPlan(
         name=f"{bridge.name}.leaders",
         kind=GroupKind.LEADERS,
-        blocks=tuple(Groups(start=ranks.start, inner=ranks.factors, outer=()) for ranks in leaders),
+        blocks=tuple(
+            Groups(start=ranks.start, inner=(Factor(len(ranks), ranks.step),), outer=())
+            for ranks in leaders
+        ),
         joined=True,
     )
 

@@ -8,6 +8,7 @@ and in `HyperCommGrid` (hyper_comm_grid.py).
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from math import prod
+from typing import Final
 
 from attrs import field, frozen
 
@@ -18,6 +19,15 @@ class Factor:
 
     size: int
     stride: int
+
+
+_RUN: Final = 4096
+"""Ranks that are listed at once: enough for speed, and few in memory."""
+
+
+def _spread(ranks: list[int], factor: Factor) -> list[int]:
+    """Some ranks, again and again at every digit of a factor."""
+    return [digit * factor.stride + rank for digit in range(factor.size) for rank in ranks]
 
 
 def _proper(factors: Iterable[Factor]) -> tuple[Factor, ...]:
@@ -48,7 +58,20 @@ class Ranks:
         return rank
 
     def __iter__(self) -> Iterator[int]:
-        return map(self.__getitem__, range(len(self)))
+        return chain.from_iterable(self.runs())
+
+    def runs(self) -> Iterator[list[int]]:
+        """The ranks in lists of some thousand: made by addition to a first list, and so quickly."""
+        low, high = [0], self.factors
+        while high and len(low) * high[0].size <= _RUN:
+            low, high = _spread(low, high[0]), high[1:]
+        cut, *high = high or (Factor(1, 1),)
+        each, digits = len(low), min(cut.size, _RUN // len(low))
+        low = _spread(low, Factor(digits, cut.stride))
+        for start in Ranks(start=self.start, factors=high) if high else (self.start,):
+            for digit in range(0, cut.size, digits):
+                first = start + digit * cut.stride
+                yield [first + rank for rank in low[: (cut.size - digit) * each]]
 
     def __contains__(self, rank: object) -> bool:
         return isinstance(rank, int) and self.position(rank) is not None
@@ -129,7 +152,7 @@ class Groups:
         return Ranks(start=self._firsts[index], factors=self.inner)
 
     def __iter__(self) -> Iterator[Ranks]:
-        return map(self.__getitem__, range(len(self)))
+        return (Ranks(start=first, factors=self.inner) for first in self._firsts)
 
     def of(self, rank: int) -> Ranks | None:
         """The group that a rank is in; `None` where it is in none."""
@@ -138,7 +161,7 @@ class Groups:
 
     def index(self, rank: int) -> int | None:
         """Which group a rank is in, by its place in the enumeration; `None` where it is in none."""
-        position = Ranks(start=self.start, factors=(*self.inner, *self.outer)).position(rank)
+        position = self.members.position(rank)
         return None if position is None else position // self.size
 
     def includes(self, other: "Groups") -> bool:
@@ -156,6 +179,11 @@ class Groups:
                 return False
             moved += by
         return len(moved) == len(others.outer)
+
+    @property
+    def members(self) -> Ranks:
+        """The members of all groups, one group after the other."""
+        return Ranks(start=self.start, factors=(*self.inner, *self.outer))
 
     @property
     def _firsts(self) -> Ranks:
@@ -235,9 +263,10 @@ class Factorization:
             ),
         )
 
-    def line(self, axis: str, at: Mapping[str, int]) -> Ranks:
+    def line(self, axis: str, at: Mapping[str, int]) -> range:
         """The ranks along one axis, at these coordinates and at 0 elsewhere."""
-        return Ranks(start=self.rank(at), factors=(self._factors()[axis],))
+        first, along = self.rank(at), self._factors()[axis]
+        return range(first, first + along.size * along.stride, along.stride)
 
     def _factors(self) -> dict[str, Factor]:
         factors: dict[str, Factor] = {}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from enum import Enum
-from itertools import islice
 
 from attrs import frozen
 
@@ -53,14 +52,25 @@ class StageSchedule:
         """Share of a step in which a stage waits, when all passes take equally long."""
         return (self.stages - 1) / (self.microbatches + self.stages - 1)
 
-    def order(self) -> Iterator[Pass]:
-        """Every pass of the step, in order."""
-        for microbatch in range(self.microbatches):
-            yield Pass(PassKind.FORWARD, microbatch)
-            if microbatch >= self.warmup:
-                yield Pass(PassKind.BACKWARD, microbatch - self.warmup)
-        for microbatch in range(self.microbatches - self.warmup, self.microbatches):
-            yield Pass(PassKind.BACKWARD, microbatch)
+    @property
+    def passes(self) -> int:
+        """Passes in a step."""
+        return 2 * self.microbatches
+
+    def order(self, which: range | None = None) -> Iterator[Pass]:
+        """The passes of the step, in order: all, or those at some places in it."""
+        return map(self._pass, range(self.passes) if which is None else which)
+
+    def _pass(self, place: int) -> Pass:
+        """The pass at a place in the order."""
+        if place < self.warmup:
+            return Pass(PassKind.FORWARD, place)
+        if place >= self.passes - self.warmup:
+            return Pass(PassKind.BACKWARD, place - self.microbatches)
+        number, backward = divmod(place - self.warmup, 2)
+        if backward:
+            return Pass(PassKind.BACKWARD, number)
+        return Pass(PassKind.FORWARD, self.warmup + number)
 
     def timeline(self) -> Iterator[tuple[int, Pass]]:
         """Every pass after its slot, when each takes one slot and starts as soon as it can."""
@@ -74,9 +84,8 @@ class StageSchedule:
 
     def text(self, limit: int = 16) -> str:
         """`F0 F1 B0 F2 B1 …`, with the end kept where the middle is left out."""
-        total = 2 * self.microbatches
-        if total <= limit:
+        if self.passes <= limit:
             return " ".join(map(str, self.order()))
-        head = " ".join(map(str, islice(self.order(), limit - 3)))
-        tail = " ".join(map(str, islice(self.order(), total - 2, None)))
+        head = " ".join(map(str, self.order(range(max(0, limit - 3)))))
+        tail = " ".join(map(str, self.order(range(self.passes - 2, self.passes))))
         return f"{head} … {tail}"

@@ -30,7 +30,7 @@ class Crossing:
     bridge: BridgePlan
     role: BridgeRole
     leader: int | None
-    peers: tuple[int, ...]
+    peers: range
 
 
 @frozen(kw_only=True)

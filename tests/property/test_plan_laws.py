@@ -1,14 +1,17 @@
 """What holds of the plan of every spec, whatever its layout."""
 
+import csv
 import json
 from itertools import chain
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mimodsl.ir import Spec
-from mimodsl.plan import Factorization, GroupKind, plan
+from mimodsl.plan import Factorization, GroupKind, plan, ranks
 from mimodsl.plan.show import as_json
+from mimodsl.plan.show.rows import RowForm, group_rows, row_count
 from tests.property.plan_specs import examples, factorizations, specs
 
 
@@ -25,6 +28,18 @@ def layouts(draw: st.DrawFn) -> Factorization:
 def test_coordinates_and_ranks_are_inverse(layout: Factorization, data: st.DataObject) -> None:
     rank = data.draw(st.integers(layout.start, layout.start + layout.size - 1))
     assert layout.rank(layout.coordinates(rank)) == rank
+
+
+@examples
+@given(layouts(), st.sets(st.sampled_from(["tp", "cp", "dp", "pp"])), st.integers(1, 20))
+def test_ranks_in_runs_are_the_ranks_one_by_one(
+    layout: Factorization, axes: set[str], most: int
+) -> None:
+    with patch.object(ranks, "_RUN", most):
+        for some in (*layout.groups(axes), layout.groups(axes).members):
+            runs = list(some.runs())
+            assert [*chain.from_iterable(runs)] == [some[at] for at in range(len(some))]
+            assert all(0 < len(run) <= most for run in runs)
 
 
 @examples
@@ -52,6 +67,36 @@ def test_a_rank_asked_alone_is_in_the_group_that_lists_it(spec: Spec) -> None:
             own = group.of(rank)
             assert (None if own is None else list(own)) == listed.get(rank)
             assert own is None or list(own) == sorted(own)
+
+
+@examples
+@given(specs(), st.sampled_from(RowForm))
+def test_the_table_of_groups_is_the_plans_groups(spec: Spec, form: RowForm) -> None:
+    planned = plan(spec)
+    text = "".join(group_rows(planned, form))
+    if form is RowForm.CSV:
+        rows = [tuple(row.values()) for row in csv.DictReader(text.splitlines())]
+    else:
+        rows = [tuple(map(str, json.loads(line).values())) for line in text.splitlines()]
+    assert rows == [
+        (group.name, str(index), str(position), str(rank))
+        for group in planned.groups()
+        for index, members in enumerate(group)
+        for position, rank in enumerate(members)
+    ]
+    assert len(rows) == row_count(planned)
+
+
+@examples
+@given(specs(), st.integers(0, 30))
+def test_passes_at_places_are_those_of_the_whole_order(spec: Spec, limit: int) -> None:
+    planned = plan(spec)
+    for stage in range(planned.stages):
+        schedule = planned.schedule(stage)
+        whole = list(schedule.order())
+        assert len(whole) == len(set(whole)) == schedule.passes
+        places = range(limit % 3, schedule.passes, 2)
+        assert list(schedule.order(places)) == [whole[place] for place in places]
 
 
 @examples

@@ -11,11 +11,16 @@ from mimodsl.plan.ranks import Groups, Members
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.schedule import StageSchedule
 from mimodsl.plan.sharing import CommunicatorPlan, communicators, most
+from mimodsl.plan.show.memory import memory_json, rank_memory_json
 from mimodsl.plan.show.work import rank_work_json, work_json
 from mimodsl.plan.whole import Plan, RankPlan
 
 LISTED: Final = 1024
-"""Worlds of more ranks than this are not enumerated: `ranks` and `members` are null then."""
+"""Worlds of more ranks than this are not enumerated: `ranks` and `members` are null then. The same
+goes for `stages` of a schedule and `peers` of a leader."""
+
+_PASSES: Final = 32 * LISTED
+"""Where all stages together have more passes a step than this, `order` is null."""
 
 
 def as_json(plan: Plan, rank: int | None = None) -> dict[str, Any]:
@@ -35,6 +40,7 @@ def as_json(plan: Plan, rank: int | None = None) -> dict[str, Any]:
             "groups": groups,
             "communicators": [list(names) for names in carried if names],
             "work": rank_work_json(plan, rank),
+            "memory": rank_memory_json(plan, rank),
         }
     listed = plan.world <= LISTED
     return {
@@ -59,10 +65,13 @@ def as_json(plan: Plan, rank: int | None = None) -> dict[str, Any]:
         "bridges": [_bridge(bridge) for bridge in plan.bridges],
         "schedule": {
             "kind": plan.spec.schedule.kind.value,
-            "stages": [_stage(plan.schedule(stage)) for stage in range(plan.stages)],
+            "stages": [_stage(plan.schedule(stage)) for stage in range(plan.stages)]
+            if plan.stages <= LISTED
+            else None,
         },
         "ranks": [_rank(plan.rank(each)) for each in range(plan.world)] if listed else None,
         "work": work_json(plan),
+        "memory": memory_json(plan),
     }
 
 
@@ -132,7 +141,7 @@ def _rank(rank: RankPlan) -> dict[str, Any]:
                 "name": crossing.bridge.name,
                 "role": crossing.role.value,
                 "leader": crossing.leader,
-                "peers": list(crossing.peers),
+                "peers": list(crossing.peers) if len(crossing.peers) <= LISTED else None,
             }
             for crossing in rank.crossings
         ],
@@ -162,12 +171,13 @@ def _members(ranks: Members) -> list[int] | None:
 
 
 def _stage(schedule: StageSchedule) -> dict[str, Any]:
+    passes = schedule.stages * schedule.passes
     return {
         "stage": schedule.stage,
         "stages": schedule.stages,
         "warmup": schedule.warmup,
         "in_flight": schedule.in_flight,
-        "order": [str(step) for step in schedule.order()],
+        "order": [str(step) for step in schedule.order()] if passes <= _PASSES else None,
     }
 
 

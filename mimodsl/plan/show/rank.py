@@ -8,6 +8,7 @@ from mimodsl.plan.bridges import BridgeRole
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.sharing import CommunicatorPlan, communicators
 from mimodsl.plan.show import text
+from mimodsl.plan.show.memory import print_rank_memory
 from mimodsl.plan.show.tables import joined, print_table, table, title, width
 from mimodsl.plan.show.work import print_rank_work
 from mimodsl.plan.whole import Crossing, Plan, RankPlan
@@ -31,6 +32,7 @@ def show_rank(plan: Plan, rank: RankPlan, console: Console) -> None:
     title(console, "Order", f"{schedule.warmup} warm-up", f"{schedule.in_flight} in flight at most")
     console.print(Text(f"  {schedule.text((width(console) - 4) // 4)}"))
     print_rank_work(plan, rank, console)
+    print_rank_memory(plan, rank, console)
     console.print()
 
 
@@ -88,7 +90,7 @@ def _crossings(rank: RankPlan) -> Table:
 
 
 def _part(crossing: Crossing) -> str:
-    peers = " ".join(map(str, crossing.peers))
+    peers = text.peers(crossing.peers)
     match crossing.role:
         case BridgeRole.SENDER:
             return f"sends to {peers}, broadcasts gradients"

@@ -34,6 +34,13 @@ def members(ranks: Members, width: int = 80) -> str:
     return f"{' '.join(map(str, islice(ranks, max(1, most - 2))))} … {ranks.last}"
 
 
+def peers(ranks: range, most: int = 8) -> str:
+    """Leaders at a bridge: `4 6`, or of very many the first ones and the last."""
+    if len(ranks) <= most:
+        return " ".join(map(str, ranks))
+    return f"{' '.join(map(str, ranks[: most - 2]))} … {ranks[-1]}"
+
+
 def layers(role: ModuleRole, symbols: int = 8) -> str:
     """A rank's layers of a module, with the first of their symbols: `0–5 MEM*EM`."""
     if not role.layers:

@@ -1,5 +1,7 @@
 """The schedule as a picture: stages one above the other, time from left to right."""
 
+from typing import Final
+
 from rich.table import Table
 from rich.text import Text
 
@@ -8,17 +10,25 @@ from mimodsl.plan.show import text
 from mimodsl.plan.show.tables import table
 from mimodsl.plan.whole import Plan
 
+_ALL: Final = 32
+"""As many stages have a row each; of more, only the first ones and the last."""
+
 _STYLES = {PassKind.FORWARD: "cyan", PassKind.BACKWARD: "magenta"}
 
 
 def timelines(plan: Plan, width: int) -> Table:
     """A row for each pipeline stage: its passes, at slots of time where the last stage's fit."""
-    heads = [_head(plan, stage) for stage in range(plan.stages)]
-    room = width - sum(max(map(len, column)) for column in zip(*heads, strict=True)) - 14
+    last = plan.stages - 1
+    stages = range(plan.stages) if last < _ALL else (*range(_ALL // 2), last)
+    heads = {stage: _head(plan, stage) for stage in stages}
+    columns = zip(*heads.values(), strict=True)
+    room = width - sum(max(map(len, column)) for column in columns) - len(f"{last}") - 13
     cell = len(f"F{plan.spec.schedule.microbatches - 1} ")
     by_slots = (plan.stages + 2) * cell <= room
     rows = table("stage>", "modules", "ranks", "passes, one a slot" if by_slots else "passes")
-    for stage, (modules, ranks) in enumerate(heads):
+    for stage, (modules, ranks) in heads.items():
+        if stage == last >= _ALL:
+            rows.add_row("…", Text(f"{plan.stages - len(heads):,} more", style="dim"))
         schedule = plan.schedule(stage)
         passes = timeline(schedule, room) if by_slots else schedule.text(room // cell)
         rows.add_row(str(stage), modules, ranks, passes)

@@ -13,6 +13,7 @@ from mimodsl.plan.bridges import BridgePlan, Direction
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.sharing import CommunicatorPlan, communicators, most
 from mimodsl.plan.show import text
+from mimodsl.plan.show.memory import print_memory
 from mimodsl.plan.show.picture import draw
 from mimodsl.plan.show.tables import joined, print_table, table, title, width
 from mimodsl.plan.show.timeline import timelines
@@ -51,6 +52,7 @@ def show_world(plan: Plan, console: Console) -> None:
     )
     print_table(console, timelines(plan, width(console)))
     print_work(plan, console)
+    print_memory(plan, console)
     console.print()
 
 
@@ -184,7 +186,7 @@ def _leaders(bridge: BridgePlan, limit: int = 2) -> str:
 def _sends(bridge: BridgePlan) -> Iterator[str]:
     if len(bridge.senders) < len(bridge.receivers):
         for sender in bridge.senders:
-            yield f"{sender} → {' '.join(map(str, bridge.peers(sender)))}"
+            yield f"{sender} → {text.peers(bridge.peers(sender))}"
     else:
         for receiver in bridge.receivers:
-            yield f"{' '.join(map(str, bridge.peers(receiver)))} → {receiver}"
+            yield f"{text.peers(bridge.peers(receiver))} → {receiver}"

@@ -47,7 +47,8 @@ def test_an_unknown_axis_is_refused() -> None:
 
 
 def test_a_line_of_ranks() -> None:
-    line = LAYOUT.line("dp", {"tp": 1, "pp": 1})
+    assert LAYOUT.line("dp", {"tp": 1, "pp": 1}) == range(11, 17, 2)
+    (line,) = LAYOUT.groups(("dp",), at={"tp": 1, "pp": 1})
     assert list(line) == [11, 13, 15]
     assert (line.start, line.last, len(line), line[1]) == (11, 15, 3, 13)
     assert (line.position(13), line.position(12), line.position(17)) == (1, None, None)
@@ -57,7 +58,7 @@ def test_a_line_of_ranks() -> None:
 
 def test_positions_beyond_the_end_are_refused() -> None:
     with pytest.raises(IndexError):
-        LAYOUT.line("dp", {})[3]
+        LAYOUT.groups(("dp",))[0][3]
     with pytest.raises(IndexError):
         LAYOUT.groups(("dp",))[4]
 

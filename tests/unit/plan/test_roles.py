@@ -132,7 +132,7 @@ def test_one_rank_of_a_wide_world() -> None:
 def test_bridge_parts() -> None:
     wider = vlm(encoder={"tp": 2, "dp": 1}, dense={"tp": 2, "dp": 2, "pp": 2})
     parts = [
-        (crossing.role.value, crossing.leader, crossing.peers)
+        (crossing.role.value, crossing.leader, tuple(crossing.peers))
         for rank in range(10)
         for crossing in plan(wider).rank(rank).crossings
     ]
