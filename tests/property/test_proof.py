@@ -78,7 +78,7 @@ def test_parts_of_a_step_make_up_the_whole(spec: Spec) -> None:
 class Group:
     """Stands in for a process group, seen from one rank."""
 
-    bound_device_id = None
+    bound_device_id: int | None = None
 
     def __init__(self, ranks: list[int], me: int) -> None:
         self.ranks, self.me = ranks, me
@@ -183,6 +183,27 @@ def test_members_agree_on_the_name_of_every_group(spec: Spec, share: bool) -> No
             assert named.setdefault(name, members) == members
         assert world.next_name == 1 + sum(one.count for one in communicators(planned, share=share))
         assert max(world.named) < world.next_name
+
+
+@examples
+@given(specs(), st.booleans())
+def test_all_ranks_make_all_groups_where_torch_takes_all(spec: Spec, share: bool) -> None:
+    """As it does where the world is bound to a device, whose communicator all ranks split."""
+    planned = plan(spec)
+    every = communicators(planned, share=share)
+    whole = [tuple(members) for one in every for members in one.made]
+    for rank in cut(planned).ranks:
+        with World(planned.world, rank).entered() as world:
+            world.whole.bound_device_id = 0
+            made = make_groups(planned, share=share)
+        assert world.named == dict(enumerate(whole, start=1))
+        for one in every:
+            for name in one.carries(rank):
+                assert made[name] is not None
+                assert made[name].ranks == list(one.of(rank) or ())
+        assert sum(group is not None for group in made.values()) == sum(
+            len(one.carries(rank)) for one in every
+        )
 
 
 def _bridged(planned: Plan, *, share: bool) -> dict[str, HyperCommGrid]:
