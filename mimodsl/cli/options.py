@@ -106,6 +106,16 @@ def positive(text: str) -> int:
     return number
 
 
+def memory_size(text: str) -> int:
+    """Bytes of a size with its unit."""
+    from mimodsl.plan.memory.fit import memory_size
+
+    try:
+        return memory_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def seconds(text: str) -> float:
     """A time above 0."""
     try:

@@ -25,14 +25,10 @@ def role_share(spec: Spec, role: ModuleRole) -> Share:
     cut, element = Cut.of(grid), element_size(spec.train.precision)
     sequences, length = role.samples_each, spec.schedule.sequence // cut.cp
     if flow is not None:
-        encoder = encoder_of(spec, flow)
         sequences *= flow.images
-        is_encoder = isinstance(kind, VisionEncoder)
-        length = encoder.patches + encoder.class_tokens if is_encoder else encoder.tokens
+        is_vision = isinstance(kind, VisionEncoder)
+        length = kind.patches + kind.class_tokens if is_vision else encoder_of(spec, flow).tokens
     wide = isinstance(kind, LanguageModel) and kind.residual_fp32
-    before = [name for one in spec.flows if role.name in one.path for name in one.path]
-    before = before[: before.index(role.name)] if flow else before
-    trained = [not spec.module(name).frozen for name in before if name != role.name]
     return Share(
         cut=cut,
         sequences=sequences,
@@ -43,8 +39,15 @@ def role_share(spec: Spec, role: ModuleRole) -> Share:
         kernels=spec.train.kernels,
         dropout=isinstance(kind, TransformerKind) and kind.dropout > 0,
         trained=not module.frozen,
-        reached=any(trained),
+        reached=_is_reached(spec, role.name),
     )
+
+
+def _is_reached(spec: Spec, module: str) -> bool:
+    """Whether a module before this one is trained, and waits for a gradient through it."""
+    paths = (flow.path for flow in spec.flows if module in flow.path)
+    before = (name for path in paths for name in path[: path.index(module)])
+    return any(not spec.module(name).frozen for name in before)
 
 
 @frozen(kw_only=True)

@@ -1,16 +1,18 @@
 """The most memory that a rank has allocated at a time, and what it is for."""
 
+from math import prod
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from mimodsl.ir.encoder import VisionEncoder
+from mimodsl.ir.encoder import Encoder
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import language_kind
+from mimodsl.ir.widths import encoder_of, language_kind
 from mimodsl.plan.layers import Cut, stage_layers
 from mimodsl.plan.memory.activations import Passes, passes, role_share
 from mimodsl.plan.memory.buffers import FP32, Buffer, element_size, gradient_buffers
+from mimodsl.plan.ranks import Ranks
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.sharing import communicators
 from mimodsl.plan.whole import Plan, RankPlan
@@ -60,6 +62,34 @@ class PeakMemory:
     @property
     def total(self) -> int:
         return self.allocated + self.outside
+
+
+@frozen(kw_only=True)
+class RoleMemory:
+    """Ranks that need alike, by pipeline stage, and what the one of them needs that needs most."""
+
+    stages: tuple[Ranks, ...]
+    rank: int
+    peak: PeakMemory
+
+
+def role_memories(plan: Plan) -> tuple[RoleMemory, ...]:
+    """The memory of all ranks of the world.
+
+    Within a stage ranks differ by whether they lead at a bridge: the first or the last does. Costs
+    as much for any number of ranks, and grows with the stages.
+    """
+    found: list[RoleMemory] = []
+    for stage in (stage for alike in plan.alike() for stage in alike):
+        peaks = {rank: peak_memory(plan, rank) for rank in {stage.start: 0, stage.last: 0}}
+        rank = max(peaks, key=lambda rank: peaks[rank].total)
+        for index, role in enumerate(found):
+            if role.peak == peaks[rank]:
+                found[index] = evolve(role, stages=(*role.stages, stage))
+                break
+        else:
+            found.append(RoleMemory(stages=(stage,), rank=rank, peak=peaks[rank]))
+    return tuple(found)
 
 
 def peak_memory(plan: Plan, rank: int) -> PeakMemory:
@@ -114,9 +144,8 @@ def _samples(plan: Plan, roles: list[ModuleRole]) -> int:
     pixels = 0
     for role in roles:
         flow, kind = spec.flow_through(role.name), role.module.kind
-        if flow and isinstance(kind, VisionEncoder):
-            image = 3 * kind.image.height * kind.image.width
-            pixels += role.samples_each * flow.images * image
+        if flow and isinstance(kind, Encoder):
+            pixels += role.samples_each * flow.images * prod(kind.input_shape)
     images = pixels * element_size(spec.train.precision)
     return (texts + images) * schedule.microbatches
 
@@ -127,20 +156,12 @@ def _handed_on(spec: Spec, own: RankPlan, roles: list[ModuleRole]) -> int:
     last = roles[-1] if roles else None
     if last is None or (last.module.role is Role.LANGUAGE and last.last):
         return 0
-    share = role_share(spec, last)
-    flow = spec.flow_through(last.name)
-    width = language_kind(spec).hidden
-    rows = share.rows if flow is None else spec_tokens(spec, last)
-    return rows * width * share.residual * (own.schedule.in_flight + 1)
-
-
-def spec_tokens(spec: Spec, role: ModuleRole) -> int:
-    """Tokens that an encoder's rank sends for one microbatch."""
-    flow = spec.flow_through(role.name)
-    assert flow is not None
-    encoder = spec.module(flow.encoder).kind
-    assert isinstance(encoder, VisionEncoder)
-    return role.samples_each * flow.images * encoder.tokens
+    share, flow = role_share(spec, last), spec.flow_through(last.name)
+    rows = share.rows
+    if flow is not None:
+        rows = last.samples_each * flow.images * encoder_of(spec, flow).tokens
+    size = rows * language_kind(spec).hidden * share.residual
+    return size * (own.schedule.in_flight + 1)
 
 
 def _gathered(spec: Spec, roles: list[ModuleRole]) -> int:
