@@ -18,7 +18,15 @@ COMMANDS = {
         "--set...",
     ],
     "fmt": [*COMMON, "SPEC... (required)", "--check", "--diff"],
-    "plan": [*COMMON, "SPEC (required)", "--rank R", "--json", "--set..."],
+    "plan": [
+        *COMMON,
+        "SPEC (required)",
+        "--rank R",
+        "--json",
+        "--groups FILE",
+        "--fit SIZE",
+        "--set...",
+    ],
     "build": [
         *COMMON,
         "SPEC (required)",
