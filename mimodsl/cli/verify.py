@@ -9,7 +9,7 @@ from mimodsl.cli import options
 _EPILOG = """\
 Trains the model on one rank and on the spec's ranks, from the same weights and on the same
 samples, and compares losses, activations, gradients and weights. A large spec is shrunk to laptop
-widths first; its layout and its kinds of layers stay. Everything runs on the CPU.
+widths first; its layout and its kinds of layers stay. On GPUs, every rank has one of its own.
 
 Exits with 0 where the two agree, and with 1 where they differ, the spec has mistakes or a rank
 fails."""
@@ -27,6 +27,12 @@ def add_to(commands: Any) -> None:
         epilog=_EPILOG,
     )
     parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="what both runs compute on (default: cpu)",
+    )
     parser.add_argument(
         "--steps",
         metavar="N",
@@ -87,6 +93,7 @@ def _verify(spec: Any, args: argparse.Namespace) -> int:
     import json
 
     from mimodsl.cli import terminal, trouble
+    from mimodsl.runtime.launch import Device
     from mimodsl.runtime.progress import Progress
     from mimodsl.runtime.verify import show
     from mimodsl.runtime.verify.shrink import NotComparable, changes
@@ -102,7 +109,14 @@ def _verify(spec: Any, args: argparse.Namespace) -> int:
         progress = Progress(console=console)
         watch = Watch(timeout=args.timeout, observer=progress, verbose=args.verbose)
         with progress.shown():
-            done = verify(spec, run, steps=args.steps, tolerance=args.tolerance, watch=watch)
+            done = verify(
+                spec,
+                run,
+                steps=args.steps,
+                tolerance=args.tolerance,
+                device=Device(args.device),
+                watch=watch,
+            )
         if not args.json:
             show.show(done, console)
     if args.json:

@@ -119,15 +119,22 @@ def _ranks_here(spec: Spec) -> int:
 def _device(choice: DeviceChoice, needed: int) -> Device:
     if choice is DeviceChoice.CPU:
         return Device.CPU
+    if choice is DeviceChoice.CUDA:
+        insist_on_gpus(needed)
+    return Device.CUDA if _gpus() >= needed else Device.CPU
+
+
+def insist_on_gpus(needed: int) -> None:
+    """Raise `NoDevice` where this machine has fewer GPUs."""
+    if (count := _gpus()) < needed:
+        raise NoDevice(f"the ranks of this machine need {needed} GPUs, it has {count}")
+
+
+def _gpus() -> int:
     import torch
 
-    # device_count asks the driver and, unlike is_available, does not start CUDA in this process.
-    count = torch.cuda.device_count()
-    if count >= needed:
-        return Device.CUDA
-    if choice is DeviceChoice.CUDA:
-        raise NoDevice(f"the ranks of this machine need {needed} GPUs, it has {count}")
-    return Device.CPU
+    # It asks the driver and, unlike is_available, does not start CUDA in this process.
+    return torch.cuda.device_count()
 
 
 def _in_place(training: Training, device: Device, watch: Watch) -> tuple[RankSummary, ...]:

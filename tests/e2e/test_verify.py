@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+import torch
 
 import mimodsl
 from mimodsl.cli.main import main
@@ -128,6 +129,12 @@ def test_too_many_ranks(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert "the layout has 64 ranks, and 64 with the fewest replicas" in err
+
+
+def test_too_few_gpus(small, capfd, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert main(["verify", str(small), "--device", "cuda"]) == 2
+    assert "the ranks of this machine need 2 GPUs, it has 1" in capfd.readouterr().err
 
 
 def test_a_spec_with_mistakes(small, capfd):

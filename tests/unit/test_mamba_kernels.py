@@ -1,4 +1,11 @@
-"""The plain-torch Mamba kernels against the recurrence, token by token, in fp64."""
+"""The plain-torch Mamba kernels against the recurrence, token by token, in fp64.
+
+And on a GPU against the kernels that they stand in for.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -207,23 +214,89 @@ def test_installing_is_undone() -> None:
     assert [getattr(mamba_mixer, name) for name in names] == before
 
 
+on_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="mamba_ssm and causal_conv1d run on a GPU alone"
+)
+
+# Relative to a tensor's norm: mamba_ssm's products of fp32 are tf32.
+ROUNDING = {torch.float32: 5e-3, torch.bfloat16: 2e-2}
+
+# batch, length, groups, heads a group, p, n: few, because each new p and n is tuned for a minute.
+SHAPES = [(2, 256, 2, 2, 64, 32), (1, 300, 1, 4, 32, 64), (3, 77, 4, 1, 64, 128)]
+
+
+def with_gradients(function: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The output and, pulled back by the same random cotangent, the gradients of all inputs."""
+    leaves = [t.detach().clone().requires_grad_() for t in inputs]
+    output = function(*leaves)
+    pull = torch.randn(output.shape, generator=torch.Generator().manual_seed(9)).to(output)
+    return [output, *torch.autograd.grad(output, leaves, pull)]
+
+
+def assert_alike(found: list[Tensor], wanted: list[Tensor], dtype: torch.dtype) -> None:
+    for tensor, reference in zip(found, wanted, strict=True):
+        assert tensor.dtype == reference.dtype
+        assert torch.isfinite(reference).all()
+        distance = (tensor.double() - reference.double()).norm()
+        assert distance < ROUNDING[dtype] * reference.double().norm()
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="mamba_ssm runs on a GPU alone")
-@pytest.mark.parametrize("shape", [(2, 256, 2, 2, 64, 32), (1, 300, 1, 4, 32, 64)])
-def test_they_agree_with_mamba_ssm(shape: tuple[int, ...]) -> None:
+@on_gpu
+@pytest.mark.parametrize("dtype", list(ROUNDING))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_they_agree_with_mamba_ssm(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     combined = pytest.importorskip("mamba_ssm.ops.triton.ssd_combined")
     batch, length, groups, per_group, p, n = shape
-    inputs = layer_inputs(batch, length, groups, per_group, p, n, seed=8)
-    ours, theirs = [[t.cuda().requires_grad_() for t in inputs] for _ in range(2)]
+    seed = torch.seed() % 2**16
+    inputs = [t.cuda() for t in layer_inputs(batch, length, groups, per_group, p, n, seed=seed)]
+    # As MambaMixer has them: the decay rates stay in fp32, whatever the weights are in.
+    inputs = [t if place == 4 else t.to(dtype) for place, t in enumerate(inputs)]
     sizes = {"chunk_size": 128, "headdim": p, "ngroups": groups, "norm_before_gate": False}
-    mine = mamba_split_conv1d_scan_combined(*ours, **sizes)
-    fused = combined.mamba_split_conv1d_scan_combined(*theirs, **sizes)
-    pull = torch.randn(mine.shape, generator=torch.Generator().manual_seed(9)).cuda()
-    pairs = zip(
-        (mine, *torch.autograd.grad(mine, ours, pull)),
-        (fused, *torch.autograd.grad(fused, theirs, pull)),
-        strict=True,
-    )
-    for tensor, reference in pairs:
-        # Its products are tf32.
-        assert (tensor - reference).norm() < 5e-3 * reference.norm()
+    ours = with_gradients(partial(mamba_split_conv1d_scan_combined, **sizes), inputs)
+    theirs = with_gradients(partial(combined.mamba_split_conv1d_scan_combined, **sizes), inputs)
+    assert_alike(ours, theirs, dtype)
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("dtype", list(ROUNDING))
+@pytest.mark.parametrize(("length", "channels"), [(5, 8), (300, 264)])
+def test_the_convolution_agrees_with_causal_conv1d(
+    length: int, channels: int, dtype: torch.dtype
+) -> None:
+    library = pytest.importorskip("causal_conv1d")
+    shapes = [(2, length, channels), (channels, 4), (channels,)]
+    inputs = [torch.randn(shape, device="cuda", dtype=dtype) for shape in shapes]
+
+    def theirs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        y = library.causal_conv1d_fn(x.transpose(1, 2), weight, bias, activation="silu")
+        return y.transpose(1, 2)
+
+    def ours(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return F.silu(causal_conv1d(x, weight, bias)).to(dtype)
+
+    assert_alike(with_gradients(ours, inputs), with_gradients(theirs, inputs), dtype)
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("dtype", list(ROUNDING))
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("norm_before_gate", [True, False])
+@pytest.mark.parametrize(("channels", "group_size"), [(256, 64), (192, None)])
+def test_the_gated_norm_agrees_with_mamba_ssm(
+    channels: int, group_size: int | None, norm_before_gate: bool, gated: bool, dtype: torch.dtype
+) -> None:
+    library = pytest.importorskip("mamba_ssm.ops.triton.layernorm_gated")
+    arguments = {"group_size": group_size, "norm_before_gate": norm_before_gate}
+    ours = GatedRMSNorm(channels, device=torch.device("cuda"), dtype=dtype, **arguments)
+    theirs = library.RMSNorm(channels, device="cuda", dtype=dtype, **arguments)
+    torch.nn.init.normal_(ours.weight)
+    theirs.weight.data.copy_(ours.weight)
+    inputs = [torch.randn(3, 50, channels, device="cuda", dtype=dtype) for _ in range(1 + gated)]
+    found, wanted = (with_gradients(norm, inputs) for norm in (ours, theirs))
+    for norm, into in ((ours, found), (theirs, wanted)):
+        norm(*inputs).float().sum().backward()
+        into.append(norm.weight.grad)
+    assert_alike(found, wanted, dtype)

@@ -133,7 +133,8 @@ def _hold(sharded: ShardedTensor, *, expert: bool, trained: bool) -> Held:
     )
     return Held(
         shard=shard,
-        data=sharded.data.detach(),  # a Parameter would follow its own data
+        # A Parameter would follow its own data; what it is compared with lies in a file.
+        data=sharded.data.detach().cpu(),
         place=sharded.global_slice(),
         shape=tuple(sharded.global_shape),
         trained=trained,

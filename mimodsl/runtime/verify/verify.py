@@ -6,13 +6,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
+import attrs
 from attrs import frozen
 
 from mimodsl.check.runner import check
 from mimodsl.ir.spec import Spec
+from mimodsl.ir.train import Kernels
 from mimodsl.runtime.launch import Device, preload, run_ranks
 from mimodsl.runtime.quiet import output_to
-from mimodsl.runtime.run import LOADING
+from mimodsl.runtime.run import LOADING, insist_on_gpus
 from mimodsl.runtime.verify.compare import compare
 from mimodsl.runtime.verify.record import RankRecord
 from mimodsl.runtime.verify.reference import alone, comparable
@@ -64,36 +66,46 @@ def prepared(spec: Spec, *, full_size: bool) -> Spec:
     return run
 
 
-def run_alone(spec: Spec, *, steps: int, folder: Path, watch: Watch) -> Reference:
+def run_alone(
+    spec: Spec, *, steps: int, folder: Path, watch: Watch, device: Device = Device.CPU
+) -> Reference:
     """Train a prepared spec's model on one rank; what it leaves goes to `folder`."""
     from mimodsl.runtime.verify.trial import Trial
 
     trial = Trial(spec=alone(spec), steps=steps, folder=folder, alone=True)
-    (record,) = run_ranks(1, trial, watch=watch, device=Device.CPU)
+    (record,) = run_ranks(1, trial, watch=watch, device=device)
     return Reference(spec=spec, steps=steps, folder=folder, record=record)
 
 
-def run_layout(spec: Spec, reference: Reference, *, tolerance: float, watch: Watch) -> Verdict:
+def run_layout(
+    spec: Spec,
+    reference: Reference,
+    *,
+    tolerance: float,
+    watch: Watch,
+    device: Device = Device.CPU,
+) -> Verdict:
     """Train the reference's model in a layout of it, and compare the two."""
     from mimodsl.runtime.verify.trial import Trial
 
     trial = Trial(spec=spec, steps=reference.steps, folder=reference.folder, alone=False)
-    ranks = run_ranks(spec.world, trial, watch=watch, device=Device.CPU)
+    ranks = run_ranks(spec.world, trial, watch=watch, device=device)
     return compare(spec, reference.record, ranks, tolerance)
 
 
-def verify(
+def verify(  # noqa: PLR0913
     spec: Spec,
     run: Spec | None = None,
     *,
     steps: int,
     tolerance: float = TOLERANCE,
+    device: Device = Device.CPU,
     watch: Watch | None = None,
 ) -> Verification:
     """Train a checked spec on one rank and in its layout from the same weights, and compare.
 
-    `run` is what to run of it, as `prepared` makes it. Everything is on the CPU. Raises what
-    `prepared` and `run_ranks` raise.
+    `run` is what to run of it, as `prepared` makes it. Raises `NoDevice` where there are too few
+    GPUs, and what `prepared` and `run_ranks` raise.
     """
     start = time.perf_counter()
     run = run or prepared(spec, full_size=False)
@@ -101,9 +113,10 @@ def verify(
     watch.observer.entered(0, LOADING)
     with tempfile.TemporaryDirectory(prefix="mimodsl-verify-") as folder:
         with nullcontext() if watch.verbose else output_to(Path(folder) / "output"):
-            preload()
-        reference = run_alone(run, steps=steps, folder=Path(folder), watch=watch)
-        verdict = run_layout(run, reference, tolerance=tolerance, watch=watch)
+            _ready(device, run.world)
+        where = _on(device, run)
+        reference = run_alone(where, steps=steps, folder=Path(folder), watch=watch, device=device)
+        verdict = run_layout(where, reference, tolerance=tolerance, watch=watch, device=device)
     return Verification(
         spec=spec,
         run=run,
@@ -111,3 +124,17 @@ def verify(
         tolerance=tolerance,
         seconds=time.perf_counter() - start,
     )
+
+
+def _ready(device: Device, world: int) -> None:
+    if device is Device.CPU:
+        preload()
+    else:
+        insist_on_gpus(world)
+
+
+def _on(device: Device, run: Spec) -> Spec:
+    """The spec on local kernels: `auto` may stand for others on a GPU."""
+    if device is Device.CPU:
+        return run
+    return attrs.evolve(run, train=attrs.evolve(run.train, kernels=Kernels.LOCAL))

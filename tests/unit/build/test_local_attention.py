@@ -1,6 +1,7 @@
 """Flash attention of the local kernels, against megatron-core's own attention in full."""
 
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -127,3 +128,39 @@ def test_a_decoder_attends_by_it_and_recomputes_it(groups: ProcessGroupCollectio
     kept, again = (losses_and_gradients(how) for how in (Recompute.NONE, Recompute.SELECTIVE))
     assert len(kept) > 10
     torch.testing.assert_close(again, kept, rtol=0.0, atol=0.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("mask", [AttnMaskType.causal, AttnMaskType.no_mask])
+@pytest.mark.parametrize("heads", [(16, 16), (16, 2)])
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
+def test_on_a_gpu_it_holds_no_scores(
+    mask: AttnMaskType, heads: tuple[int, int], dtype: torch.dtype, rounding: float
+) -> None:
+    sequence, channels = 2048, 64
+    attention = Attention(heads=heads[0], kv_groups=heads[1], head_dim=channels)
+    config = language_config(spec(attrs.evolve(DENSE_GPT, attention=attention)))
+    tp = SimpleNamespace(size=lambda: 1, rank=lambda: 0)
+    flash = FlashAttention(config, 1, mask, "self", pg_collection=SimpleNamespace(tp=tp))
+    inputs = [
+        torch.randn(sequence, 1, n, channels, device="cuda", dtype=dtype, requires_grad=True)
+        for n in (heads[0], heads[1], heads[1])
+    ]
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    out = flash(*inputs, None)
+    found = [out, *torch.autograd.grad(out.sum(), inputs)]
+    assert torch.cuda.max_memory_allocated() - before < heads[0] * sequence**2 * dtype.itemsize
+
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    query, key, value = (x.permute(1, 2, 0, 3) for x in exact)
+    each = heads[0] // heads[1]
+    scores = query @ key.repeat_interleave(each, 1).mT / channels**0.5
+    if mask is AttnMaskType.causal:
+        scores.masked_fill_(torch.ones_like(scores, dtype=torch.bool).triu(1), float("-inf"))
+    context = scores.softmax(-1) @ value.repeat_interleave(each, 1)
+    wanted = [context.permute(2, 0, 1, 3).flatten(2)]
+    wanted += torch.autograd.grad(wanted[0].sum(), exact)
+    for tensor, reference in zip(found, wanted, strict=True):
+        assert (tensor.double() - reference).norm() < rounding * reference.norm()

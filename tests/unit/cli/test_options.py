@@ -45,6 +45,7 @@ COMMANDS = {
     "verify": [
         *COMMON,
         "SPEC (required)",
+        "--device {cpu,cuda} = cpu",
         "--steps N = 2",
         "--full-size",
         "--tolerance X = 0.001",
