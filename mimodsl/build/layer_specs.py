@@ -20,10 +20,12 @@ from megatron.core.models.hybrid.hybrid_block import HybridStack, HybridStackSub
 from megatron.core.ssm.mamba_layer import MambaLayer, MambaLayerSubmodules
 from megatron.core.ssm.mamba_mixer import MambaMixer, MambaMixerSubmodules
 from megatron.core.ssm.mlp_layer import MLPLayer
+from megatron.core.tensor_parallel.layers import ColumnParallelLinear
 from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
 from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.identity_op import IdentityOp
 from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.moe.experts import SequentialMLP
 from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import (
     TransformerBlockSubmodules,
@@ -38,7 +40,12 @@ from megatron.core.transformer.transformer_layer import (
 )
 
 from mimodsl.build.local_attention import FlashAttention
-from mimodsl.build.local_layers import LocalHybridStack, LocalNorm, NormColumnParallelLinear
+from mimodsl.build.local_layers import (
+    ExpertRowLinear,
+    LocalHybridStack,
+    LocalNorm,
+    NormColumnParallelLinear,
+)
 from mimodsl.ir import Kernels
 
 # Untyped, and a function where spec fields say type: build_module hands functions on as they are.
@@ -58,6 +65,11 @@ class LocalKernels(LocalSpecProvider):
     @override
     def column_parallel_layer_norm_linear(self) -> type:
         return NormColumnParallelLinear
+
+    @override
+    def grouped_mlp_modules(self, moe_use_grouped_gemm: bool) -> Any:
+        experts = MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=ExpertRowLinear)
+        return partial(SequentialMLP, submodules=experts)
 
     @override
     def layer_norm(

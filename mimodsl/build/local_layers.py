@@ -7,7 +7,7 @@ from typing import Any, override
 import torch
 import torch.nn.functional as F
 from megatron.core.models.hybrid.hybrid_block import HybridStack
-from megatron.core.tensor_parallel.layers import ColumnParallelLinear
+from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
@@ -53,6 +53,20 @@ class NormColumnParallelLinear(ColumnParallelLinear):
     def forward(self, input_: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         normed = _norm(input_, self.layer_norm_weight, self.layer_norm_bias, self.eps)
         return super().forward(normed, *args, **kwargs)
+
+
+class ExpertRowLinear(RowParallelLinear):
+    """The second linear of an expert, whose output takes a bias in place.
+
+    Where ep and etp are 1, megatron-core 0.19.2 sums that output over the one rank: a view, to
+    which autograd lets nothing be added (transformer/mlp.py:354). Outputs of experts are summed
+    when their tokens come back, in any layout, so this sum is left out as it is with ep.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        assert self.is_expert
+        self.explicit_expert_comm = True
 
 
 class LocalHybridStack(HybridStack):

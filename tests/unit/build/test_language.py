@@ -19,6 +19,7 @@ KINDS = {
     "dropping": attrs.evolve(
         HYBRID, moe=attrs.evolve(MOE, capacity_factor=1.0, pad_to_capacity=True)
     ),
+    "experts with biases": attrs.evolve(MOE_GPT, bias=True, moe=attrs.evolve(MOE, shared_ffn=None)),
     "fp32 residual": attrs.evolve(HYBRID, residual_fp32=True),
 }
 PRECISIONS = {
