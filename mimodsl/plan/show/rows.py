@@ -4,7 +4,7 @@ A row costs a formatted string and no more: some million of them are made in a s
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Final
 
@@ -35,13 +35,17 @@ class RowForm(Enum):
 
 
 def group_rows(plan: Plan, form: RowForm = RowForm.CSV) -> Iterator[str]:
-    """All groups of a plan, in the order in which they are made: text in pieces of whole rows.
+    """All groups of a plan, in the order in which they are made; see `table_rows`."""
+    return table_rows(plan.groups(), form)
 
-    The members of a group stand in the order of their ranks in it. Takes a time that grows with the
-    rows alone, and the memory of some thousand.
+
+def table_rows(groups: Iterable[GroupPlan], form: RowForm) -> Iterator[str]:
+    """Some groups as text, in pieces of whole rows: each member of each, by its rank in its group.
+
+    Takes a time that grows with the rows alone, and the memory of some thousand.
     """
     yield form.head
-    for group in plan.groups():
+    for group in groups:
         yield from _rows(group, form.row(group.name))
 
 
