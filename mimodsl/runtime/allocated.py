@@ -1,14 +1,49 @@
-"""The most bytes of tensors alive at a time, where no allocator counts them: on a CPU."""
+"""The most memory that training allocates on a rank: as CUDA counts it, or on a CPU by tensors."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, override
 
 import torch
+from attrs import frozen
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from mimodsl.build import schedule
+from mimodsl.build.assembly import assemble
+from mimodsl.ir.spec import Spec
+from mimodsl.runtime.data import SyntheticData, microbatches
+from mimodsl.runtime.train import Rank
+
+
+@frozen(kw_only=True)
+class PeakOfTraining:
+    """The work of one rank: to build a checked spec, train it, and say the most bytes allocated.
+
+    On CUDA that is `max_memory_allocated`, else what tensors take (`Allocated`). Two steps reach
+    the peak: the optimizer makes its state in the first.
+    """
+
+    spec: Spec
+    steps: int = 2
+
+    def __call__(self, rank: Rank) -> int:
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+            self._train(rank)
+            return torch.cuda.max_memory_allocated()
+        with Allocated() as tensors, tensors.reductions_left_out():
+            self._train(rank)
+        return tensors.peak
+
+    def _train(self, rank: Rank) -> None:
+        assembly, data = assemble(self.spec), SyntheticData(spec=self.spec)
+        for step in range(self.steps):
+            rank.phase(f"step {step + 1}")
+            assembly.train_step(list(microbatches(data, step, assembly.process_groups)))
 
 
 class Allocated(TorchDispatchMode):
@@ -49,3 +84,20 @@ class Allocated(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.now -= size
+
+    @contextmanager
+    def reductions_left_out(self) -> Generator[None]:
+        """Count no reduction of gradients: gloo copies them, NCCL reduces in place."""
+        finalize: Any = schedule.finalize_model_grads
+
+        def finalized(*args: Any, **kwargs: Any) -> Any:
+            peak = self.peak
+            result = finalize(*args, **kwargs)
+            self.peak = max(peak, self.now)
+            return result
+
+        schedule.finalize_model_grads = finalized
+        try:
+            yield
+        finally:
+            schedule.finalize_model_grads = finalize

@@ -23,6 +23,7 @@ PAGES = (
     "docs/verify.md",
     "docs/checkpoints.md",
     "docs/work.md",
+    "docs/memory.md",
     "docs/clusters.md",
     "docs/nemotron_20l.md",
 )
