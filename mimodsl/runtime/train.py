@@ -36,6 +36,7 @@ class Rank(Protocol):
 class Step:
     """One training step, the same on every rank.
 
+    `seconds` are those of training, without those in which synthetic samples are made.
     `tokens_per_s` counts every token of the global batch, images included. `grad_norm` is `None`
     where a gradient overflowed and nothing was updated.
     """
@@ -43,6 +44,7 @@ class Step:
     step: int
     loss: float
     grad_norm: float | None
+    lr: float
     tokens_per_s: float
     seconds: float
 
@@ -141,16 +143,17 @@ class Training:
         def on_phase(name: str) -> None:
             rank.phase(f"{_STEP}{number}, {name}")
 
-        start = time.perf_counter()
         rank.phase(f"{_STEP}{number}")
         seed_step(assembly, number)
         samples = list(microbatches(data, number - 1, assembly.process_groups))
+        start = time.perf_counter()
         result = assembly.train_step(samples, on_phase=on_phase)
         seconds = time.perf_counter() - start
         return Step(
             step=number,
             loss=result.loss,
             grad_norm=result.grad_norm,
+            lr=result.lr,
             tokens_per_s=tokens_a_step(self.spec) / seconds,
             seconds=seconds,
         )

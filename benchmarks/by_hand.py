@@ -1,0 +1,407 @@
+"""Trains one model assembled by hand and by mimodsl, in turn in one run, and compares them.
+
+Every side starts from the same weights and takes the same samples: if losses part, so do models,
+and there is nothing to compare. One process a rank, as many as the spec has:
+
+    torchrun --nproc-per-node 2 benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo
+
+Each side is first built and trained alone, which compiles its kernels and gives its peak memory.
+Then all are built again, which gives their start-up, and trained in turn.
+"""
+
+import argparse
+import gc
+import json
+import os
+import re
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, override
+
+import attrs
+import torch
+import torch.distributed as dist
+from attrs import define, frozen
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import mimodsl
+from mimodsl.ir import Precision, Spec
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+MIB = 2**20
+HAND = "by hand"
+
+# The layers by hand have a norm where ours is a part of the linear behind it.
+_RENAMED = (
+    (r"(^|\.)module\.", r"\1"),
+    (r"(layers\.\d+)\.norm\.(weight|bias)$", r"\1.mixer.in_proj.layer_norm_\2"),
+    (r"\.input_layernorm\.(weight|bias)$", r".self_attention.linear_qkv.layer_norm_\1"),
+    (r"(\.encoders\..*)\.pre_mlp_layernorm\.(weight|bias)$", r"\1.mlp.linear_fc1.layer_norm_\2"),
+)
+
+type Step = Callable[[Any], Any]
+type Parts = tuple[Any, Any, Step]
+"""A model, its optimizer, and the step, which returns the mean loss where it is known."""
+
+
+@frozen
+class Start:
+    """What came of building a side, on one rank."""
+
+    build_s: float
+    first_step_s: float
+    groups: int
+    communicators: int
+    outside_mib: float
+
+
+@define
+class Side:
+    """One of what is compared, and what was seen of it on one rank."""
+
+    name: str
+    build: Callable[[], Parts]
+    step: Step | None = None
+    peak_mib: float = 0.0
+    start: Start | None = None
+    operators: int = 0
+    collectives: int = 0
+    seconds: list[float] = attrs.field(factory=list)
+    losses: list[float] = attrs.field(factory=list)
+
+    def begin(self, weights: dict[str, torch.Tensor], samples: Any) -> Start:
+        """Build, give it the weights and take the first step; the first side ever lends its own."""
+        forget_bridges()
+        before, outside = set(groups_here()), outside_mib()
+        build_s, (model, optimizer, self.step) = timed(self.build)
+        groups = [group for group in groups_here() if group not in before]
+        same_weights(model, optimizer, weights)
+        first_step_s, _ = timed(lambda: self.step(samples))  # pyright: ignore[reportOptionalCall]
+        return Start(
+            build_s=build_s,
+            first_step_s=first_step_s,
+            groups=len(groups),
+            communicators=sum(map(is_connected, groups)),
+            outside_mib=outside_mib() - outside,
+        )
+
+    def alone(self, weights: dict[str, torch.Tensor], samples: list[Any], steps: int) -> None:
+        """Train it with nothing else on the device, and take it down again."""
+        release()
+        base = allocated()
+        self.begin(weights, samples[0])
+        reset_peak()
+        for number in range(steps):
+            assert self.step
+            self.step(samples[number % len(samples)])
+        self.peak_mib = (peak() - base) / MIB
+        self.step = None
+        release()
+
+    def count(self, samples: Any) -> None:
+        """What one step launches."""
+        assert self.step
+        with Launches() as launches:
+            self.step(samples)
+        self.operators, self.collectives = launches.operators, launches.collectives
+
+    def turn(self, samples: Any) -> None:
+        """One measured step."""
+        assert self.step
+        step = self.step
+        seconds, loss = timed(lambda: step(samples))
+        self.seconds.append(seconds)
+        self.losses.append(float(loss))
+
+
+class Launches(TorchDispatchMode):
+    """Counts operators, and collectives among them."""
+
+    operators = 0
+    collectives = 0
+
+    @override
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operators += 1
+        self.collectives += func.namespace == "c10d"
+        return func(*args, **(kwargs or {}))
+
+
+def ours(spec: Spec, *, share: bool) -> Parts:
+    """The model through mimodsl, with process groups shared or one for every name."""
+    from mimodsl.build.assembly import assemble
+
+    assembly = assemble(spec, share_groups=share)
+    return assembly.model, assembly.optimizer, lambda some: assembly.train_step(some).loss
+
+
+def by_hand(spec: Spec, *, fused: bool) -> Parts:
+    """The model as the public example has it."""
+    from by_hand_side import ByHand
+
+    from mimodsl.build.layer_specs import resolve
+    from mimodsl.ir import Kernels
+
+    use_te = resolve(spec.train.kernels) is Kernels.TRANSFORMER_ENGINE
+    built = ByHand(spec, use_te=use_te, fused=fused)
+
+    def step(samples: Any) -> float:
+        loss, tokens = built.train_step(samples).tolist()
+        return loss / max(tokens, 1.0)
+
+    return built.model, built.optimizer, step
+
+
+def sides_of(spec: Spec) -> list[Side]:
+    """What is compared; all ratios are to the first."""
+    return [
+        Side(HAND, lambda: by_hand(spec, fused=False)),
+        Side("by hand, with the public command's fusions", lambda: by_hand(spec, fused=True)),
+        Side("mimodsl", lambda: ours(spec, share=True)),
+        Side("mimodsl, a group for every name", lambda: ours(spec, share=False)),
+    ]
+
+
+def same_weights(model: Any, optimizer: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Give a model the weights by name, or take its own where there are none yet."""
+    own = {canonical(name): parameter for name, parameter in model.named_parameters()}
+    if not weights:
+        weights |= {name: parameter.detach().cpu() for name, parameter in own.items()}
+        return
+    assert own.keys() == weights.keys(), sorted(own.keys() ^ weights.keys())[:8]
+    for name, parameter in own.items():
+        parameter.data.copy_(weights[name])
+    optimizer.reload_model_params()
+
+
+def canonical(name: str) -> str:
+    """A parameter's name in mimodsl, without wrappers."""
+    for pattern, replacement in _RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def timed(action: Callable[[], Any]) -> tuple[float, Any]:
+    """How long all ranks took for it, and what it returned here."""
+    synchronize()
+    dist.barrier()
+    synchronize()
+    start = time.perf_counter()
+    result = action()
+    synchronize()
+    seconds = torch.tensor(time.perf_counter() - start, device=torch.cuda.current_device())
+    dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
+    return float(seconds), result
+
+
+def synchronize() -> None:
+    torch.cuda.synchronize()
+
+
+def on_gpu() -> bool:
+    return torch.cuda.is_available()
+
+
+def allocated() -> int:
+    return torch.cuda.memory_allocated() if on_gpu() else 0
+
+
+def peak() -> int:
+    return torch.cuda.max_memory_allocated() if on_gpu() else 0
+
+
+def reset_peak() -> None:
+    if on_gpu():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def release() -> None:
+    gc.collect()
+    if on_gpu():
+        torch.cuda.empty_cache()
+
+
+def outside_mib() -> float:
+    """Device memory in use that torch's allocator knows nothing of: NCCL's buffers, above all."""
+    if not on_gpu():
+        return 0.0
+    free, total = torch.cuda.mem_get_info()
+    return (total - free - torch.cuda.memory_reserved()) / MIB
+
+
+def groups_here() -> list[Any]:
+    """The process groups that this rank is in."""
+    from torch.distributed import distributed_c10d
+
+    return list(distributed_c10d._world.pg_names)  # noqa: SLF001
+
+
+def is_connected(group: Any) -> bool:
+    """Whether anything was ever sent over a group: NCCL connects at its first collective."""
+    if not on_gpu():
+        return True
+    return group._get_backend(torch.device("cuda"))._is_initialized()  # noqa: SLF001
+
+
+def forget_bridges() -> None:
+    """Bridges keep their groups on their class; every side shall make its own."""
+    from megatron.core.pipeline_parallel.bridge_communicator import BridgeCommunicator
+
+    BridgeCommunicator._broadcast_pg_cache.clear()  # noqa: SLF001
+    BridgeCommunicator._bridge_pg_cache.clear()  # noqa: SLF001
+
+
+def compare(spec: Spec, options: argparse.Namespace) -> list[Side]:
+    """Run everything; every rank calls it."""
+    from mimodsl.runtime.data import SyntheticData, microbatches
+
+    every = sides_of(spec)
+    wanted = [side for side in every if options.only is None or side.name in options.only]
+    data = SyntheticData(spec=spec)
+    with_groups = data_groups(spec)
+    samples = [list(microbatches(data, step, with_groups)) for step in range(4)]
+    weights: dict[str, torch.Tensor] = {}
+    for side in sorted(wanted, key=lambda side: side.name.startswith(HAND)):
+        say(f"{side.name}: alone")
+        side.alone(weights, samples, options.warm)
+    release()
+    for side in wanted:
+        say(f"{side.name}: start")
+        side.start = side.begin(weights, samples[0])
+    for side in wanted * options.warm:
+        side.step(samples[1])  # pyright: ignore[reportOptionalCall]
+    for side in wanted:
+        side.count(samples[2])
+    for number in range(options.turns):
+        order = wanted[number % len(wanted) :] + wanted[: number % len(wanted)]
+        for side in order:
+            for step in range(options.steps):
+                side.turn(samples[(number + step) % len(samples)])
+    return wanted
+
+
+def data_groups(spec: Spec) -> Mapping[str, Any]:
+    """What deals samples to ranks asks of groups: this rank's place among replicas."""
+
+    @frozen
+    class Replicas:
+        place: int
+        count: int
+
+        def rank(self) -> int:
+            return self.place
+
+        def size(self) -> int:
+            return self.count
+
+    @frozen
+    class Groups:
+        dp: Replicas
+
+    planned = mimodsl.plan(spec)
+    here: dict[str, Any] = {}
+    for module in spec.modules:
+        grid = next(one for one in planned.grids if one.name == module.grid)
+        if dist.get_rank() in grid.ranks:
+            place = grid.base.coordinates(dist.get_rank())["dp"]
+            here[module.name] = Groups(Replicas(place, spec.grid_of(module).size("dp")))
+    return here
+
+
+def say(line: str) -> None:
+    if dist.get_rank() == 0:
+        print(line, flush=True)
+
+
+def report(sides: list[Side], out: Path | None) -> None:
+    """The tables, from what all ranks saw; rank 0 prints."""
+    rows: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(rows, [attrs.asdict(s, filter=_is_data) for s in sides])
+    if dist.get_rank():
+        return
+    document = {"device": device(), "ranks": len(rows), "sides": rows}
+    if out:
+        out.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    print("\n".join(tables(rows)), flush=True)
+
+
+def _is_data(field: Any, _: Any) -> bool:
+    return field.name not in ("build", "step")
+
+
+def tables(rows: list[list[dict[str, Any]]]) -> Iterator[str]:
+    """Rows of Markdown; `rows` are the sides of each rank, losses those of the last."""
+    first = rows[0][0]
+    yield "| | step | ratio | spread of ratios | peak MiB | ratio | loss |"
+    yield "|---|---:|---:|---|---:|---:|---|"
+    base_peak = max(rank[0]["peak_mib"] for rank in rows)
+    for index, side in enumerate(rows[0]):
+        ratios = [a / b for a, b in zip(side["seconds"], first["seconds"], strict=True)]
+        most = max(rank[index]["peak_mib"] for rank in rows)
+        losses = rows[-1][index]["losses"]
+        yield (
+            f"| {side['name']} | {1e3 * statistics.median(side['seconds']):.2f} ms "
+            f"| {statistics.median(ratios):.3f} | {min(ratios):.3f}–{max(ratios):.3f} "
+            f"| {most:.0f} | {most / base_peak if base_peak else 1:.3f} "
+            f"| {losses[0]:.4f} → {losses[-1]:.4f} |"
+        )
+    yield ""
+    yield (
+        "| | build | first step | groups of a rank | that are connected | MiB outside torch "
+        "| operators a step | collectives |"
+    )
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
+    for index, side in enumerate(rows[0]):
+        starts = [rank[index]["start"] for rank in rows]
+        most = {key: max(start[key] for start in starts) for key in starts[0]}
+        most |= {
+            key: max(rank[index][key] for rank in rows) for key in ("operators", "collectives")
+        }
+        yield (
+            f"| {side['name']} | {most['build_s']:.2f} s | {most['first_step_s']:.2f} s "
+            f"| {most['groups']} | {most['communicators']} | {most['outside_mib']:.0f} "
+            f"| {most['operators']} | {most['collectives']} |"
+        )
+
+
+def device() -> str:
+    return torch.cuda.get_device_name() if on_gpu() else "cpu"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--turns", type=int, default=12, help="of every side")
+    parser.add_argument("--steps", type=int, default=2, help="a turn")
+    parser.add_argument("--warm", type=int, default=3, help="steps before any is measured")
+    parser.add_argument("--only", action="append", help="a side by name (may be repeated)")
+    parser.add_argument("--out", type=Path, help="all numbers as JSON")
+    options = parser.parse_args()
+    settings = dict(part.split("=", 1) for part in options.set)
+    spec = mimodsl.load(options.spec, settings)
+    train = attrs.evolve(spec.train, precision=Precision(options.precision))
+    spec = attrs.evolve(spec, train=train)
+    warnings.simplefilter("ignore")
+    with ExitStack() as stack:
+        if options.device == "cpu":
+            from mimodsl.runtime import cpu
+
+            stack.enter_context(cpu.activate())
+        else:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("gloo" if options.device == "cpu" else "nccl")
+        report(compare(spec, options), options.out)
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

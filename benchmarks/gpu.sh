@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# What gpu.md reports, part by part, on the GPUs of this machine:
+#
+#   benchmarks/gpu.sh PART [WORLD] [LOGS]
+#
+# PART is layouts, tests, by_hand, fusions or profile; WORLD, 2 unless given, is the number of GPUs, of which each
+# rank has one; logs and tables go to the folder LOGS. Transformer Engine is used where it is installed.
+set -uo pipefail
+part=${1:?a part}
+world=${2:-2}
+out=${3:-/tmp}
+here=$(cd "$(dirname "$0")" && pwd)
+half=$((world / 2))
+cd "$here/.." || exit
+torchrun=(python3 -m torch.distributed.run --nproc-per-node "$world")
+
+run() { # name, then a command
+  local name=$1 start=$SECONDS
+  shift
+  timeout 500 "$@" >"$out/$name.log" 2>&1
+  echo "== $name: exit code $? after $((SECONDS - start)) s"
+  tail -30 "$out/$name.log"
+}
+
+# The small specs, in bf16 and in fp32; the one side by side on one rank and one where there are but two.
+small() {
+  work=$(mktemp -d)
+  cp -r specs/presets "$work/"
+  cp specs/nemotron_vlm_colocated.mimo "$work/colocated.mimo"
+  cp specs/nemotron_vlm.mimo "$work/beside.mimo"
+  if ((world == 2)); then
+    sed -i 's/tp:2/tp:1/; s/ep:2 /ep:1 /; s/replicas = 2/replicas = 1/' "$work/beside.mimo"
+  fi
+  for name in colocated beside; do sed 's/= fp32/= bf16/' "$work/$name.mimo" >"$work/${name}_bf16.mimo"; done
+  colocated=(--set "world=$world")
+  beside=()
+  ((world == 2)) || beside=(--set "replicas=$((world / 4))")
+}
+
+layouts() {
+  small
+  run torchrun "${torchrun[@]}" -m mimodsl build "$work/colocated_bf16.mimo" "${colocated[@]}"
+  run colocated python3 -m mimodsl build "$work/colocated.mimo" "${colocated[@]}" --device cuda
+  run beside python3 -m mimodsl build "$work/beside_bf16.mimo" "${beside[@]}" --device cuda
+  run verify_colocated python3 -m mimodsl verify "$work/colocated.mimo" "${colocated[@]}" --device cuda
+  run verify_beside python3 -m mimodsl verify "$work/beside.mimo" "${beside[@]}" --device cuda
+}
+
+# Libraries that are compiled here for the first time warn of their own source, and warnings are errors.
+tests() {
+  run tests python3 -m pytest -m gpu -W ignore -p no:cacheprovider tests/unit/test_mamba_kernels.py \
+    tests/unit/build/test_local_attention.py tests/e2e/test_gpu.py
+}
+
+by_hand() {
+  local sides=(--only "by hand" --only mimodsl --only "mimodsl, a group for every name")
+  run by_hand_colocated "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo \
+    --set "world=$world" --out "$out/colocated.json" "${sides[@]}"
+  run by_hand_beside "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/side_by_side.mimo \
+    --set "each=$half" --out "$out/beside.json" "${sides[@]}"
+}
+
+fusions() {
+  local sides=(--only "by hand" --only "by hand, with the public command's fusions")
+  run fusions "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo \
+    --set "world=$world" --out "$out/fusions.json" "${sides[@]}"
+}
+
+profile() {
+  run profile_colocated "${torchrun[@]}" benchmarks/profile_step.py benchmarks/gpu_specs/colocated.mimo \
+    --set "world=$world"
+  run profile_beside "${torchrun[@]}" benchmarks/profile_step.py benchmarks/gpu_specs/side_by_side.mimo \
+    --set "each=$half"
+}
+
+case $part in
+layouts | tests | by_hand | fusions | profile) "$part" ;;
+*)
+  echo "no part $part" >&2
+  exit 2
+  ;;
+esac

@@ -1,0 +1,138 @@
+"""Where the time of a training step goes on one rank, and where the host waits for the device.
+
+    torchrun --nproc-per-node 2 benchmarks/profile_step.py benchmarks/gpu_specs/colocated.mimo
+
+Prints, for the first rank, how much of the step the device was busy, its kernels by time, and the
+lines of Python that read something back from the device.
+"""
+
+import argparse
+import os
+import traceback
+import warnings
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, override
+
+import attrs
+import torch
+import torch.distributed as dist
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import mimodsl
+from mimodsl.ir import Precision
+
+WAITS = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "repeat_interleave.Tensor")
+"""Operators that need numbers on the host before the next one can be launched."""
+
+
+class Waits(TorchDispatchMode):
+    """Counts the places that wait for the device, by the innermost lines that are not torch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: Counter[str] = Counter()
+
+    @override
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name().removeprefix("aten::")
+        if name.startswith(WAITS) or _copies_back(name, args, kwargs or {}):
+            self.places[_place(name)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def _copies_back(name: str, args: Any, kwargs: Any) -> bool:
+    if not name.startswith("_to_copy") or not args[0].is_cuda:
+        return False
+    return str(kwargs.get("device")) == "cpu"
+
+
+def _place(name: str) -> str:
+    frames = [f for f in traceback.extract_stack() if "/torch/" not in f.filename]
+    own = [f for f in frames if not f.filename.endswith(("profile_step.py", "runtime/cpu.py"))][-2:]
+    lines = [f"{'/'.join(Path(f.filename).parts[-3:])}:{f.lineno}" for f in reversed(own)]
+    return f"{name} at {' from '.join(lines)}"
+
+
+def busy(events: Any) -> tuple[float, float]:
+    """Milliseconds in which any kernel ran, and from the first's start to the last's end."""
+    spans = sorted(
+        (e.time_range.start, e.time_range.end)
+        for e in events
+        if e.device_type == torch.autograd.DeviceType.CUDA
+    )
+    if not spans:
+        return 0.0, 0.0
+    total, reached = 0.0, spans[0][0]
+    for start, end in spans:
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total / 1e3, (reached - spans[0][0]) / 1e3
+
+
+def report(found: Any, waits: Waits, top: int) -> None:
+    averages = found.key_averages()
+    on_gpu = torch.cuda.is_available()
+    ran, whole = busy(found.events())
+    if on_gpu:
+        print(f"the device was busy for {ran:.1f} of {whole:.1f} ms")
+    key = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    print(averages.table(sort_by=key, row_limit=top, max_name_column_width=70))
+    print(f"the host waits {waits.places.total()} times a step")
+    for place, count in waits.places.most_common(top):
+        print(f"{count:5d}  {place}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--warm", type=int, default=3, help="steps before the one that is seen")
+    parser.add_argument("--top", type=int, default=25, help="rows of each table")
+    options = parser.parse_args()
+    settings = dict(part.split("=", 1) for part in options.set)
+    spec = mimodsl.load(options.spec, settings)
+    train = attrs.evolve(spec.train, precision=Precision(options.precision))
+    spec = attrs.evolve(spec, train=train)
+    warnings.simplefilter("ignore")
+    with ExitStack() as stack:
+        if options.device == "cpu":
+            from mimodsl.runtime import cpu
+
+            stack.enter_context(cpu.activate())
+        else:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("gloo" if options.device == "cpu" else "nccl")
+        _run(spec, options)
+        dist.destroy_process_group()
+
+
+def _run(spec: Any, options: argparse.Namespace) -> None:
+    from mimodsl.build.assembly import assemble
+    from mimodsl.runtime.data import SyntheticData, microbatches
+
+    assembly = assemble(spec)
+    samples = list(microbatches(SyntheticData(spec=spec), 0, assembly.process_groups))
+    for _ in range(options.warm):
+        assembly.train_step(samples)
+    torch.cuda.synchronize()
+    activities = [ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        activities.append(ProfilerActivity.CUDA)
+    with profile(activities=activities) as found:
+        assembly.train_step(samples)
+        torch.cuda.synchronize()
+    waits = Waits()
+    with waits:
+        assembly.train_step(samples)
+    if dist.get_rank() == 0:
+        report(found, waits, options.top)
+    dist.barrier()
+
+
+if __name__ == "__main__":
+    main()
