@@ -63,8 +63,8 @@ def padding(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.LATE,
     mirrors=("transformer/moe/moe_utils.py:442", "transformer/moe/moe_utils.py:241"),
-    seen="Every rank stops in its first forward pass: `shape '[8, 144]' is invalid for input of "
-    "size 1024`.",
+    seen="Every rank stops in its first forward pass: torch cannot view the probabilities as so "
+    "many for each expert, such as 144 of 128.",
 )
 def overfull(spec: Context, held: HeldMoe) -> Findings:
     """With `pad_to_capacity`, an expert's capacity is at most all the tokens.
