@@ -7,6 +7,7 @@ from attrs import frozen
 from megatron.core.hyper_comm_grid import HyperCommGrid
 from megatron.core.models.mimo import MimoModel
 from megatron.core.models.mimo.optimizer import MimoOptimizer
+from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 from megatron.core.pipeline_parallel.multimodule_communicator import MultiModulePipelineCommunicator
 from megatron.core.process_groups_config import ProcessGroupCollection
 
@@ -25,6 +26,7 @@ from mimodsl.build.schedule import (
     Totals,
     build_communicator,
 )
+from mimodsl.build.scheduler import build_scheduler, learning_rate
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision, Train
 from mimodsl.plan import plan
@@ -36,11 +38,13 @@ class StepResult:
     """One training step, the same on every rank.
 
     `loss` is the mean over the global batch and `grad_norm` the norm over all modules, before
-    clipping. Where a gradient overflowed, nothing was updated and `grad_norm` is `None`.
+    clipping. Where a gradient overflowed, nothing was updated and `grad_norm` is `None`. `lr` is
+    the learning rate of this step.
     """
 
     loss: float
     grad_norm: float | None
+    lr: float
     tokens: int
 
 
@@ -57,6 +61,7 @@ class Assembly:
     model: MimoModel
     communicator: MultiModulePipelineCommunicator | None
     optimizer: MimoOptimizer
+    scheduler: OptimizerParamScheduler
     schedule: MicrobatchSchedule
 
     def forward_backward(
@@ -83,8 +88,11 @@ class Assembly:
         self.optimizer.zero_grad()
         totals = self.forward_backward(microbatches)
         on_phase("optimizer")
-        _, grad_norm, _ = self.optimizer.step()
-        return StepResult(loss=totals.mean_loss, grad_norm=grad_norm, tokens=totals.tokens)
+        lr = learning_rate(self.scheduler)
+        updated, grad_norm, _ = self.optimizer.step()
+        if updated:
+            self.scheduler.step(1)
+        return StepResult(loss=totals.mean_loss, grad_norm=grad_norm, lr=lr, tokens=totals.tokens)
 
 
 def assemble(
@@ -128,6 +136,7 @@ def assemble(
         model=model,
         communicator=communicator,
         optimizer=optimizer,
+        scheduler=build_scheduler(optimizer, spec.train),
         schedule=MicrobatchSchedule(
             model=model,
             communicator=communicator,

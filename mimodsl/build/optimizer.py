@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from mimodsl.build.configs import DTYPES
 from mimodsl.build.model import modules_of
 from mimodsl.build.process_groups import ModuleGroups
+from mimodsl.build.scheduler import floor
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision
@@ -158,6 +159,7 @@ def optimizer_config(spec: Spec) -> OptimizerConfig:
     return OptimizerConfig(
         optimizer="adam",
         lr=adamw.lr,
+        min_lr=floor(train),
         weight_decay=adamw.weight_decay,
         decoupled_weight_decay=True,
         adam_beta1=adamw.beta1,

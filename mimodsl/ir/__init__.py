@@ -7,6 +7,16 @@ from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.kinds import KINDS, Activation, Kind, Norm, Recompute, Role
 from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
+from mimodsl.ir.lr_decay import (
+    Anneal,
+    ConstantLr,
+    CosineLr,
+    FallingLr,
+    InverseSquareRootLr,
+    LinearLr,
+    LrDecay,
+    WsdLr,
+)
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node, Origin
 from mimodsl.ir.placement import Beside, Place, Placed, Together
@@ -21,22 +31,29 @@ __all__ = [
     "Activation",
     "AdamW",
     "AffineProjector",
+    "Anneal",
     "Attention",
     "Axis",
     "Balance",
     "Beside",
+    "ConstantLr",
+    "CosineLr",
     "CustomEncoder",
     "Ddp",
     "Dispatcher",
     "Encoder",
+    "FallingLr",
     "Flow",
     "Gpt",
     "Grid",
     "Hybrid",
+    "InverseSquareRootLr",
     "Kernels",
     "Kind",
     "LanguageModel",
+    "LinearLr",
     "LossPer",
+    "LrDecay",
     "Mamba",
     "MlpProjector",
     "Module",
@@ -63,4 +80,5 @@ __all__ = [
     "View",
     "VisionEncoder",
     "Vit",
+    "WsdLr",
 ]

@@ -11,6 +11,7 @@ from mimodsl.ir.custom import kind_of
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.kinds import KINDS
+from mimodsl.ir.lr_decay import ConstantLr, CosineLr, InverseSquareRootLr, LinearLr, WsdLr
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
 from mimodsl.ir.placement import Beside, Placed, Together
@@ -24,7 +25,8 @@ VERSION: Final = 1
 """Of the documents: it goes up when a field changes its meaning or goes away."""
 _NODES: Final[tuple[type, ...]] = (
     *(Spec, Grid, View, Axis, Placed, Beside, Together, Module, Flow, Schedule),
-    *(Train, AdamW, Ddp, Attention, Mamba, Moe, Size),
+    *(Train, AdamW, Ddp, ConstantLr, LinearLr, CosineLr, InverseSquareRootLr, WsdLr),
+    *(Attention, Mamba, Moe, Size),
 )
 
 

@@ -1,7 +1,8 @@
-"""Training: precision, optimizer, data-parallel communication, loss and seed."""
+"""Training: precision, optimizer, learning rate, data-parallel communication, loss and seed."""
 
 from typing import ClassVar
 
+from mimodsl.ir.lr_decay import ConstantLr, CosineLr, InverseSquareRootLr, LinearLr, WsdLr
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, FRACTION, Keyword, Node, knob, node
 
 
@@ -34,7 +35,7 @@ class AdamW(Node):
 
     tag: ClassVar[str] = "adamw"
 
-    lr: float = knob(check=ABOVE_0, doc="learning rate")
+    lr: float = knob(check=ABOVE_0, doc="learning rate, the largest of the run")
     weight_decay: float = knob(default=0.01, check=AT_LEAST_0, doc="decoupled weight decay")
     beta1: float = knob(default=0.9, check=FRACTION, doc="decay of the first moment")
     beta2: float = knob(default=0.95, check=FRACTION, doc="decay of the second moment")
@@ -66,6 +67,9 @@ class Train(Node):
 
     precision: Precision = knob(default=Precision.BF16, doc="precision of weights and activations")
     optimizer: AdamW = knob(factory=lambda: AdamW(lr=1e-4), doc="the optimizer")
+    lr_decay: ConstantLr | LinearLr | CosineLr | InverseSquareRootLr | WsdLr = knob(
+        factory=ConstantLr, doc="how the learning rate rises and falls over the steps"
+    )
     ddp: Ddp = knob(factory=Ddp, doc="communication between data-parallel ranks")
     loss_per: LossPer = knob(default=LossPer.TOKEN, doc="what the loss is averaged over")
     kernels: Kernels = knob(default=Kernels.AUTO, doc="which implementation of the layers runs")

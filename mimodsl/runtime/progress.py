@@ -17,7 +17,7 @@ from mimodsl.runtime.errors import phases_of
 from mimodsl.runtime.train import Step, is_step
 
 _FRAME = 0.08  # seconds a drawing of the moving line stays
-_HEAD = f"{'step':>5}  {'loss':>9}  {'grad norm':>9}  {'tokens/s':>9}  {'time':>8}"
+_HEAD = f"{'step':>5}  {'loss':>9}  {'grad norm':>9}  {'lr':>9}  {'tokens/s':>9}  {'time':>8}"
 
 
 @define(kw_only=True)
@@ -115,6 +115,6 @@ def step_line(step: Step) -> str:
     """A step in the columns of the table of steps."""
     norm = "overflow" if step.grad_norm is None else f"{step.grad_norm:.4f}"
     return (
-        f"{step.step:>5}  {step.loss:>9.4f}  {norm:>9}"
+        f"{step.step:>5}  {step.loss:>9.4f}  {norm:>9}  {step.lr:>9.2e}"
         f"  {step.tokens_per_s:>9,.0f}  {step.seconds:>6.2f} s"
     )

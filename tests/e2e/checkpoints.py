@@ -91,5 +91,5 @@ def _on_a_rank(training: Training) -> RankSummary:
         return training(Mute(rank=dist.get_rank()))
 
 
-def curve(steps: tuple[Step, ...]) -> list[tuple[int, float, float | None]]:
-    return [(step.step, step.loss, step.grad_norm) for step in steps]
+def curve(steps: tuple[Step, ...]) -> list[tuple[int, float, float | None, float]]:
+    return [(step.step, step.loss, step.grad_norm, step.lr) for step in steps]

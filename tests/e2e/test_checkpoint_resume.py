@@ -9,6 +9,7 @@ from mimodsl.build.assembly import assemble
 from mimodsl.ir import (
     Attention,
     Beside,
+    CosineLr,
     Ddp,
     Gpt,
     Grid,
@@ -57,7 +58,7 @@ def _language_alone(kind: Kind, views: dict[str, dict[str, int | None]]) -> Spec
 
 SAME_LAYOUT = {
     "colocated": COLOCATED,
-    "language pipeline": PIPELINE,
+    "language pipeline": with_training(PIPELINE, lr_decay=CosineLr(steps=4, warmup=1)),
     "bf16, overlapped": with_training(COLOCATED, precision=Precision.BF16, ddp=OVERLAP),
     "frozen encoder": attrs.evolve(
         ONE_RANK,

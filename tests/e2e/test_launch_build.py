@@ -57,7 +57,7 @@ def test_people_get_steps_and_a_summary(capfd):
     assert main(["build", COLOCATED, "--set", "world=2", "--device", "cpu", "--steps", "1"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    assert " step       loss  grad norm   tokens/s      time\n    1     " in out
+    assert " step       loss  grad norm         lr   tokens/s      time\n    1     " in out
     assert "2 ranks on cpu over gloo" in out
     assert "projector  0-1" in out
 

@@ -192,6 +192,31 @@ OPTIMIZERS: Final = Area(
             ),
         ),
         Fact(
+            at=("optimizer_param_scheduler.py:160",),
+            cost=Cost.RAISES,
+            says="A warm-up is shorter than the steps in which the learning rate falls.",
+            ends=ruled("MIMO723"),
+        ),
+        Fact(
+            at=("optimizer_param_scheduler.py:151-152",),
+            cost=Cost.RAISES,
+            says="A learning rate starts and ends no higher than its largest.",
+            ends=ruled("MIMO724"),
+        ),
+        Fact(
+            at=("optimizer_param_scheduler.py:263",),
+            cost=Cost.SILENT,
+            says="A last phase that is longer than what the warm-up leaves starts with a leap.",
+            ends=ruled("MIMO725"),
+        ),
+        Fact(
+            at=("optimizer_param_scheduler.py:227", "optimizer/__init__.py:398"),
+            cost=Cost.LATE,
+            says="The scheduler reads the least learning rate from parameter groups, which hold "
+            "nothing where the optimizer's config has none.",
+            ends=Handled("it has", "tests/unit/build/test_scheduler.py::test_a_learning_rate"),
+        ),
+        Fact(
             at=("models/mimo/optimizer.py:290", "models/mimo/optimizer.py:294-295"),
             cost=Cost.LATE,
             says="A checkpoint holds as many parameter groups as the run; what is missing on "

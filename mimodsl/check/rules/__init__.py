@@ -14,6 +14,7 @@ from mimodsl.check.rules import (
     idle,
     layers,
     layout,
+    learning_rate,
     mamba,
     names,
     placement,
@@ -46,6 +47,7 @@ FAMILIES: Final[tuple[ModuleType, ...]] = (
     edges,
     samples,
     training,
+    learning_rate,
 )
 
 

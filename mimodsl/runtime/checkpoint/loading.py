@@ -27,7 +27,7 @@ from mimodsl.runtime.checkpoint.weights import sharded_weights
 
 
 def load(assembly: Assembly, checkpoint: Checkpoint) -> Loaded:
-    """Bring weights and optimizer to where a saved run was.
+    """Bring weights, optimizer and learning rate to where a saved run was.
 
     A module that the saved run did not train keeps a fresh optimizer. Collective over the world,
     whose ranks all see the folder. Raises `CheckpointError`, which names the first key that is not
@@ -48,6 +48,7 @@ def load(assembly: Assembly, checkpoint: Checkpoint) -> Loaded:
     optimizer: Any = assembly.optimizer
     optimizer.reload_model_params()
     set_moments(assembly, loaded.get("optimizer", {}), manifest.updates)
+    assembly.scheduler.step(manifest.scheduled - assembly.scheduler.num_steps)
     return Loaded(
         step=manifest.step,
         folder=checkpoint.folder,

@@ -37,13 +37,15 @@ class Manifest:
     """The content of `checkpoint.json`.
 
     `updates` counts the optimizer's steps of each of megatron-core's modules by its key; a module
-    without any has no optimizer state. `files` are sizes in bytes by name. `versions` are those of
-    the packages that wrote it.
+    without any has no optimizer state. `scheduled` counts the steps of the learning rate's
+    scheduler, which stands still where a gradient overflows. `files` are sizes in bytes by name.
+    `versions` are those of the packages that wrote it.
     """
 
     step: int
     spec: Spec
     updates: dict[str, int]
+    scheduled: int
     files: dict[str, int]
     tensors: dict[str, Tensor]
     versions: dict[str, str]
@@ -55,6 +57,7 @@ class Manifest:
                 "versions": self.versions,
                 "step": self.step,
                 "updates": self.updates,
+                "scheduled": self.scheduled,
                 "spec": str(self.spec),
                 "document": as_document(self.spec),
                 "files": self.files,
@@ -132,6 +135,8 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
     return Manifest(
         step=int(document["step"]),
         spec=from_document(document["document"]),
+        # Checkpoints from before there was a scheduler do not say.
+        scheduled=int(document.get("scheduled", document["step"])),
         updates={key: int(count) for key, count in document["updates"].items()},
         files={name: int(size) for name, size in document["files"].items()},
         tensors={

@@ -51,6 +51,7 @@ def _committed(
         step=step,
         spec=assembly.spec,
         updates=counts,
+        scheduled=assembly.scheduler.num_steps,
         files={file.name: file.stat().st_size for file in sorted(unfinished.iterdir())},
         tensors={key: tensor_of(tensors[key]) for key in sorted(tensors)},
         versions={"mimodsl": __version__}

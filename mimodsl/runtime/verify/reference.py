@@ -8,6 +8,7 @@ from mimodsl.ir.blocks import Balance, Dispatcher, Moe
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import TransformerKind
 from mimodsl.ir.language import Gpt, Hybrid
+from mimodsl.ir.lr_decay import ConstantLr
 from mimodsl.ir.module import Module
 from mimodsl.ir.placement import Placed, Together
 from mimodsl.ir.schedule import ScheduleKind
@@ -28,7 +29,13 @@ def comparable(spec: Spec) -> Spec:
     kernels = spec.train.kernels
     local = Kernels.LOCAL if kernels is Kernels.TRANSFORMER_ENGINE else kernels
     adamw = attrs.evolve(spec.train.optimizer, eps=max(spec.train.optimizer.eps, LEAST_EPS))
-    train = attrs.evolve(spec.train, precision=Precision.FP32, kernels=local, optimizer=adamw)
+    train = attrs.evolve(
+        spec.train,
+        precision=Precision.FP32,
+        kernels=local,
+        optimizer=adamw,
+        lr_decay=ConstantLr(),  # a warm-up may leave the weights as they are
+    )
     return attrs.evolve(spec, train=train, modules=tuple(map(_comparable, spec.modules)))
 
 

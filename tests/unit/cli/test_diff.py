@@ -45,7 +45,9 @@ def test_a_checkpoint_stands_for_its_spec(mimodsl, demo, tmp_path):
             for one in spec.modules
         ],
     )
-    manifest = Manifest(step=1, spec=wider, updates={}, files={}, tensors={}, versions={})
+    manifest = Manifest(
+        step=1, spec=wider, updates={}, scheduled=1, files={}, tensors={}, versions={}
+    )
     folder = commit(begin(tmp_path), manifest)
     for path in (tmp_path, folder):
         document = json.loads(mimodsl("diff", path, demo, "--json").out)

@@ -1,5 +1,6 @@
 """The folder of checkpoints: whole ones alone are found, whatever was broken off."""
 
+import json
 from pathlib import Path
 
 import attrs
@@ -14,6 +15,7 @@ MANIFEST = Manifest(
     step=2,
     spec=SPEC,
     updates={"language": 2},
+    scheduled=2,
     files={"weights": 5},
     tensors={"language.weight": Tensor(shape=(4, 8), dtype="float32")},
     versions={"mimodsl": "0"},
@@ -34,6 +36,14 @@ def test_the_latest_one_is_found_and_any_by_its_own_folder(tmp_path):
     assert find(first).size == 5
     assert mimodsl.load(first / "spec.mimo") == SPEC
     assert (tmp_path / "latest").read_text() == "step-00000004\n"
+
+
+def test_a_manifest_from_before_there_was_a_scheduler_has_its_step(tmp_path):
+    path = save(tmp_path, 7) / "checkpoint.json"
+    document = json.loads(path.read_text())
+    assert document.pop("scheduled") == 2
+    path.write_text(json.dumps(document))
+    assert read_manifest(path.parent).scheduled == 7
 
 
 def test_the_same_step_again_takes_the_place_of_the_first(tmp_path):

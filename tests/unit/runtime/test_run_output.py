@@ -38,8 +38,8 @@ schedule no_pipelining {
 }
 """)
 STEPS = (
-    Step(step=1, loss=5.5, grad_norm=2.25, tokens_per_s=1234.5, seconds=0.5),
-    Step(step=2, loss=4.25, grad_norm=None, tokens_per_s=12.0, seconds=61.25),
+    Step(step=1, loss=5.5, grad_norm=2.25, lr=3e-3, tokens_per_s=1234.5, seconds=0.5),
+    Step(step=2, loss=4.25, grad_norm=None, lr=2.5e-4, tokens_per_s=12.0, seconds=61.25),
 )
 
 
@@ -101,9 +101,9 @@ def test_off_a_terminal_each_phase_and_step_is_a_line():
         progress.tick()
     assert file.getvalue().splitlines() == [
         "model",
-        " step       loss  grad norm   tokens/s      time",
-        "    1     5.5000     2.2500      1,234    0.50 s",
-        "    2     4.2500   overflow         12   61.25 s",
+        " step       loss  grad norm         lr   tokens/s      time",
+        "    1     5.5000     2.2500   3.00e-03      1,234    0.50 s",
+        "    2     4.2500   overflow   2.50e-04         12   61.25 s",
     ]
 
 
@@ -118,7 +118,7 @@ def test_on_a_terminal_phases_move_and_steps_stay():
         progress.reported(0, STEPS[0])
     text = file.getvalue()
     assert "rank 0: model; rank 1: grids" in text
-    assert "    1     5.5000     2.2500      1,234    0.50 s" in text
+    assert "    1     5.5000     2.2500   3.00e-03      1,234    0.50 s" in text
     assert "\nmodel\n" not in text
 
 
@@ -171,6 +171,7 @@ def test_the_document():
         "step": 2,
         "loss": 4.25,
         "grad_norm": None,
+        "lr": 2.5e-4,
         "tokens_per_s": 12.0,
         "seconds": 61.25,
     }
