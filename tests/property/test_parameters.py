@@ -14,7 +14,7 @@ import torch
 from mimodsl.build.model import modules_of
 from mimodsl.ir import Precision, Spec
 from mimodsl.plan import ModuleRole, plan
-from mimodsl.plan.layers import Cut, Layer, stage_layers
+from mimodsl.plan.layers import CustomLayer, Cut, Layer, stage_layers
 from mimodsl.plan.memory import gradient_buffers
 from mimodsl.plan.parameters import module_parameters, rank_parameters
 from mimodsl.runtime import meta
@@ -63,7 +63,7 @@ def test_every_role_holds_the_tensors_that_are_built() -> None:
                 for one in gradient_buffers(spec, roles)
             )
             kinds |= {type(layer) for role in roles for layer in stage_layers(spec, role)}
-    assert kinds == set(Layer.__subclasses__())
+    assert kinds == {*Layer.__subclasses__()} - {CustomLayer}  # from other packages
 
 
 def _planned(spec: Spec, role: ModuleRole) -> Counter[Tensor]:

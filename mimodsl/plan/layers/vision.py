@@ -7,7 +7,7 @@ from attrs import frozen
 
 from mimodsl.ir.encoder import Radio, VisionEncoder
 from mimodsl.plan.layers.layer import Layer
-from mimodsl.plan.layers.share import FP32, Saved, Share
+from mimodsl.plan.layers.share import Saved, Share, statistics
 from mimodsl.plan.layers.weight import Weight, column_linear, norm_weights
 
 
@@ -54,7 +54,7 @@ class PatchEmbedding(Layer):
         yield Saved(what="patches", size=pixels * at.element, for_weights=True)
         if not isinstance(kind, Radio):
             yield Saved(what="embedded", size=at.tokens * kind.hidden * at.element)
-            yield Saved(what="norm statistics", size=at.tokens * 2 * FP32)
+            yield Saved(what="norm statistics", size=statistics(at.tokens, kind.norm))
 
     @override
     def working(self, at: Share) -> int:
