@@ -10,31 +10,37 @@ Then all are built again, which gives their start-up, and trained in turn.
 """
 
 import argparse
-import gc
 import json
 import os
 import re
 import statistics
-import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, override
+from typing import Any
 
 import attrs
 import torch
 import torch.distributed as dist
 from attrs import define, frozen
-from torch.utils._python_dispatch import TorchDispatchMode
+from by_hand_measure import (
+    MIB,
+    Launches,
+    allocated,
+    groups_here,
+    is_connected,
+    on_gpu,
+    outside_mib,
+    peak,
+    release,
+    reset_peak,
+    timed,
+)
 
 import mimodsl
 from mimodsl.ir import Precision, Spec
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-MIB = 2**20
 HAND = "by hand"
 
 # The layers by hand have a norm where ours is a part of the linear behind it.
@@ -120,19 +126,6 @@ class Side:
         self.losses.append(float(loss))
 
 
-class Launches(TorchDispatchMode):
-    """Counts operators, and collectives among them."""
-
-    operators = 0
-    collectives = 0
-
-    @override
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.operators += 1
-        self.collectives += func.namespace == "c10d"
-        return func(*args, **(kwargs or {}))
-
-
 def ours(spec: Spec, *, share: bool) -> Parts:
     """The model through mimodsl, with process groups shared or one for every name."""
     from mimodsl.build.assembly import assemble
@@ -185,68 +178,6 @@ def canonical(name: str) -> str:
     for pattern, replacement in _RENAMED:
         name = re.sub(pattern, replacement, name)
     return name
-
-
-def timed(action: Callable[[], Any]) -> tuple[float, Any]:
-    """How long all ranks took for it, and what it returned here."""
-    synchronize()
-    dist.barrier()
-    synchronize()
-    start = time.perf_counter()
-    result = action()
-    synchronize()
-    seconds = torch.tensor(time.perf_counter() - start, device=torch.cuda.current_device())
-    dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
-    return float(seconds), result
-
-
-def synchronize() -> None:
-    torch.cuda.synchronize()
-
-
-def on_gpu() -> bool:
-    return torch.cuda.is_available()
-
-
-def allocated() -> int:
-    return torch.cuda.memory_allocated() if on_gpu() else 0
-
-
-def peak() -> int:
-    return torch.cuda.max_memory_allocated() if on_gpu() else 0
-
-
-def reset_peak() -> None:
-    if on_gpu():
-        torch.cuda.reset_peak_memory_stats()
-
-
-def release() -> None:
-    gc.collect()
-    if on_gpu():
-        torch.cuda.empty_cache()
-
-
-def outside_mib() -> float:
-    """Device memory in use that torch's allocator knows nothing of: NCCL's buffers, above all."""
-    if not on_gpu():
-        return 0.0
-    free, total = torch.cuda.mem_get_info()
-    return (total - free - torch.cuda.memory_reserved()) / MIB
-
-
-def groups_here() -> list[Any]:
-    """The process groups that this rank is in."""
-    from torch.distributed import distributed_c10d
-
-    return list(distributed_c10d._world.pg_names)  # noqa: SLF001
-
-
-def is_connected(group: Any) -> bool:
-    """Whether anything was ever sent over a group: NCCL connects at its first collective."""
-    if not on_gpu():
-        return True
-    return group._get_backend(torch.device("cuda"))._is_initialized()  # noqa: SLF001
 
 
 def forget_bridges() -> None:
