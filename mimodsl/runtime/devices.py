@@ -54,15 +54,20 @@ class Chosen:
 
 def this_machine() -> Machine:
     """The machine that this process runs on."""
-    import psutil
     import torch
 
     # device_count asks the driver and, unlike is_available, does not start CUDA in this process.
     return Machine(
         gpus=torch.cuda.device_count(),
         cores=len(os.sched_getaffinity(0)),
-        memory=psutil.virtual_memory().available,
+        memory=_free_memory(),
     )
+
+
+def _free_memory() -> int:
+    import psutil
+
+    return psutil.virtual_memory().available
 
 
 def choose(spec: Spec, machine: Machine, *, trains: bool) -> Chosen:
