@@ -49,8 +49,10 @@ fuzz: $(READY) ## Lead 100,000 hostile texts through the checker, and hold it ag
 	  $(BIN)/python -m pytest tests/differential $(ARGS)
 
 .PHONY: benchmarks
-benchmarks: $(READY) ## Time `mimodsl check` and write benchmarks/check.md
+benchmarks: $(READY) ## Run all benchmarks that need no GPU and write their tables
 	@$(BIN)/python benchmarks/check.py
+	@$(BIN)/python benchmarks/scale.py
+	@$(BIN)/python benchmarks/groups.py
 
 .PHONY: lint
 lint: $(READY) ## Check style and formatting, of the code and of the specs
@@ -73,8 +75,13 @@ layers: $(READY) ## Check that imports point down the layers
 	@$(BIN)/lint-imports --no-logo
 
 .PHONY: docs
-docs: $(READY) ## Check that the generated parts of the docs are up to date
+docs: $(READY) ## Build the documentation site into .site/, its generated parts up to date
 	@$(BIN)/python docs/generate.py --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: site
+site: $(READY) ## Show the documentation site while you write
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 .PHONY: reference
 reference: $(READY) ## Write the generated parts of the docs anew
@@ -103,5 +110,5 @@ ready: lint types layers docs test ## Run everything that a change must pass
 
 .PHONY: clean
 clean: ## Remove what can be made again, .venv included
-	@rm -rf .venv dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .site dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """Writes the parts of the docs that follow from the code, or checks (`--check`) that they do.
 
-A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`; `docs/cli.md` and
-`docs/rules.md` are such parts as a whole, and so is the JSON Schema of specs.
+A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`; pages of reference are
+such parts as a whole, and so are the pictures and the JSON Schema of specs.
 """
 
 import argparse
@@ -13,23 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import limits
+import python_api
+from drawing import PICTURES
 from rich.console import Console
 
 import mimodsl
 from mimodsl import ir
-from mimodsl.check.catalogue import (
-    AREAS,
-    MEGATRON,
-    Area,
-    Disposition,
-    Fact,
-    Handled,
-    Impossible,
-    Limit,
-    Ruled,
-)
+from mimodsl.check.catalogue import MEGATRON
 from mimodsl.check.pages import Page, pages
-from mimodsl.check.rule import Cost
 from mimodsl.check.rules import RULES
 from mimodsl.cli.main import parser
 from mimodsl.ir.json_schema import json_schema
@@ -40,10 +32,7 @@ from mimodsl.plan.sharing import most
 from mimodsl.plan.show.work import print_rank_work, print_work
 
 ROOT = Path(__file__).parents[1]
-PAGES = (
-    "README.md",
-    *(f"docs/{name}.md" for name in ("language", "cli", "rules", "work", "groups")),
-)
+PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 SCHEMA = "docs/spec.schema.json"
 _PART = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z_ ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
@@ -57,8 +46,9 @@ def main() -> int:
     options.add_argument("--check", action="store_true", help="write nothing, fail where stale")
     check = options.parse_args().check
     stale = [page for page in PAGES if _brought_up_to_date(ROOT / page, check=check)]
-    if _is_other(ROOT / SCHEMA, f"{json.dumps(json_schema(), indent=2)}\n", check=check):
-        stale.append(SCHEMA)
+    whole = {f"docs/pictures/{name}.svg": draw() for name, draw in PICTURES.items()}
+    whole[SCHEMA] = f"{json.dumps(json_schema(), indent=2)}\n"
+    stale += [path for path, text in whole.items() if _is_other(ROOT / path, text, check=check)]
     for page in stale:
         print(f"{page} {'is stale: run `make reference`' if check else 'written'}")
     return int(check and bool(stale))
@@ -124,12 +114,15 @@ def blocks() -> str:
     return "".join(parts)
 
 
+_LR_DECAYS: Final = (*(ir.ConstantLr, ir.LinearLr, ir.CosineLr, ir.InverseSquareRootLr, ir.WsdLr),)
+
+
 def train() -> str:
     """The fields of `train` and of its blocks."""
     parts = [fields(ir.Train).rstrip()]
     parts += [
         f"\n\n### `{cls.tag}`\n\n{(cls.__doc__ or '').strip()}\n{fields(cls).rstrip()}"
-        for cls in (ir.AdamW, ir.Ddp)
+        for cls in (ir.AdamW, *_LR_DECAYS, ir.Ddp)
     ]
     return "".join(parts) + "\n\n"
 
@@ -181,43 +174,6 @@ def _page(page: Page) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-OUTCOMES: Final = {
-    Cost.RAISES: "refused when built",
-    Cost.LATE: "fails in a step",
-    Cost.HANGS: "hangs",
-    Cost.SILENT: "wrong without a word",
-    Cost.WASTE: "no effect",
-}
-
-
-def catalogue() -> str:
-    """What megatron-core does, place by place, and what becomes of it: a table an area."""
-    return "\n" + "\n".join(map(_area, AREAS))
-
-
-def _area(area: Area) -> str:
-    head = "| megatron-core | at | without mimodsl | with it |\n|---|---|---|---|"
-    return "\n".join([f"### {area.title}\n", head, *map(_fact, area.facts), ""])
-
-
-def _fact(fact: Fact) -> str:
-    places = "<br>".join(f"`{place}`" for place in fact.at)
-    cells = (fact.says, places, OUTCOMES[fact.cost], _disposition(fact.ends))
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _disposition(ends: Disposition) -> str:
-    match ends:
-        case Ruled(codes=codes):
-            return ", ".join(f"[{code}](#{_anchor(pages()[code])})" for code in codes)
-        case Impossible(why=why, test=test):
-            return f"Cannot be said: {why} (`{test}`)."
-        case Handled(how=how, test=test):
-            return f"Set right: {how} (`{test}`)."
-        case Limit(why=why):
-            return f"A limit: {why}."
-
-
 def _anchor(page: Page) -> str:
     return re.sub(r"[^a-z0-9 -]", "", f"{page.code}: {page.title}".lower()).replace(" ", "-")
 
@@ -242,7 +198,7 @@ def _case(case: Any) -> tuple[str, ...]:
 
 
 def _path(path: str) -> str:
-    return f"[`{Path(path).name}`]({path})"
+    return f"[`{Path(path).name}`](../{path})"
 
 
 def _status(status: str) -> str:
@@ -251,7 +207,7 @@ def _status(status: str) -> str:
     if title is None:
         return status
     anchor = re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
-    return f"refused: [{status}](docs/rules.md#{anchor})"
+    return f"refused: [{status}](rules.md#{anchor})"
 
 
 def work() -> str:
@@ -307,7 +263,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "train": train,
     "commands": commands,
     "rules": rules,
-    "catalogue": catalogue,
+    "limits": limits.counts,
+    "limits that stay": limits.stays,
+    "catalogue": lambda: limits.areas(lambda code: _anchor(pages()[code])),
+    "python": python_api.page,
 }
 
 

@@ -1,4 +1,4 @@
-"""The matrix: what is tested on real ranks from end to end, as the README lists it.
+"""The matrix: what is tested on real ranks from end to end, as `docs/matrix.md` lists it.
 
 The tests of `test_matrix.py` run over these cases, so that the table says what they say.
 """

@@ -1,0 +1,148 @@
+"""The page of the Python API: signatures and docstrings, read from the source, not imported."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+_WIDTH: Final = 88
+
+SECTIONS: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
+    (
+        "Reading and writing",
+        "mimodsl/api.py",
+        (
+            ("mimodsl", "load"),
+            ("mimodsl", "parse"),
+            ("mimodsl", "to_json"),
+            ("mimodsl", "from_json"),
+            ("mimodsl", "json_schema"),
+            ("mimodsl", "InvalidSpec"),
+        ),
+    ),
+    (
+        "Checking, planning, building",
+        "mimodsl/api.py",
+        (("mimodsl", "check"), ("mimodsl", "plan"), ("mimodsl", "build")),
+    ),
+    ("Sweeps", "mimodsl/api.py", (("mimodsl", "sweep"), ("mimodsl", "Variant"))),
+    ("The spec", "mimodsl/ir/spec.py", (("mimodsl", "Spec"),)),
+    ("The plan", "mimodsl/plan/whole.py", (("mimodsl.plan", "Plan"),)),
+    ("", "mimodsl/plan/whole.py", (("mimodsl.plan", "RankPlan"), ("mimodsl.plan", "Summary"))),
+    ("", "mimodsl/plan/roles.py", (("mimodsl.plan", "ModuleRole"),)),
+    ("", "mimodsl/plan/groups.py", (("mimodsl.plan", "GroupPlan"),)),
+    ("", "mimodsl/plan/bridges.py", (("mimodsl.plan", "BridgePlan"),)),
+    ("Diagnostics", "mimodsl/diagnostics/diagnostic.py", (("mimodsl.diagnostics", "Diagnostic"),)),
+    (
+        "On a rank",
+        "mimodsl/build/assembly.py",
+        (("mimodsl.build.assembly", "Assembly"), ("mimodsl.build.assembly", "StepResult")),
+    ),
+    ("Kinds of your own", "mimodsl/ir/custom.py", (("mimodsl.kinds", "CustomEncoder"),)),
+)
+"""Title, file, and names with the module that users import them from; no title: it goes on."""
+
+type _Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def page() -> str:
+    """A section for each public name."""
+    parts: list[str] = []
+    for title, path, names in SECTIONS:
+        if title:
+            parts.append(f"## {title}")
+        tree = ast.parse((ROOT / path).read_text())
+        found = {
+            node.name: node
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+        for module, name in names:
+            parts += _entry(module, found[name])
+    return "\n" + "\n\n".join(parts) + "\n\n"
+
+
+def _entry(module: str, node: _Function | ast.ClassDef) -> Iterator[str]:
+    yield f"### `{module}.{node.name}`"
+    if isinstance(node, ast.ClassDef):
+        yield from _class(node)
+    else:
+        yield _code(_signature(node))
+        yield _words(node)
+
+
+def _class(node: ast.ClassDef) -> Iterator[str]:
+    yield _words(node)
+    fields = [
+        f"{each.target.id}: {ast.unparse(each.annotation)}"
+        for each in node.body
+        if isinstance(each, ast.AnnAssign)
+        and isinstance(each.target, ast.Name)
+        and not each.target.id.startswith("_")
+    ]
+    if fields:
+        yield _code("\n".join(fields))
+    for each in node.body:
+        if isinstance(each, ast.FunctionDef) and not each.name.startswith("_"):
+            words = _words(each)
+            if words:
+                yield f"#### `{_label(node, each)}`"
+                if not _is_property(each):
+                    yield _code(_signature(each))
+                yield words
+
+
+def _label(owner: ast.ClassDef, node: _Function) -> str:
+    return f"{owner.name}.{node.name}"
+
+
+def _is_property(node: _Function) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "property" for one in node.decorator_list)
+
+
+def _signature(node: _Function) -> str:
+    """On one line where that is short enough, else an argument a line."""
+    returns = f" -> {ast.unparse(node.returns).strip("'")}" if node.returns else ""
+    arguments = list(_arguments(_own_arguments(node)))
+    line = f"{node.name}({', '.join(arguments)}){returns}"
+    if len(line) <= _WIDTH:
+        return line
+    return f"{node.name}(\n" + "".join(f"    {one},\n" for one in arguments) + f"){returns}"
+
+
+def _own_arguments(node: _Function) -> ast.arguments:
+    arguments = node.args
+    if arguments.args and arguments.args[0].arg == "self":
+        arguments.args = arguments.args[1:]
+    return arguments
+
+
+def _arguments(arguments: ast.arguments) -> Iterator[str]:
+    missing = [None] * (len(arguments.args) - len(arguments.defaults))
+    for one, default in zip(arguments.args, [*missing, *arguments.defaults], strict=True):
+        yield _argument(one, default)
+    if arguments.kwonlyargs:
+        yield "*"
+    for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        yield _argument(one, default)
+    if arguments.kwarg:
+        yield f"**{ast.unparse(arguments.kwarg)}"
+
+
+def _argument(argument: ast.arg, default: ast.expr | None) -> str:
+    if default is None:
+        return ast.unparse(argument)
+    return f"{ast.unparse(argument)} = {ast.unparse(default)}"
+
+
+def _code(text: str) -> str:
+    return f"```python signature\n{text}\n```"
+
+
+def _words(node: _Function | ast.ClassDef) -> str:
+    """The docstring as Markdown: a `Raises:` section becomes a sentence."""
+    text = inspect.cleandoc(ast.get_docstring(node) or "")
+    return re.sub(r"^Raises:\n {4}(\w+): ", r"Raises `\1` ", text, flags=re.MULTILINE)
