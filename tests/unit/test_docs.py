@@ -279,6 +279,11 @@ def test_a_number_may_be_a_little_off():
     assert matches(["4 ranks  …"], ["4 ranks in 3.2 s"])
 
 
+def test_the_page_of_the_api_has_all_of_it():
+    shown = set(re.findall(r"^### `mimodsl\.(\w+)`$", (ROOT / "docs/api.md").read_text(), re.M))
+    assert set(mimodsl.__all__) - set(mimodsl.ir.__all__) - {"__version__"} <= shown
+
+
 def test_generated_parts_are_up_to_date():
     ran = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"],
