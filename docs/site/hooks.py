@@ -129,6 +129,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if uri == "index.md":
         page.meta["hide"] = ["navigation"]  # it would hold the page alone
     if uri.startswith("repository/"):
+        page.meta["search"] = {"exclude": True}
         return markdown
 
     def led(link: re.Match[str]) -> str:
