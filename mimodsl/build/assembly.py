@@ -12,6 +12,7 @@ from megatron.core.pipeline_parallel.multimodule_communicator import MultiModule
 from megatron.core.process_groups_config import ProcessGroupCollection
 
 from mimodsl.build.bridges import give_to_bridges, given_to_gathers
+from mimodsl.build.evaluation import Evaluated, evaluate
 from mimodsl.build.grids import build_grids
 from mimodsl.build.groups import make_groups
 from mimodsl.build.images import image_bridges
@@ -93,6 +94,13 @@ class Assembly:
         if updated:
             self.scheduler.step(1)
         return StepResult(loss=totals.mean_loss, grad_norm=grad_norm, lr=lr, tokens=totals.tokens)
+
+    def evaluate(self, steps: Iterable[Iterable[Microbatch]]) -> Evaluated:
+        """Loss and accuracy on this rank's microbatches of some steps, without dropout. Collective.
+
+        Weights, gradients, optimizer and learning rate stay as they are.
+        """
+        return evaluate(self.schedule, steps)
 
 
 def assemble(

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ Exits with 1 where the spec has mistakes, a checkpoint does not fit or a rank
 fails, and after Ctrl-C."""
 _STEPS = 10
 _TIMEOUT = 300.0
+_EVAL_STEPS = 4
 
 _OF_TRAINING = (
-    *("steps", "seed", "save", "save_every", "load", "resume", "no_shared_groups", "timeout"),
+    *("steps", "seed", "data", "save", "save_every", "load", "resume", "eval_every", "eval_steps"),
+    *("log_dir", "profile", "profile_steps", "profile_ranks", "no_shared_groups", "timeout"),
 )
 
 
@@ -32,7 +35,7 @@ def add_to(commands: Any) -> None:
         commands,
         "build",
         _run,
-        help="build a spec on its ranks and train it on synthetic data",
+        help="build a spec on its ranks and train it",
         epilog=_EPILOG,
     )
     parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
@@ -51,6 +54,13 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument(
         "--seed", metavar="N", type=options.natural, help="in place of the spec's own seed"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="MODULE:FUNCTION",
+        type=options.qualified,
+        help="train on the samples (mimodsl.data.Data) that a function gives for the spec; modules "
+        "are found from the working directory, too (default: synthetic samples)",
     )
     parser.add_argument(
         "--save",
@@ -76,6 +86,7 @@ def add_to(commands: Any) -> None:
         help="go on from the latest checkpoint in the folder of --save, if it has one, and count "
         "its steps in --steps: the same command again ends a run that broke off",
     )
+    _add_watching(parser)
     parser.add_argument(
         "--no-shared-groups",
         action="store_true",
@@ -96,6 +107,46 @@ def add_to(commands: Any) -> None:
     options.add_set(parser)
 
 
+def _add_watching(parser: argparse.ArgumentParser) -> None:
+    """What a run shows of itself, beside its steps."""
+    parser.add_argument(
+        "--eval-every",
+        metavar="N",
+        type=options.positive,
+        help="evaluate on held-out samples after every N-th step and the last: loss and accuracy",
+    )
+    parser.add_argument(
+        "--eval-steps",
+        metavar="M",
+        type=options.positive,
+        help=f"evaluate on as many samples as M steps have (default: {_EVAL_STEPS})",
+    )
+    parser.add_argument(
+        "--log-dir",
+        metavar="DIR",
+        type=Path,
+        help="write all curves for TensorBoard (needs the extra `log`)",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="DIR",
+        type=Path,
+        help="trace a step with torch's profiler, for chrome://tracing and ui.perfetto.dev",
+    )
+    parser.add_argument(
+        "--profile-steps",
+        metavar="A:B",
+        type=options.span,
+        help="trace steps A to B of this run, counted from 1 (default: the second)",
+    )
+    parser.add_argument(
+        "--profile-ranks",
+        metavar="R,R",
+        type=options.numbers,
+        help="trace these ranks (default: one of every role)",
+    )
+
+
 def _run(args: argparse.Namespace) -> int:
     import attrs
 
@@ -105,6 +156,12 @@ def _run(args: argparse.Namespace) -> int:
         raise trouble.UsageError("--save-every needs --save DIR, which says where to")
     if args.resume and (args.load or not args.save):
         raise trouble.UsageError("--resume goes on from the folder of --save DIR: not from --load")
+    if args.eval_steps and not args.eval_every:
+        raise trouble.UsageError("--eval-steps needs --eval-every N, which says when")
+    if (args.profile_steps or args.profile_ranks) and not args.profile:
+        raise trouble.UsageError("--profile-steps and --profile-ranks need --profile DIR")
+    if args.log_dir:
+        import_module("tensorboard")  # said here if it is missing, before any rank starts
     if args.device == "meta":
         _refuse_training(args)
     spec = specs.sound_spec(args)
@@ -142,7 +199,7 @@ def _refuse_training(args: argparse.Namespace) -> None:
 def _training(spec: Any, args: argparse.Namespace) -> Any:
     """What each rank is to do; a resumed run that has all its steps only builds and loads."""
     from mimodsl.runtime.checkpoint.fit import checkpoint_for, checkpoint_to_resume
-    from mimodsl.runtime.train import Saving, Training
+    from mimodsl.runtime.train import Evaluating, Saving, Training
 
     start, steps = None, _STEPS if args.steps is None else args.steps
     saves = args.save is not None
@@ -157,7 +214,28 @@ def _training(spec: Any, args: argparse.Namespace) -> Any:
         start=start,
         saving=Saving(folder=args.save, every=args.save_every) if saves else None,
         share_groups=not args.no_shared_groups,
+        data=args.data,
+        evaluating=Evaluating(every=args.eval_every, steps=args.eval_steps or _EVAL_STEPS)
+        if args.eval_every
+        else None,
+        logs=args.log_dir,
+        tracing=_tracing(spec, args, steps) if args.profile else None,
     )
+
+
+def _tracing(spec: Any, args: argparse.Namespace, steps: int) -> Any:
+    """What is traced of a run of so many steps; nothing where none is left to do."""
+    from mimodsl.cli import trouble
+    from mimodsl.plan import plan
+    from mimodsl.runtime.traces import Tracing
+
+    first, last = args.profile_steps or (min(2, steps), min(2, steps))
+    if last > steps > 0:
+        raise trouble.UsageError(f"--profile-steps goes to {last}, the run has {steps} steps")
+    ranks = args.profile_ranks or plan(spec).representatives()
+    if max(ranks) >= spec.world:
+        raise trouble.UsageError(f"there is no rank {max(ranks)} to profile among {spec.world}")
+    return Tracing(folder=args.profile, first=first, last=last, ranks=ranks)
 
 
 def _train(spec: Any, args: argparse.Namespace) -> int:

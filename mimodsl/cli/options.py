@@ -106,6 +106,28 @@ def positive(text: str) -> int:
     return number
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """Integers from 0 on, with commas between them."""
+    return tuple(natural(part.strip()) for part in text.split(","))
+
+
+def span(text: str) -> tuple[int, int]:
+    """`A:B`, from A to B, counted from 1; `A` alone is `A:A`."""
+    first, colon, last = text.partition(":")
+    found = positive(first), positive(last if colon else first)
+    if found[0] > found[1]:
+        raise argparse.ArgumentTypeError(f"expected A:B with A at most B, found {text!r}")
+    return found
+
+
+def qualified(text: str) -> str:
+    """`module:function`."""
+    module, _, name = text.partition(":")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise argparse.ArgumentTypeError(f"expected MODULE:FUNCTION, found {text!r}")
+    return text
+
+
 def memory_size(text: str) -> int:
     """Bytes of a size with its unit."""
     from mimodsl.plan.memory.fit import memory_size

@@ -23,6 +23,7 @@ _EXTRA_OF = {
     "transformer_engine": "te",
     "pygls": "lsp",
     "lsprotocol": "lsp",
+    "tensorboard": "log",
 }
 _REPORTED = ("megatron-core", "torch", "attrs", "lark", "rich")
 _INTERNAL = "MIMO900"

@@ -1,21 +1,22 @@
-"""Synthetic samples with something to learn, the same for every layout of the same global batch.
+"""Samples dealt to ranks, the same for every layout of the same global batch; synthetic ones, too.
 
-A sample's text walks through a small alphabet again and again, in an order that depends on what
-its images show. The loss falls at once, because few tokens ever occur, and further for a model that
-looks.
+The text of a synthetic sample walks through a small alphabet again and again, in an order that
+depends on what its images show. The loss falls at once, because few tokens ever occur, and further
+for a model that looks.
 """
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, override
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from megatron.core.process_groups_config import ProcessGroupCollection
 
 from mimodsl.build.configs import DTYPES
 from mimodsl.build.schedule import Microbatch
+from mimodsl.data import Data
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import encoder_of, image_tokens, language_kind
@@ -31,15 +32,16 @@ NOISE: Final = 0.1
 
 
 @frozen(kw_only=True)
-class SyntheticData:
+class SyntheticData(Data):
     """Samples as a function of the spec's seed, the step and the sample's index, and nothing else.
 
     A subclass whose samples differ in how many images they show says so by `count`. Raises
     `ValueError` where the images' placeholders leave no room for text, or the vocabulary has no ids
-    left for it.
+    left for it. Samples of another `stream` show the same things by other draws.
     """
 
     spec: Spec
+    stream: str = ""
 
     def __attrs_post_init__(self) -> None:
         sequence = self.spec.schedule.sequence
@@ -60,6 +62,7 @@ class SyntheticData:
         """How many images of a flow one sample shows: as many as the flow says, and never more."""
         return flow.images
 
+    @override
     def tokens(self, step: int, index: int) -> torch.Tensor:
         """One sample's token ids and the one after them, [s + 1]: placeholders, then text."""
         ids = [
@@ -72,14 +75,22 @@ class SyntheticData:
         text = self.spec.schedule.sequence + 1 - len(ids)
         return torch.tensor(ids + [walk[position % len(walk)] for position in range(text)])
 
+    @override
     def images(self, flow: Flow, step: int, index: int) -> torch.Tensor:
         """One sample's images of a flow, [images, *input_shape], in fp32."""
-        noise = self._normal(self.count(flow, step, index), flow, "noise", step, index)
+        noise = self._normal(
+            self.count(flow, step, index), flow, *self._stream, "noise", step, index
+        )
         scenes = [self._scene(flow, scene) for scene in self._scenes(flow, step, index)]
         return torch.stack(scenes) + NOISE * noise if scenes else noise
 
+    @override
+    def held_out(self) -> "SyntheticData":
+        """Samples of a stream of their own. Without images there is only ever one text."""
+        return evolve(self, stream="held out")
+
     def _scenes(self, flow: Flow, step: int, index: int) -> list[int]:
-        random = Random(self._key("scenes", flow.encoder, step, index))
+        random = Random(self._key(*self._stream, "scenes", flow.encoder, step, index))
         return [random.randrange(SCENES) for _ in range(self.count(flow, step, index))]
 
     def _scene(self, flow: Flow, scene: int) -> torch.Tensor:
@@ -91,12 +102,16 @@ class SyntheticData:
         shape = encoder_of(self.spec, flow).input_shape
         return torch.randn(images, *shape, generator=generator, device="cpu")
 
+    @property
+    def _stream(self) -> tuple[str, ...]:
+        return (self.stream,) if self.stream else ()
+
     def _key(self, *parts: object) -> str:
         return " ".join(map(str, (self.spec.train.seed, *parts)))
 
 
 def microbatches(
-    data: SyntheticData, step: int, groups: Mapping[str, ProcessGroupCollection]
+    data: Data, step: int, groups: Mapping[str, ProcessGroupCollection]
 ) -> Iterator[Microbatch]:
     """This rank's share of one step, microbatch by microbatch, as `MimoModel.forward` takes it.
 
@@ -115,7 +130,7 @@ def microbatches(
 
 
 def _microbatch(
-    data: SyntheticData, step: int, whole: range, groups: Mapping[str, ProcessGroupCollection]
+    data: Data, step: int, whole: range, groups: Mapping[str, ProcessGroupCollection]
 ) -> Microbatch:
     spec = data.spec
     here = [flow for flow in spec.flows if flow.encoder in groups]
@@ -138,7 +153,7 @@ def _share(whole: range, groups: ProcessGroupCollection) -> range:
     return whole[rank * each : (rank + 1) * each]
 
 
-def _text(data: SyntheticData, step: int, samples: range) -> dict[str, Any]:
+def _text(data: Data, step: int, samples: range) -> dict[str, Any]:
     """Tokens, labels and positions, each [b, s]. Placeholders are never a label that counts."""
     device = torch.cuda.current_device()
     tokens = torch.stack([data.tokens(step, index) for index in samples]).to(device)
@@ -150,12 +165,19 @@ def _text(data: SyntheticData, step: int, samples: range) -> dict[str, Any]:
         "position_ids": torch.arange(inputs.size(1), device=device).expand_as(inputs),
         "attention_mask": None,
         "labels": labels.where(is_text, 0),
-        "loss_mask": is_text.float(),
+        "loss_mask": is_text * _loss_mask(data, step, samples).to(device),
     }
 
 
+def _loss_mask(data: Data, step: int, samples: range) -> torch.Tensor:
+    """How much each token bears of the loss, [b, s]."""
+    ones = torch.ones(data.spec.schedule.sequence, device="cpu")
+    masks = [data.loss_mask(step, index) for index in samples]
+    return torch.stack([ones if mask is None else mask for mask in masks])
+
+
 def _images(
-    data: SyntheticData, flow: Flow, step: int, samples: range
+    data: Data, flow: Flow, step: int, samples: range
 ) -> dict[str, dict[str, torch.Tensor]] | None:
     """What the samples give to an encoder: `None` where they show it nothing."""
     images = torch.cat([data.images(flow, step, index) for index in samples])

@@ -14,7 +14,7 @@ from rich.text import Text
 from mimodsl.runtime.checkpoint.manifest import Loaded, Saved
 from mimodsl.runtime.devices import Chosen
 from mimodsl.runtime.errors import phases_of
-from mimodsl.runtime.train import Step, is_step
+from mimodsl.runtime.train import Evaluation, Step, is_step
 
 _FRAME = 0.08  # seconds a drawing of the moving line stays
 _HEAD = f"{'step':>5}  {'loss':>9}  {'grad norm':>9}  {'lr':>9}  {'tokens/s':>9}  {'time':>8}"
@@ -45,6 +45,8 @@ class Progress:
     def reported(self, rank: int, value: Any) -> None:  # noqa: ARG002 - Observer's
         if isinstance(value, Saved | Loaded | Chosen):
             self.console.print(Text(_line(value), style="dim"), soft_wrap=True)
+        if isinstance(value, Evaluation):
+            self.console.print(Text(evaluation_line(value), style="bold"))
         if not isinstance(value, Step):
             return
         if not self._headed:
@@ -117,4 +119,12 @@ def step_line(step: Step) -> str:
     return (
         f"{step.step:>5}  {step.loss:>9.4f}  {norm:>9}  {step.lr:>9.2e}"
         f"  {step.tokens_per_s:>9,.0f}  {step.seconds:>6.2f} s"
+    )
+
+
+def evaluation_line(evaluation: Evaluation) -> str:
+    """An evaluation below the step that it comes after, its loss in the column of losses."""
+    return (
+        f"{'eval':>5}  {evaluation.loss:>9.4f}  accuracy {evaluation.accuracy:.1%}"
+        f" of {evaluation.tokens:,} held-out tokens"
     )

@@ -19,7 +19,7 @@ from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed, RunError, Wro
 from mimodsl.runtime.launch import Device, join_launched, preload, run_ranks
 from mimodsl.runtime.meta_build import MetaBuild, build_on_meta
 from mimodsl.runtime.quiet import output_to, silence_warnings, tail
-from mimodsl.runtime.train import RankSummary, Step, Training
+from mimodsl.runtime.train import Evaluation, RankSummary, Step, Training
 from mimodsl.runtime.worker import failure_of
 from mimodsl.runtime.workers import Observer, Watch
 
@@ -43,6 +43,15 @@ class Run:
     @property
     def steps(self) -> tuple[Step, ...]:
         return self.ranks[0].steps
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        return self.ranks[0].evaluations
+
+    @property
+    def traces(self) -> dict[int, Path]:
+        """The traces of ranks that were traced."""
+        return {one.rank: one.trace for one in self.ranks if one.trace}
 
     @property
     def backend(self) -> str:
@@ -74,8 +83,7 @@ def run(
             f"the spec's world has {spec.world} ranks, the launcher has started {started}"
         )
     if is_first():
-        if training.saving:
-            prepare(training.saving.folder)
+        _make_folders(training)
         watch.observer.entered(0, LOADING)
     with _output(watch):
         choice = _settled(choice, spec, watch, trains=trains)
@@ -100,6 +108,14 @@ def run(
         start=training.start,
         seconds=time.perf_counter() - start,
     )
+
+
+def _make_folders(training: Training) -> None:
+    if training.saving:
+        prepare(training.saving.folder)
+    for folder in (training.logs, training.tracing and training.tracing.folder):
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 def _settled(choice: DeviceChoice, spec: Spec, watch: Watch, *, trains: bool) -> DeviceChoice:

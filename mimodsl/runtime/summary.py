@@ -43,6 +43,15 @@ def show(run: Run, console: Console) -> None:
     if run.steps:
         first, last = run.steps[0].loss, run.steps[-1].loss
         console.print(f"loss {first:.4f} → {last:.4f} over {len(run.steps)} steps", highlight=False)
+    if run.evaluations:
+        first, last = run.evaluations[0], run.evaluations[-1]
+        console.print(
+            f"held-out loss {first.loss:.4f} → {last.loss:.4f}, "
+            f"accuracy {first.accuracy:.1%} → {last.accuracy:.1%}",
+            highlight=False,
+        )
+    for trace in run.traces.values():
+        console.print(f"trace {trace}", highlight=False, soft_wrap=True)
     if run.saved:
         console.print(f"go on with --load {run.saved[-1].folder}", highlight=False, soft_wrap=True)
 
@@ -69,6 +78,8 @@ def as_json(run: Run, path: str) -> dict[str, Any]:
         },
         "start": run.start and str(run.start.folder),
         "steps": [attrs.asdict(step) for step in run.steps],
+        "evaluations": [attrs.asdict(one) for one in run.evaluations],
+        "traces": {str(rank): str(trace) for rank, trace in run.traces.items()},
         "saved": [attrs.asdict(saved) | {"folder": str(saved.folder)} for saved in run.saved],
         "seconds": run.seconds,
     }

@@ -1,4 +1,4 @@
-"""The step loop: builds a spec on this rank, trains it on synthetic data and says how it went."""
+"""The step loop: builds a spec on this rank, trains and evaluates it, and says how it went."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from mimodsl.ir.spec import Spec
 from mimodsl.plan.sharing import SHARE
 from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
+from mimodsl.runtime.logs import Logs, logs_in
+from mimodsl.runtime.traces import Tracer, Tracing
 
 if TYPE_CHECKING:
     from mimodsl.build.assembly import Assembly
-    from mimodsl.runtime.data import SyntheticData
+    from mimodsl.data import Data
 
 _STEP = "step "
 _SAVING = "saving step "
+_EVALUATING = "evaluating step "
 
 
 class Rank(Protocol):
@@ -50,6 +53,21 @@ class Step:
 
 
 @frozen(kw_only=True)
+class Evaluation:
+    """What the model was worth on held-out samples after a step, the same on every rank.
+
+    `loss` is the mean over them, and `accuracy` the share of the `tokens` that bear a loss which
+    the model found most likely of all.
+    """
+
+    step: int
+    loss: float
+    accuracy: float
+    tokens: int
+    seconds: float
+
+
+@frozen(kw_only=True)
 class Group:
     """A process group that was created: all names of the plan that it serves, and its members.
 
@@ -70,6 +88,8 @@ class RankSummary:
     groups: tuple[Group, ...]
     steps: tuple[Step, ...]
     saved: tuple[Saved, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+    trace: Path | None = None
 
 
 @frozen(kw_only=True)
@@ -84,13 +104,51 @@ class Saving:
 
 
 @frozen(kw_only=True)
+class Evaluating:
+    """When a run evaluates: after every `every`-th step and its last, on the held-out samples of
+    as many steps as `steps`, which are always the same."""
+
+    every: int
+    steps: int
+
+    def due(self, step: int, last: int) -> bool:
+        return step == last or step % self.every == 0
+
+
+@define(kw_only=True)
+class _Diary:
+    """What a run has to show on one rank; the first one's is shown at once, and logged."""
+
+    rank: Rank
+    logs: Logs
+    steps: list[Step] = field(factory=list[Step])
+    evaluations: list[Evaluation] = field(factory=list[Evaluation])
+    saved: list[Saved] = field(factory=list[Saved])
+
+    def add(self, value: Step | Evaluation | Saved) -> None:
+        match value:
+            case Step():
+                self.steps.append(value)
+                self.logs.add("train", value)
+            case Evaluation():
+                self.evaluations.append(value)
+                self.logs.add("eval", value)
+            case Saved():
+                self.saved.append(value)
+        if self.rank.rank == 0:
+            self.rank.report(value)
+
+
+@frozen(kw_only=True)
 class Training:
     """The work of one rank: to build a checked spec and to train it for some steps.
 
     With `start` it goes on from a checkpoint, whose steps count: the numbers of steps, and with
-    them the data, go on where it ended. Every rank of an initialised `torch.distributed` world of
-    the spec's size calls it. Raises `ValueError` where the world has another size, or the data does
-    not fit the spec, and `CheckpointError` where a checkpoint can't be loaded or saved.
+    them the data, go on where it ended. `data` names a function of samples (`module:function`);
+    without it they are synthetic. The first rank logs to a folder of `logs`. Every rank of an
+    initialised `torch.distributed` world of the spec's size calls it. Raises `ValueError` where the
+    world has another size, or the data does not fit the spec, `DataError` where a user's data
+    fails, and `CheckpointError` where a checkpoint can't be loaded or saved.
     """
 
     spec: Spec
@@ -98,10 +156,17 @@ class Training:
     start: Checkpoint | None = None
     saving: Saving | None = None
     share_groups: bool = SHARE
+    data: str | None = None
+    evaluating: Evaluating | None = None
+    logs: Path | None = None
+    tracing: Tracing | None = None
 
     def __call__(self, rank: Rank) -> RankSummary:
         from mimodsl.build.assembly import assemble
 
+        if self.data:
+            rank.phase("data")
+        data, held_out = self._samples()
         assembly = assemble(self.spec, share_groups=self.share_groups, on_phase=rank.phase)
         if self.start:
             from mimodsl.runtime.checkpoint.loading import load
@@ -110,34 +175,56 @@ class Training:
             loaded = load(assembly, self.start)
             if rank.rank == 0:
                 rank.report(loaded)
-        steps, saved = self._train(assembly, rank)
+        tracer = Tracer(tracing=self.tracing, rank=rank.rank)
+        with logs_in(self.logs if rank.rank == 0 else None, after=self._first) as logs:
+            diary = _Diary(rank=rank, logs=logs)
+            self._train(assembly, data, held_out, diary, tracer)
         return RankSummary(
             rank=rank.rank,
             parameters=parameters(assembly),
             groups=groups_joined(),
-            steps=tuple(steps),
-            saved=tuple(saved),
+            steps=tuple(diary.steps),
+            saved=tuple(diary.saved),
+            evaluations=tuple(diary.evaluations),
+            trace=tracer.trace,
         )
 
-    def _train(self, assembly: Assembly, rank: Rank) -> tuple[list[Step], list[Saved]]:
+    @property
+    def _first(self) -> int:
+        """The steps that were done before this run."""
+        return self.start.manifest.step if self.start else 0
+
+    def _samples(self) -> tuple[Data, Data | None]:
+        """What is trained on, and what is evaluated on if anything."""
         from mimodsl.runtime.data import SyntheticData
+        from mimodsl.runtime.own_data import DataError, own_data
 
-        data = SyntheticData(spec=self.spec)
-        first = self.start.manifest.step if self.start else 0
-        last = first + self.steps
-        steps: list[Step] = []
-        saved: list[Saved] = []
-        for number in range(first + 1, last + 1):
-            steps.append(self._step(assembly, data, number, rank))
-            if rank.rank == 0:
-                rank.report(steps[-1])
+        data = own_data(self.spec, self.data) if self.data else SyntheticData(spec=self.spec)
+        held_out = data.held_out() if self.evaluating else None
+        if self.evaluating and held_out is None:
+            raise DataError(f"{self.data} holds no samples out to evaluate on: `held_out` says so")
+        return data, held_out
+
+    def _train(
+        self,
+        assembly: Assembly,
+        data: Data,
+        held_out: Data | None,
+        diary: _Diary,
+        tracer: Tracer,
+    ) -> None:
+        last = self._first + self.steps
+        for number in range(self._first + 1, last + 1):
+            with tracer.step(number - self._first):
+                diary.add(self._step(assembly, data, number, diary.rank))
+            if self.evaluating and held_out and self.evaluating.due(number, last):
+                diary.add(_evaluate(assembly, held_out, number, self.evaluating, diary.rank))
             if self.saving and self.saving.due(number, last):
-                saved.append(_save(assembly, self.saving, number, rank))
-        if self.saving and not steps:
-            saved.append(_save(assembly, self.saving, last, rank))
-        return steps, saved
+                diary.add(_save(assembly, self.saving, number, diary.rank))
+        if self.saving and not self.steps:
+            diary.add(_save(assembly, self.saving, last, diary.rank))
 
-    def _step(self, assembly: Assembly, data: SyntheticData, number: int, rank: Rank) -> Step:
+    def _step(self, assembly: Assembly, data: Data, number: int, rank: Rank) -> Step:
         from mimodsl.runtime.data import microbatches
 
         def on_phase(name: str) -> None:
@@ -159,14 +246,30 @@ class Training:
         )
 
 
+def _evaluate(
+    assembly: Assembly, data: Data, number: int, evaluating: Evaluating, rank: Rank
+) -> Evaluation:
+    from mimodsl.runtime.data import microbatches
+
+    rank.phase(f"{_EVALUATING}{number}")
+    start = time.perf_counter()
+    found = assembly.evaluate(
+        microbatches(data, step, assembly.process_groups) for step in range(evaluating.steps)
+    )
+    return Evaluation(
+        step=number,
+        loss=found.loss,
+        accuracy=found.accuracy,
+        tokens=found.tokens,
+        seconds=time.perf_counter() - start,
+    )
+
+
 def _save(assembly: Assembly, saving: Saving, step: int, rank: Rank) -> Saved:
     from mimodsl.runtime.checkpoint.saving import save
 
     rank.phase(f"{_SAVING}{step}")
-    saved = save(assembly, saving.folder, step)
-    if rank.rank == 0:
-        rank.report(saved)
-    return saved
+    return save(assembly, saving.folder, step)
 
 
 def seed_step(assembly: Assembly, number: int) -> None:
@@ -183,8 +286,8 @@ def seed_step(assembly: Assembly, number: int) -> None:
 
 
 def is_step(phase: str) -> bool:
-    """Whether a phase is a training step or its saving, not one of the build's."""
-    return phase.startswith((_STEP, _SAVING))
+    """Whether a phase is of a training step, its evaluation or its saving, not of the build."""
+    return phase.startswith((_STEP, _SAVING, _EVALUATING))
 
 
 def tokens_a_step(spec: Spec) -> int:
