@@ -5,22 +5,16 @@ time hardly depends on it.
 """
 
 import argparse
-import os
-import platform
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from measured import MIMODSL, ROOT, Measured, by_turns, where
+
 RESULTS = Path(__file__).with_suffix(".md")
-COMMAND = (str(Path(sys.executable).with_name("mimodsl")), "check")
+COMMAND = (MIMODSL, "check")
 WORLDS = (4, 4_096, 1_048_576)
 
 IMPORT = '`python -c "import megatron.core"`'
@@ -56,13 +50,6 @@ for ep, dp in ((1, 2048), (2, 2048)):
 """
 
 
-class Seconds(NamedTuple):
-    """How long a process took, and how much of that on a core."""
-
-    wall: float
-    cpu: float
-
-
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=9, help="runs of each process (default: 9)")
@@ -70,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder) / "language.mimo"
         spec.write_text(SPEC)
-        text = _page(_timed(_processes(spec), runs), runs)
+        text = _page(by_turns(_processes(spec), runs), runs)
     RESULTS.write_text(text)
     print(text, end="")
 
@@ -89,32 +76,7 @@ def _processes(spec: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _timed(processes: Mapping[str, tuple[str, ...]], runs: int) -> dict[str, list[Seconds]]:
-    """The time of every run; the first one fills caches and is not counted."""
-    seconds: dict[str, list[Seconds]] = {name: [] for name in processes}
-    for run in range(runs + 1):
-        for name, command in processes.items():
-            found = _run(command)
-            if run:
-                seconds[name].append(found)
-    return seconds
-
-
-def _run(command: tuple[str, ...]) -> Seconds:
-    start = time.perf_counter()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True, env=_environment())
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Seconds(wall=time.perf_counter() - start, cpu=cpu)
-
-
-def _environment() -> dict[str, str]:
-    """As users have it: with compiled modules kept."""
-    return {key: one for key, one in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-
-
-def _page(seconds: Mapping[str, list[Seconds]], runs: int) -> str:
+def _page(seconds: Mapping[str, list[Measured]], runs: int) -> str:
     cpu = {name: median(one.cpu for one in found) for name, found in seconds.items()}
     wall = {name: median(one.wall for one in found) for name, found in seconds.items()}
     rows = [
@@ -128,7 +90,7 @@ def _page(seconds: Mapping[str, list[Seconds]], runs: int) -> str:
             f"Whole processes, {runs} runs of each by turns; `make benchmarks` measures anew. The",
             "time does not grow with the world: no rank is counted through.",
             "",
-            f"{_machine()}, {datetime.now(UTC):%Y-%m-%d}, commit {_commit()}.",
+            where(),
             "",
             "| process | median | median of CPU time | how often into the import's |",
             "|---|---|---|---|",
@@ -136,22 +98,6 @@ def _page(seconds: Mapping[str, list[Seconds]], runs: int) -> str:
             "",
         ]
     )
-
-
-def _machine() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    load = os.getloadavg()[0]
-    python = f"Python {platform.python_version()}"
-    return f"{names[0]}, {len(names)} cores, load {load:.0f}, {python}"
-
-
-def _commit() -> str:
-    command = ("git", "rev-parse", "--short", "HEAD")
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout[:-1]
 
 
 if __name__ == "__main__":
