@@ -165,7 +165,7 @@ def _page(page: Page) -> str:
     article = "An" if page.severity == "error" else "A"
     cost = f"{article} {page.severity}; without it, {page.cost}." if page.cost else ""
     seen = f"On the cluster: {page.seen}" if page.seen else ""
-    example = f"```text\n{page.example.rstrip()}\n```" if page.example else ""
+    example = f"```mimo example\n{page.example.rstrip()}\n```" if page.example else ""
     help_lines = [line for found in page.diagnostics() for line in found.help] if example else []
     helps = "\n".join(f"- help: {line}" for line in help_lines)
     mirrors = ", ".join(f"`{place}`" for place in page.mirrors)

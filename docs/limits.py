@@ -66,15 +66,24 @@ def areas(anchor: Callable[[str], str]) -> str:
 
 
 def _area(area: Area, anchor: Callable[[str], str]) -> str:
-    head = "| megatron-core | at | without mimodsl | with it |\n|---|---|---|---|"
+    head = "| megatron-core | without mimodsl | with it |\n|---|---|---|"
     rows = (_row(fact, anchor) for fact in area.facts)
     return "\n".join([f"### {area.title}\n", head, *rows, ""])
 
 
 def _row(fact: Fact, anchor: Callable[[str], str]) -> str:
-    places = "<br>".join(f"`{place}`" for place in fact.at)
-    cells = (fact.says, places, OUTCOMES[fact.cost], _end(fact.ends, anchor))
+    what = f"{fact.says}<br><small>{_places(fact.at)}</small>"
+    cells = (what, OUTCOMES[fact.cost], _end(fact.ends, anchor))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _places(at: tuple[str, ...]) -> str:
+    """`file:line, line`, each file once."""
+    lines: dict[str, list[str]] = {}
+    for place in at:
+        file, _, line = place.partition(":")
+        lines.setdefault(file, []).append(line)
+    return ", ".join(f"{file}:{', '.join(found)}" for file, found in lines.items())
 
 
 def _end(ends: Disposition, anchor: Callable[[str], str]) -> str:
@@ -82,16 +91,16 @@ def _end(ends: Disposition, anchor: Callable[[str], str]) -> str:
         case Ruled(codes=codes):
             return ", ".join(f"[{code}](rules.md#{anchor(code)})" for code in codes)
         case Impossible(why=why, test=test):
-            return f"Cannot be said: {why} (`{_test(test)}`)."
+            return f"Cannot be said: {why} ({_test(test)})."
         case Handled(how=how, test=test):
-            return f"Set right: {how} (`{_test(test)}`)."
+            return f"Set right: {how} ({_test(test)})."
         case Limit(why=why):
             return f"A limit: {why}."
 
 
 def _test(test: str) -> str:
-    """A test by its file, which says what it is about, and its name."""
-    return test.rpartition("/")[2]
+    path, _, name = test.partition("::")
+    return f'[test](../{path} "{name}")'
 
 
 def _sentence(words: str) -> str:

@@ -27,7 +27,7 @@ _PAGES: Final = {
 }
 """Files of the repository that are pages in the navigation."""
 
-_LINK: Final = re.compile(r"(?<=\]\()(?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?(?=\))")
+_LINK: Final = re.compile(r"(?<=\]\()(?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?(?=[\s)])")
 _FENCE: Final = re.compile(r"^(?P<fence>```[a-z]+) [a-z ]+$", re.MULTILINE)
 _MARK: Final = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 _PICTURE: Final = re.compile(r'<p><img alt="(?P<alt>[^"]*)" src="(?P<src>[^"]+\.svg)" ?/?></p>')

@@ -3,7 +3,7 @@
 What a block is stands behind its language, where readers of the site do not see it:
 
 - `mimo` has no mistakes; `fragment` is a part of a spec; `wrong` has mistakes that the next block
-  shows; `installed` needs a package that the page makes.
+  shows; `installed` needs a package that the page makes; `example` is generated from a rule.
 - `python` runs; `fragment` is in the right style at least; `signature` is generated.
 - `console` holds commands that print what is shown; `elsewhere`, commands that cannot run here.
 - `json`, `toml` and `yaml` parse.
@@ -36,7 +36,7 @@ PAGES = (
     *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 )
 NOTES = {
-    "mimo": {None, "fragment", "wrong", "installed"},
+    "mimo": {None, "fragment", "wrong", "installed", "example"},
     "python": {None, "fragment", "signature"},
     "console": {None, "elsewhere"},
     "text": {None},
