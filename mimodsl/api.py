@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -28,7 +28,7 @@ class InvalidSpec(ValueError):
 
 
 def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Spec:
-    """The spec of a `.mimo` file and of what it uses, not yet checked.
+    """The spec of a `.mimo` file and of what it uses, or of a `.json` document, not yet checked.
 
     `overrides` are values, as text, for the main file's `let` names. Raises `InvalidSpec` where the
     text does not come to a spec.
@@ -60,10 +60,7 @@ def from_json(text: str) -> Spec:
 
     from mimodsl.ir.document import from_document
 
-    document = json.loads(text)
-    if not isinstance(document, dict):
-        raise ValueError("the document is not of a spec")  # noqa: TRY004 - its value is wrong
-    return from_document(cast("dict[str, Any]", document))
+    return from_document(json.loads(text))
 
 
 def json_schema() -> dict[str, Any]:

@@ -60,6 +60,7 @@ def _run(args: argparse.Namespace) -> int:
 
     chosen = choice(args.select, args.ignore)
     paths = inputs.specs_of(args.specs)
+    inputs.refuse_set(paths, args.overrides)
     overrides = dict(args.overrides)
     found = [checked(path, inputs.read(path), overrides) for path in paths]
     if args.fix:

@@ -19,7 +19,11 @@ _EPILOG = """\
 A launch script carries the spec, names and values resolved, and needs no other file. It puts
 consecutive ranks on each node, so many that tp and ep groups stay inside one where they can;
 a table of the groups that cross nodes goes to standard output or, if the script goes there, to
-standard error. The same script again, as a requeued job is, goes on from the last checkpoint."""
+standard error. The same script again, as a requeued job is, goes on from the last checkpoint.
+
+A Python script assembles and trains the same with megatron-core alone, step by step as
+`mimodsl build` does. JSON is the spec itself, which every command reads as it does a .mimo file.
+The flags are those of Megatron-LM's MIMO example; what no flag can say stands after them."""
 
 _OWN: Final = frozenset({"spec", "to", "output", "json", "overrides", "command", "verbose"})
 """What the command has besides the fields of a `Launch`."""
@@ -30,12 +34,15 @@ def add_to(commands: Any) -> None:
         commands,
         "export",
         _run,
-        help="write a launch script of a spec, for torchrun or Slurm",
+        help="write a spec for other programs: launchers, Python, JSON, Megatron-LM",
         epilog=_EPILOG,
     )
     parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
     parser.add_argument(
-        "--to", choices=("torchrun", "slurm"), required=True, help="what it is written for"
+        "--to",
+        choices=("torchrun", "slurm", "python", "json", "megatron-args"),
+        required=True,
+        help="what it is written for",
     )
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help="write to a file, not to standard output"
@@ -122,6 +129,8 @@ def _run(args: argparse.Namespace) -> int:
     from mimodsl.export.targets import target
 
     launch = _launch(args, target(args.to))
+    if args.json and not target(args.to).launches:
+        raise trouble.UsageError(f"--json tells of nodes, of which --to {args.to} has none")
     spec = specs.sound_spec(args)
     if spec is None:
         return trouble.FAILURE
@@ -158,7 +167,8 @@ def _export(spec: Spec, launch: Launch, args: argparse.Namespace) -> None:
         files.write(args.output, text)
     elif not args.json:
         print(text, end="")
-    _report(nodes, args)
+    if target(args.to).launches:
+        _report(nodes, args)
 
 
 def _report(nodes: NodePlan, args: argparse.Namespace) -> None:

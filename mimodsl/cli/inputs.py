@@ -40,6 +40,16 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in files if name.endswith(_SUFFIX))
 
 
+def refuse_set(paths: Iterable[Path], overrides: Iterable[tuple[str, str]]) -> None:
+    """`UsageError` where `--set` is to change the constants of a JSON document, which has none."""
+    from mimodsl.ir.lower.entry import JSON
+
+    for name, _ in overrides:
+        for path in paths:
+            if path.suffix == JSON:
+                raise UsageError(f"--set {name}: {path} is JSON, which has no `let`")
+
+
 def read(path: Path) -> SourceFile | Diagnostic:
     """The text of a file or, for `-`, of standard input."""
     if path == STANDARD_INPUT:

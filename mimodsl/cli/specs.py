@@ -15,6 +15,7 @@ def sound_spec(args: Namespace) -> Spec | None:
     from mimodsl.check.checked import checked
     from mimodsl.cli import inputs
 
+    inputs.refuse_set([args.spec], args.overrides)
     found = checked(args.spec, inputs.read(args.spec), dict(args.overrides), whole=True)
     show(found.diagnostics, sys.stderr)
     return found.spec

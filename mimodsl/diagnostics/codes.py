@@ -133,6 +133,18 @@ TOO_LARGE: Final = Code(
     "a hundred times what large models need, so that checking any text takes no time.",
 )
 
+NOT_JSON: Final = Code(
+    id="MIMO015",
+    title="not JSON",
+    why="A file whose name ends in `.json` is one JSON document. No object has a key twice.",
+)
+NOT_A_DOCUMENT: Final = Code(
+    id="MIMO016",
+    title="JSON that is no spec",
+    why="A spec as JSON has the objects and fields of the published JSON Schema. The message names "
+    "the object by its path in the document.",
+)
+
 # Names and declarations.
 
 DUPLICATE: Final = Code(
@@ -204,17 +216,17 @@ SET_UNKNOWN: Final = Code(
     title="--set of an unknown constant",
     why="`--set name=value` replaces the value of a `let` of the main spec.",
 )
-BROKEN_KIND: Final = Code(
-    id="MIMO113",
-    title="kind of an installed package that cannot be had",
-    why="A package names a kind of its own with an entry point. It is imported when a spec uses "
-    "it, and has to be a CustomEncoder of the same keyword.",
-)
 SET_VALUE: Final = Code(
     id="MIMO112",
     title="--set to a value of another type",
     why="A constant keeps its type when it is set from outside: the new value is written as in the "
     "language, and an integer stays an integer.",
+)
+BROKEN_KIND: Final = Code(
+    id="MIMO113",
+    title="kind of an installed package that cannot be had",
+    why="A package names a kind of its own with an entry point. It is imported when a spec uses "
+    "it, and has to be a CustomEncoder of the same keyword.",
 )
 
 # Values and fields.

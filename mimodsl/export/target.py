@@ -1,4 +1,4 @@
-"""What a target of `mimodsl export` is, and what a launch script is told of the run."""
+"""What a target of `mimodsl export` is, and what it is told of the run."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -59,10 +59,12 @@ class Launch:
 class Target:
     """Something that a spec can be exported to.
 
-    `options` are the fields of `Launch` that it makes use of; the command refuses others.
+    `options` are the fields of `Launch` that it makes use of; the command refuses others. Where it
+    `launches` ranks, the command tells how they lie on nodes, too.
     """
 
     name: str
     help: str
     options: frozenset[str]
     write: Callable[[NodePlan, Launch], str]
+    launches: bool = True

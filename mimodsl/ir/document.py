@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 import attrs
 
+from mimodsl.diagnostics.suggest import did_you_mean
 from mimodsl.ir.blocks import Attention, Mamba, Moe
 from mimodsl.ir.custom import kind_of
 from mimodsl.ir.flow import Flow
@@ -30,24 +31,49 @@ _NODES: Final[tuple[type, ...]] = (
 )
 
 
+_PLACES: Final = (Placed, Beside, Together)
+_PARTS: Final[dict[str, tuple[bool, tuple[type, ...]]]] = {
+    "grids": (True, (Grid,)),
+    "place": (False, _PLACES),
+    "modules": (True, (Module,)),
+    "flows": (True, (Flow,)),
+    "schedule": (False, (Schedule,)),
+    "train": (False, (Train,)),
+    "parts": (True, _PLACES),
+}
+"""Whether a field that checks no type itself is a list, and what it holds."""
+
+
+class BadDocument(ValueError):
+    """A document that no spec makes: the path of the object that is wrong, what is, and help."""
+
+    def __init__(self, path: str, message: str, help: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path, self.message, self.help = path, message, help
+
+
 def as_document(spec: Spec) -> dict[str, Any]:
     """Every field of a spec by name, defaults included; `type` says what an object is."""
     return {"version": VERSION} | _written(spec)
 
 
-def from_document(document: Mapping[str, Any]) -> Spec:
+def from_document(document: Any) -> Spec:
     """The spec of a document. Fields that are left out have their defaults.
 
-    Raises `ValueError` for anything else that `as_document` does not make.
+    Raises `BadDocument` for anything else that `as_document` does not make.
     """
+    if not isinstance(document, Mapping):
+        raise BadDocument("", "the document is not of a spec")
+    document = cast("Mapping[str, Any]", document)
     if document.get("version") != VERSION:
-        raise ValueError(
-            f"the document has version {document.get('version')!r}, this mimodsl reads {VERSION}"
+        raise BadDocument(
+            "version",
+            f"the document has version {document.get('version')!r}, this mimodsl reads {VERSION}",
         )
     fields = {key: value for key, value in document.items() if key not in ("version", "$schema")}
-    spec = _read(fields, classes())
+    spec = _read(fields, classes(), "")
     if not isinstance(spec, Spec):
-        raise ValueError("the document is not of a spec")  # noqa: TRY004 - its value is wrong
+        raise BadDocument("", "the document is not of a spec")
     return spec
 
 
@@ -76,17 +102,45 @@ def _fields(cls: Any) -> Iterator[str]:
     return (field.name for field in attrs.fields(cls) if field.name != "origin")
 
 
-def _read(value: Any, classes: Mapping[str, type]) -> Any:
+def _read(value: Any, classes: Mapping[str, type], path: str) -> Any:
     if isinstance(value, list):
-        return tuple(_read(item, classes) for item in cast("list[Any]", value))
+        items = enumerate(cast("list[Any]", value))
+        return tuple(_read(item, classes, f"{path}[{index}]") for index, item in items)
     if not isinstance(value, Mapping):
         return value
-    fields = {key: _read(item, classes) for key, item in cast("Mapping[str, Any]", value).items()}
+    inside = f"{path}." if path else ""
+    fields = {
+        key: _read(item, classes, f"{inside}{key}")
+        for key, item in cast("Mapping[str, Any]", value).items()
+    }
     name = fields.pop(TYPE, None)
-    cls = (classes.get(name) or kind_of(name)) if isinstance(name, str) else None
-    if cls is None:
-        raise ValueError(f"there is no type {name!r}")
     try:
-        return cls(**fields)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from error
+        cls = (classes.get(name) or kind_of(name)) if isinstance(name, str) else None
+        if cls is not None:
+            _insist_on_fields(cls, fields, path)
+            return cls(**fields)
+    except BadDocument:
+        raise
+    except (TypeError, ValueError) as error:
+        raise BadDocument(path, str(error)) from error
+    raise BadDocument(path, f"there is no type {name!r}")
+
+
+def _insist_on_fields(cls: type, fields: Mapping[str, Any], path: str) -> None:
+    """`BadDocument` for a field that there is not, and for one that has to be and is not."""
+    known = {field.name: field for field in attrs.fields(cast(Any, cls)) if field.name != "origin"}
+    for name in fields:
+        if name not in known:
+            raise BadDocument(path, f"there is no field `{name}`", did_you_mean(name, known))
+    for name, field in known.items():
+        if field.default is attrs.NOTHING and name not in fields:
+            raise BadDocument(path, f"the field `{name}` is missing")
+    if cls in (Spec, Beside, Together):
+        for name, value in fields.items():
+            many, allowed = _PARTS[name]
+            parts = (
+                cast("tuple[Any, ...]", value) if many and isinstance(value, tuple) else (value,)
+            )
+            if many != isinstance(value, tuple) or not all(isinstance(p, allowed) for p in parts):
+                words = " or ".join(f"`{type_name(each)}`" for each in allowed)
+                raise BadDocument(path, f"{name}: expected {'a list of ' * many}{words}")

@@ -46,7 +46,7 @@ NOTES = {
     "lua": {None},
     "elisp": {None},
 }
-ELSEWHERE = {"docs/clusters.md": 2, "docs/editors.md": 1}
+ELSEWHERE = {"docs/clusters.md": 2, "docs/editors.md": 1, "docs/leaving.md": 1}
 """Blocks of commands that need a cluster or an editor, by page."""
 
 UNREAD = {"lua": 1, "elisp": 1}

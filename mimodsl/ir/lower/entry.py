@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.ir.draft import Draft
+from mimodsl.ir.lower.json_spec import read_json
 from mimodsl.ir.lower.mistakes import Mistakes, TooManyMistakes
 from mimodsl.ir.lower.names import may_be_used
 from mimodsl.ir.lower.spec import lower
@@ -15,6 +17,9 @@ from mimodsl.ir.node import Origin
 from mimodsl.ir.spec import Spec
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax.reader import read_source, source_of
+
+JSON: Final = ".json"
+"""The suffix of files that hold a spec's document."""
 
 
 @frozen(kw_only=True)
@@ -35,7 +40,10 @@ class Loaded:
 
 
 def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Loaded:
-    """Read a spec's file and what it uses; `overrides` are constants by name, as `--set` gives."""
+    """Read a spec's file and what it uses; `overrides` are constants by name, as `--set` gives.
+
+    A file whose name ends in `.json` is a document (`mimodsl.ir.document`).
+    """
     return load_source(read_source(Path(path), str(path)), Path(path), overrides)
 
 
@@ -48,7 +56,16 @@ def load_source(
     """As `load`, of what was read, or could not be read, already. `read` reads what it uses."""
     if isinstance(source, Diagnostic):
         return Loaded(spec=None, draft=Draft(), sources=(), diagnostics=(source,))
+    if path is not None and path.suffix == JSON:
+        return _of_document(source, overrides or {})
     return _loaded(source, path, overrides or {}, read)
+
+
+def _of_document(source: SourceFile, overrides: Mapping[str, str]) -> Loaded:
+    found = read_json(source, overrides)
+    if isinstance(found, Diagnostic):
+        return Loaded(spec=None, draft=Draft(), sources=(source,), diagnostics=(found,))
+    return Loaded(spec=found, draft=Draft.of(found), sources=(source,), diagnostics=())
 
 
 def parse(text: str, path: str = "<text>", overrides: Mapping[str, str] | None = None) -> Loaded:

@@ -63,7 +63,7 @@ COMMANDS = {
     "export": [
         *COMMON,
         "SPEC (required)",
-        "--to {torchrun,slurm} (required)",
+        "--to {torchrun,slurm,python,json,megatron-args} (required)",
         "--output FILE",
         "--json",
         "--steps N",

@@ -1,0 +1,109 @@
+"""Files of JSON are read as `.mimo` files are, and what is wrong in them has its place."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import mimodsl
+from mimodsl.check.checked import checked
+from mimodsl.cli.main import main
+from mimodsl.syntax.reader import read_source
+
+SPECS = Path(__file__).parents[3] / "specs"
+SPEC = mimodsl.load(SPECS / "gpt_moe.mimo")
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "spec.json"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def found(path: Path) -> list[str]:
+    result = checked(path, read_source(path, path.name), {}, whole=True)
+    assert (result.spec is None) == bool(result.errors)
+    return [f"{one.code} {one.primary.where} {one.message}" for one in result.diagnostics]
+
+
+@pytest.mark.parametrize("path", sorted(SPECS.glob("*.mimo")), ids=lambda path: path.stem)
+def test_every_shipped_spec_comes_back_through_a_file(path, tmp_path):
+    output = tmp_path / "spec.json"
+    assert main(["export", str(path), "--to", "json", "--output", str(output)]) == 0
+    assert mimodsl.load(output) == mimodsl.load(path)
+    assert main(["check", str(output)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": 1,\n"b" 2}', "MIMO015 spec.json:2:5 this is not JSON: Expecting ':' delimiter"),
+        ("", "MIMO015 spec.json:1:1 this is not JSON: Expecting value"),
+        ('{"a": 1, "a": 2}', "MIMO015 spec.json:1:1 the key `a` stands twice in one object"),
+        ('{"a": NaN}', "MIMO015 spec.json:1:1 NaN is no number of JSON"),
+        ("[" * 60_000, "MIMO015 spec.json:1:1 brackets are nested too deeply"),
+        ("[1]", "MIMO016 spec.json the document is not of a spec"),
+        (
+            '{"version": 2}',
+            "MIMO016 spec.json: version the document has version 2, this mimodsl reads 1",
+        ),
+    ],
+)
+def test_text_that_is_no_document(write, text, expected):
+    assert found(write(text)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ('"seed"', '"sede"', "MIMO016 spec.json: train there is no field `sede`"),
+        ('"precision": "fp32"', '"precision": "fp64"', "MIMO016 spec.json: train Train.precision:"),
+        ('"type": "moe"', '"type": "mow"', "MIMO016 spec.json: modules[0].kind.moe there is no"),
+        (
+            '"layers": 2,',
+            "",
+            "MIMO016 spec.json: modules[0].kind the field `layers` is missing",
+        ),
+        # What rules find has the path of the object.
+        ('"hidden": 64', '"hidden": 63', "MIMO504 modules.language.kind.attention.heads"),
+    ],
+)
+def test_documents_that_are_wrong(write, before, after, expected):
+    text = mimodsl.to_json(SPEC)
+    assert before in text
+    (first, *_) = found(write(text.replace(before, after, 1)))
+    assert first.startswith(expected)
+
+
+def test_no_value_of_the_wrong_kind_is_a_traceback(write):
+    """Every value of a document in turn gives way to what cannot be there, or is left out."""
+    document = json.loads(mimodsl.to_json(SPEC))
+
+    def places(value, path=()):
+        yield path
+        if isinstance(value, dict | list):
+            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, item in pairs:
+                yield from places(item, (*path, key))
+
+    for *outer, last in filter(None, list(places(document))):
+        for wrong in ({"type": "moe"}, [None], 10**30, "?", None, -1.5):
+            damaged = json.loads(json.dumps(document))
+            holder = damaged
+            for key in outer:
+                holder = holder[key]
+            holder[last] = wrong
+            found(write(json.dumps(damaged)))
+
+
+def test_a_document_has_nothing_to_set(write, capsys):
+    path = write(mimodsl.to_json(SPEC))
+    for command in ("check", "plan"):
+        assert main([command, str(path), "--set", "replicas=2"]) == 2
+        assert "spec.json is JSON, which has no `let`" in capsys.readouterr().err
+    with pytest.raises(mimodsl.InvalidSpec, match="a JSON document has no constants"):
+        mimodsl.load(path, {"replicas": "2"})
