@@ -41,6 +41,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
         "mimodsl/build/assembly.py",
         (("mimodsl.build.assembly", "Assembly"), ("mimodsl.build.assembly", "StepResult")),
     ),
+    ("Data of your own", "mimodsl/data.py", (("mimodsl.data", "Data"),)),
     ("Kinds of your own", "mimodsl/ir/custom.py", (("mimodsl.kinds", "CustomEncoder"),)),
 )
 """Title, file, and names with the module that users import them from; no title: it goes on."""
