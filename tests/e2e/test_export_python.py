@@ -164,6 +164,76 @@ schedule 1f1b {
 }
 
 
+VARIANTS["two encoders in fp16"] = """
+grid seeing {
+  dense = dp:2
+}
+
+grid hearing {
+  dense = dp:1
+}
+
+grid reading {
+  dense = tp:2
+}
+
+place seeing | hearing | reading
+
+module eye : vit {
+  grid   = seeing
+  layers = 1
+  hidden = 32
+  heads  = 2
+  ffn    = 64
+  image  = 32x32
+}
+
+module ear : vit {
+  grid   = hearing
+  layers = 1
+  hidden = 32
+  heads  = 2
+  ffn    = 64
+  image  = 32x32
+}
+
+module nerve : affine_projector {
+  grid = seeing
+}
+
+module drum : mlp_projector {
+  grid = hearing
+}
+
+module mind : gpt {
+  grid       = reading
+  layers     = 1
+  hidden     = 32
+  vocabulary = 64
+  attention  = { heads = 2 }
+}
+
+flow eye -> nerve -> mind {
+  token = 63
+}
+
+flow ear -> drum -> mind {
+  token = 62
+}
+
+schedule 1f1b {
+  sequence     = 32
+  micro_batch  = 2
+  microbatches = 2
+}
+
+train {
+  precision = fp16
+  lr_decay  = cosine { steps = 4, warmup = 1 }
+}
+"""
+
+
 @pytest.mark.parametrize("text", VARIANTS.values(), ids=VARIANTS)
 def test_variants_have_lines_of_their_own(text, tmp_path):
     spec = mimodsl.parse(text)

@@ -6,12 +6,13 @@ from typing import Final
 from mimodsl.export.python.code import double_quoted as q
 from mimodsl.export.python.code import text
 from mimodsl.export.python.resolved import LANGUAGE, Resolved
+from mimodsl.export.python.source import constant
+from mimodsl.export.python.trace import BUILD
 from mimodsl.ir.widths import encoder_of, language_kind
 
 _WHOM: Final = " the\n    language model, and the same again to those of each encoder"
-LETTERS: Final = 16
-SCENES: Final = 4
-NOISE: Final = 0.1
+_SAMPLES: Final = BUILD.parent / "runtime" / "data.py"
+"""What makes the samples of `mimodsl build`."""
 
 _IMAGES: Final = Template('''
 class Images(NamedTuple):
@@ -102,6 +103,7 @@ _IDS: Final = """\
 def data(of: Resolved) -> str:
     """Samples as functions of the seed, the step and the sample's index."""
     flows = bool(of.flows)
+    scenes, noise = constant(_SAMPLES, "SCENES"), constant(_SAMPLES, "NOISE")
     body = _TEXT.substitute(
         whom=_WHOM if flows else "\n    the model",
         replicas=of.language_grid.axis("dp"),
@@ -112,13 +114,13 @@ def data(of: Resolved) -> str:
         mask="is_text.float()" if flows else "torch.ones_like(labels).float()",
         what=": placeholders, then text" if flows else "",
         ids=_IDS if flows else "",
-        seen=f"seen % {SCENES}" if flows else "0",
+        seen=f"seen % {scenes}" if flows else "0",
         less=" - len(ids)" if flows else "",
         start="ids + " if flows else "",
     ).replace('"""\n\n    walk', '"""\n    walk')
     images = "\n".join(_images(of))
     before = _IMAGES.substitute(images=images).lstrip("\n") if flows else ""
-    after = _PIXELS.substitute(noise=NOISE, scenes=SCENES) if flows else ""
+    after = _PIXELS.substitute(noise=noise, scenes=scenes) if flows else ""
     letters = f"LETTERS = {text(_letters(of), 0, 10)}\n\n"
     return (letters + ("\n" + before if before else "") + body.rstrip() + "\n" + after).rstrip()
 
@@ -139,7 +141,9 @@ def _letters(of: Resolved) -> list[int]:
     """The first token ids that are no placeholder."""
     placeholders = {flow.token for flow in of.flows}
     vocabulary = range(language_kind(of.spec).vocabulary)
-    return [token for token in vocabulary if token not in placeholders][:LETTERS]
+    return [token for token in vocabulary if token not in placeholders][
+        : constant(_SAMPLES, "LETTERS")
+    ]
 
 
 def _reader(of: Resolved) -> str:

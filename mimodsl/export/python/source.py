@@ -5,6 +5,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
@@ -103,6 +104,14 @@ def definition(
     for before, after in known.items():
         source = _substituted(source, before, after)
     return fitted(_NOTES.sub("", _without_casts(_folded(source))).rstrip()) + "\n"
+
+
+def constant(path: Path, name: str) -> Any:
+    """The plain value of a name in a file of ours, which is read and not run."""
+    for node in ast.parse(path.read_text()).body:
+        if _defined(node) == name and isinstance(node, ast.AnnAssign) and node.value:
+            return ast.literal_eval(node.value)
+    raise KeyError(name)
 
 
 def bases(name: str) -> list[str]:
