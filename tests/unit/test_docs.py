@@ -278,6 +278,12 @@ def test_a_number_may_be_a_little_off():
     assert matches(["4 ranks  …"], ["4 ranks in 3.2 s"])
 
 
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_links_lead_to_files_of_the_repository(page):
+    paths = re.findall(r"\]\(([^)#:\s]+)[^)]*\)", (ROOT / page).read_text())
+    assert [path for path in paths if not ((ROOT / page).parent / path).exists()] == []
+
+
 def test_the_page_of_the_api_has_all_of_it():
     heads = re.compile(r"^### `mimodsl\.(\w+)`$", re.MULTILINE)
     shown = set(heads.findall((ROOT / "docs/api.md").read_text()))
