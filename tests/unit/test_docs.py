@@ -280,7 +280,7 @@ def test_a_number_may_be_a_little_off():
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
 def test_links_lead_to_files_of_the_repository(page):
-    paths = re.findall(r"\]\(([^)#:\s]+)[^)]*\)", (ROOT / page).read_text())
+    paths = re.findall(r"\]\(([^)#:\s]+)(?=[)#\s])", (ROOT / page).read_text())
     assert [path for path in paths if not ((ROOT / page).parent / path).exists()] == []
 
 
