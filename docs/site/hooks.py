@@ -27,6 +27,9 @@ _PAGES: Final = {
 }
 """Files of the repository that are pages in the navigation."""
 
+_EXAMPLES: Final = "docs/examples"
+"""Files in `docs/` that are shown as they are."""
+
 _LINK: Final = re.compile(r"(?<=\]\()(?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?(?=[\s)])")
 _FENCE: Final = re.compile(r"^(?P<fence>```[a-z]+) [a-z ]+$", re.MULTILINE)
 _MARK: Final = re.compile(r"<!--.*?-->\n?", re.DOTALL)
@@ -102,9 +105,10 @@ def _page(source: str) -> str:
 
 
 def _outside(uri: str, path: str) -> str | None:
-    """The file of the repository that a link of a page means, where that lies outside `docs/`."""
+    """The file of the repository that a link of a page means, where that is no page of `docs/`."""
     target = posixpath.normpath(posixpath.join("docs", posixpath.dirname(uri), path))
-    return None if target.startswith(("docs/", "..")) else target
+    inside = target.startswith("docs/") and not target.startswith(_EXAMPLES)
+    return None if inside or target.startswith("..") else target
 
 
 def _uri(target: str) -> str:
