@@ -118,6 +118,21 @@ def _make_folders(training: Training) -> None:
             folder.mkdir(parents=True, exist_ok=True)
 
 
+def join(choice: DeviceChoice = DeviceChoice.AUTO, timeout: float = 300.0) -> Device:
+    """Make this process, which torchrun or the like has started, a rank of its world.
+
+    That is over NCCL where the machine has a GPU for each of its ranks, else as a CPU process over
+    gloo, with megatron-core made to believe in it: before anything is built. A collective gives up
+    after twice `timeout` seconds. Raises `NoDevice` where there are too few GPUs for `cuda`, and
+    `ValueError` without a launcher and for `meta`.
+    """
+    if not under_launcher() or choice is DeviceChoice.META:
+        raise ValueError("a process joins a world on cpu or cuda, and torchrun starts it")
+    device = _device(choice, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    join_launched(device, timeout)
+    return device
+
+
 def _settled(choice: DeviceChoice, spec: Spec, watch: Watch, *, trains: bool) -> DeviceChoice:
     """What `auto` comes to outside a launcher, who has made his choice; others as they are."""
     if choice is not DeviceChoice.AUTO or under_launcher():

@@ -212,13 +212,15 @@ def _node_changes(path: str, old: Node, new: Node) -> Iterator[Change]:
     for field in islice(attrs.fields(type(old)), 1, None):  # all but where it was written
         before, after = getattr(old, field.name), getattr(new, field.name)
         name = f"{path}.{field.name}"
-        if isinstance(before, Node) and isinstance(after, Node):
+        if isinstance(before, Node) and type(before) is type(after):
             yield from _node_changes(name, before, after)
         elif before != after:
             yield Change(field=name, old=_text(before), new=_text(after))
 
 
 def _text(value: object) -> str:
+    if isinstance(value, Node):
+        return str(getattr(value, "tag", type(value).__name__))
     if isinstance(value, bool):
         return str(value).lower()
     return "none" if value is None else str(value)
