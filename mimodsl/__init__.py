@@ -1,8 +1,8 @@
 """mimodsl: a small language and a builder for heterogeneous-parallel multimodal models.
 
 `load` and `parse` read specs, `check` finds their mistakes, `plan` lays them out over ranks and
-`build` makes one rank's part. A spec may as well be written in Python, from the classes of
-`mimodsl.ir`, which are all found here, too.
+`build` makes one rank's part, of a world that `join` makes a process a member of. A spec may as
+well be written in Python, from the classes of `mimodsl.ir`, which are all found here, too.
 """
 
 from importlib import import_module
@@ -21,6 +21,7 @@ from mimodsl.api import (  # noqa: E402
     build,
     check,
     from_json,
+    join,
     json_schema,
     load,
     parse,
@@ -41,6 +42,7 @@ __all__ = [
     "build",
     "check",
     "from_json",
+    "join",
     "json_schema",
     "load",
     "parse",

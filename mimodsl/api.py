@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
@@ -72,25 +72,41 @@ def json_schema() -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class Variant:
-    """One spec of a sweep, and the values that it was made with."""
+    """One combination of a sweep, and what it comes to.
+
+    `spec` is `None` where the values make none; `diagnostics` are all mistakes, as `check` has them.
+    """
 
     values: Mapping[str, Any]
-    spec: Spec
+    spec: Spec | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it can be built."""
+        return not any(one.is_error for one in self.diagnostics)
 
 
 def sweep(spec: Spec | str | Path, choices: Mapping[str, Iterable[Any]]) -> Iterator[Variant]:
-    """A spec with every combination of some values, the last name varying fastest; none is checked.
+    """A spec with every combination of some values, each checked; the last name varies fastest.
 
     Of a file the names are those of its `let` constants, of a `Spec` the object paths that
-    `Spec.substitute` takes. Raises what `load` and `substitute` raise.
+    `Spec.substitute` takes. Raises `ValueError` as `substitute` does.
     """
     for values in product(*choices.values()):
         named = dict(zip(choices, values, strict=True))
-        if isinstance(spec, str | Path):
-            found = load(spec, {name: str(value) for name, value in named.items()})
+        try:
+            found = _with(spec, named)
+        except InvalidSpec as invalid:
+            yield Variant(values=named, spec=None, diagnostics=invalid.diagnostics)
         else:
-            found = spec.substitute(named)
-        yield Variant(values=named, spec=found)
+            yield Variant(values=named, spec=found, diagnostics=check(found))
+
+
+def _with(spec: Spec | str | Path, values: Mapping[str, Any]) -> Spec:
+    if isinstance(spec, str | Path):
+        return load(spec, {name: str(value) for name, value in values.items()})
+    return spec.substitute(values)
 
 
 def check(spec: Spec) -> tuple[Diagnostic, ...]:
@@ -125,6 +141,20 @@ def build(
 
     _require_sound(spec)
     return assemble(spec, share_groups=share_groups, on_phase=on_phase)
+
+
+def join(device: Literal["auto", "cpu", "cuda"] = "auto", timeout: float = 300.0) -> None:
+    """Make this process, which torchrun or the like has started, a rank of its world.
+
+    That is over NCCL where the machine has a GPU for each of its ranks, else as a CPU process over
+    gloo, with megatron-core made to believe in it: call it before `build`. A collective gives up
+    after twice `timeout` seconds. Needs the extra `build`. Raises `ValueError` without a launcher,
+    and `NoDevice` where there are too few GPUs for `cuda`.
+    """
+    from mimodsl.runtime.devices import DeviceChoice
+    from mimodsl.runtime.run import join as join_world
+
+    join_world(DeviceChoice(device), timeout)
 
 
 def _spec(loaded: Loaded) -> Spec:

@@ -119,12 +119,10 @@ def _make_folders(training: Training) -> None:
 
 
 def join(choice: DeviceChoice = DeviceChoice.AUTO, timeout: float = 300.0) -> Device:
-    """Make this process, which torchrun or the like has started, a rank of its world.
+    """Make this process, which a launcher has started, a rank of its world; says on what.
 
-    That is over NCCL where the machine has a GPU for each of its ranks, else as a CPU process over
-    gloo, with megatron-core made to believe in it: before anything is built. A collective gives up
-    after twice `timeout` seconds. Raises `NoDevice` where there are too few GPUs for `cuda`, and
-    `ValueError` without a launcher and for `meta`.
+    Raises `NoDevice` where there are too few GPUs for `cuda`, and `ValueError` without a launcher
+    and for `meta`.
     """
     if not under_launcher() or choice is DeviceChoice.META:
         raise ValueError("a process joins a world on cpu or cuda, and torchrun starts it")

@@ -68,7 +68,7 @@ def test_the_wheel_names_its_extras_and_its_command(installed):
     [info] = installed.glob("*.dist-info")
     metadata = (info / "METADATA").read_text()
     extras = {line.split()[1] for line in metadata.splitlines() if line.startswith("Provides-Ex")}
-    assert extras == {"build", "gpu", "te", "lsp", "dev"}
+    assert extras == {"build", "gpu", "te", "lsp", "log", "docs", "dev"}
     needed = [line for line in metadata.splitlines() if line.startswith("Requires-Dist")]
     base = {line.split()[1].split(">")[0] for line in needed if "extra ==" not in line}
     assert base == {"attrs", "lark", "rich"}

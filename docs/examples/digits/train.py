@@ -18,8 +18,6 @@ from mimodsl.build.assembly import Assembly
 from mimodsl.build.schedule import Microbatch
 from mimodsl.data import Data
 from mimodsl.runtime.data import microbatches
-from mimodsl.runtime.devices import DeviceChoice
-from mimodsl.runtime.run import join
 
 EVALUATED = 5  # steps' worth of held-out samples: all 320 of them
 
@@ -31,10 +29,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--every", type=int, default=50)
     parser.add_argument("--enough", type=float, default=0.97)
-    parser.add_argument("--device", type=DeviceChoice, default=DeviceChoice.AUTO)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options = parser.parse_args()
 
-    join(options.device)
+    mimodsl.join(options.device)
     spec = mimodsl.load(options.spec)
     assembly = mimodsl.build(spec)
     digits, timer = Digits(spec), PhaseTimer()
