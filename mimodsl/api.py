@@ -74,7 +74,7 @@ def json_schema() -> dict[str, Any]:
 class Variant:
     """One combination of a sweep, and what it comes to.
 
-    `spec` is `None` where the values make none; `diagnostics` are all mistakes, as `check` has them.
+    `spec` is `None` where the values make none; `diagnostics` are all mistakes in it.
     """
 
     values: Mapping[str, Any]

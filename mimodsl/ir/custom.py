@@ -58,17 +58,18 @@ def kind_of(keyword: str) -> type[Kind] | None:
     return KINDS.get(keyword) or _installed_kind(keyword)
 
 
+def known_kind(keyword: str) -> type[Kind] | None:
+    """As `kind_of`, and `None` for a broken one, too."""
+    try:
+        return kind_of(keyword)
+    except BrokenKind:
+        return None
+
+
 def installed_kinds() -> dict[str, type[Kind]]:
     """Every kind that can be had, by keyword, the built-in ones first; broken ones are left out."""
-    found = dict(KINDS)
-    for keyword in _entry_points():
-        try:
-            kind = kind_of(keyword)
-        except BrokenKind:
-            continue
-        if kind is not None:
-            found.setdefault(keyword, kind)
-    return found
+    found = {keyword: known_kind(keyword) for keyword in (*KINDS, *_entry_points())}
+    return {keyword: kind for keyword, kind in found.items() if kind is not None}
 
 
 def named(path: str) -> Any:

@@ -7,10 +7,11 @@ from typing import Final
 from attrs import frozen
 from lsprotocol import types
 
+from mimodsl.ir.custom import installed_kinds
 from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
-from mimodsl.ir.kinds import KINDS, Role
+from mimodsl.ir.kinds import Role
 from mimodsl.ir.lower.fields import REFERENCES, block_types
 from mimodsl.ir.lower.names import Named
 from mimodsl.ir.lower.units import PRESETS
@@ -83,7 +84,7 @@ class Completion:
             kind = kind_of(name, self.analysis.scope)
             detail = f"preset of {kind.keyword}" if kind else "preset"
             yield self._item(name, types.CompletionItemKind.Class, detail=detail)
-        for word, kind in KINDS.items():
+        for word, kind in installed_kinds().items():
             yield self._item(
                 word,
                 types.CompletionItemKind.Class,

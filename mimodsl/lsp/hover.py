@@ -6,9 +6,9 @@ from typing import Final
 from attrs import frozen
 from lsprotocol import types
 
+from mimodsl.ir.custom import known_kind
 from mimodsl.ir.evaluate import FAILED
 from mimodsl.ir.flow import Flow
-from mimodsl.ir.kinds import KINDS
 from mimodsl.ir.lower.constants import Context, evaluate_lets
 from mimodsl.ir.lower.names import Lost, Scopes
 from mimodsl.ir.node import Node
@@ -112,8 +112,8 @@ def _in_grid(grid: ast.Grid, analysis: Analysis, offset: int) -> Said | None:
 
 
 def _base(base: ast.Name, analysis: Analysis) -> Said:
-    if base.text in KINDS:
-        return Said(class_page(KINDS[base.text], base.text), base.span)
+    if base.text not in analysis.scope.names(ast.Preset) and (kind := known_kind(base.text)):
+        return Said(class_page(kind, base.text), base.span)
     return Said(_symbol(Symbol(ast.Preset, base.text), analysis), base.span)
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from attrs import frozen
 
+from mimodsl.ir.custom import known_kind
 from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.flow import Flow
-from mimodsl.ir.kinds import KINDS, Kind
+from mimodsl.ir.kinds import Kind
 from mimodsl.ir.lower.fields import REFERENCES, block_fields, block_types
 from mimodsl.ir.lower.names import Named, Scope
 from mimodsl.ir.node import Node
@@ -40,13 +41,13 @@ def kind_of(base: str, scope: Scope) -> type[Kind] | None:
     """The kind that a word behind a colon comes to, through presets; `None` without one."""
     presets = scope.names(ast.Preset)
     seen: set[str] = set()
-    while base not in KINDS and base not in seen:
+    while base not in seen:
         seen.add(base)
         preset = presets.get(base)
         if not isinstance(preset, ast.Preset):
-            return None
+            return known_kind(base)
         base = preset.base.text
-    return KINDS.get(base)
+    return None
 
 
 def made_by(declaration: ast.Declaration, scope: Scope) -> type[Node] | None:
@@ -100,7 +101,8 @@ def _declaration(one: ast.Declaration, scope: Scope) -> Iterator[Occurrence]:
         case ast.Place():
             yield from (_of(ast.Grid, name) for name in placed(one.placement))
         case ast.Preset() | ast.Module():
-            if one.base.text not in KINDS:
+            base = one.base.text
+            if base in scope.names(ast.Preset) or known_kind(base) is None:
                 yield _of(ast.Preset, one.base)
         case ast.Flow():
             yield from (_of(ast.Module, name) for name in one.path)

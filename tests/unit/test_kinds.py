@@ -7,9 +7,14 @@ import pytest
 
 import mimodsl
 from mimodsl.ir import custom
+from mimodsl.ir.lower.entry import load_source
+from mimodsl.ir.schema import schema
+from mimodsl.lsp.names import kind_of
+from mimodsl.lsp.specs import scope_of
 from mimodsl.plan import plan
 from mimodsl.plan.memory import peak_memory
 from mimodsl.plan.parameters import module_parameters
+from mimodsl.syntax.reader import source_of
 
 KIND = dedent(
     '''\
@@ -218,3 +223,12 @@ def test_a_kind_may_be_registered_in_place(monkeypatch):
     assert spec.module("vision").kind.tokens == 9
     document = json.loads(mimodsl.to_json(spec))
     assert document["modules"][0]["kind"]["type"] == "strokes"
+
+
+@pytest.mark.usefixtures("package")
+def test_editors_know_it_too():
+    main = load_source(source_of(SPEC, "<text>"), None).main
+    assert main is not None
+    kind = kind_of("strokes", scope_of(main))
+    assert [field.name for field in schema(kind)] == ["side", "width"]
+    assert kind_of("stroke", scope_of(main)) is None

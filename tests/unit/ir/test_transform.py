@@ -129,6 +129,19 @@ def test_a_sweep_over_object_paths_is_their_product(spec):
     assert all(one.spec.train.seed == one.values["train.seed"] for one in found)
 
 
+def test_a_combination_that_makes_no_spec_says_why_and_the_others_go_on():
+    found = list(mimodsl.sweep(DEMO, {"replicas": (0, 3, 2)}))
+    assert [one.is_sound for one in found] == [False, True, True]
+    assert found[0].spec is None
+    assert [one.code for one in found[0].diagnostics] == ["MIMO203"] * len(found[0].diagnostics)
+
+
+def test_a_sweep_checks_what_it_makes(spec):
+    (found,) = mimodsl.sweep(spec, {"modules.language.moe.experts": (7,)})
+    assert not found.is_sound
+    assert found.diagnostics == mimodsl.check(found.spec)
+
+
 def test_a_sweep_over_a_file_sets_its_constants():
     found = mimodsl.sweep(DEMO, {"replicas": (1, 2, 4)})
     assert [one.spec.world for one in found] == [4, 8, 16]
