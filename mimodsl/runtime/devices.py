@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from attrs import frozen
@@ -60,14 +61,24 @@ def this_machine() -> Machine:
     return Machine(
         gpus=torch.cuda.device_count(),
         cores=len(os.sched_getaffinity(0)),
-        memory=_free_memory(),
+        memory=free_memory(),
     )
 
 
-def _free_memory() -> int:
+def free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that are free on this machine, or less where this process may not have as much.
+
+    A container's limit is that of its control group (version 2), which keeps caches within it.
+    """
     import psutil
 
-    return psutil.virtual_memory().available
+    free = psutil.virtual_memory().available
+    try:
+        limit = int((cgroup / "memory.max").read_text())
+        held = dict(map(str.split, (cgroup / "memory.stat").read_text().splitlines()))
+        return min(free, max(0, limit - int(held["anon"])))
+    except (OSError, ValueError, KeyError):  # no limit, or another system
+        return free
 
 
 def choose(spec: Spec, machine: Machine, *, trains: bool) -> Chosen:

@@ -13,6 +13,7 @@ from mimodsl.runtime.devices import (
     DeviceChoice,
     Machine,
     choose,
+    free_memory,
     needed_bytes,
     this_machine,
 )
@@ -107,3 +108,18 @@ def test_this_machine_has_something() -> None:
 
 def nano() -> Spec:
     return mimodsl.load("specs/nemotron_3_nano_vlm.mimo")
+
+
+def test_a_container_has_what_its_limit_leaves(tmp_path):
+    (tmp_path / "memory.stat").write_text("anon 1000\nfile 5000\n")
+    (tmp_path / "memory.max").write_text("4000\n")
+    assert free_memory(tmp_path) == 3000
+    (tmp_path / "memory.max").write_text("500\n")
+    assert free_memory(tmp_path) == 0
+
+
+@pytest.mark.parametrize("limit", ["max\n", "", None])
+def test_without_a_limit_it_is_the_machine_that_counts(tmp_path, limit):
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(limit)
+    assert free_memory(tmp_path) > 2**20
