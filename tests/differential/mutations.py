@@ -86,6 +86,7 @@ def _whole_changes(rng: Random, spec: Spec) -> Iterator[Change]:
     train = spec.train
     yield lambda: _with_train(spec, optimizer=_any_field(rng, train.optimizer))
     yield lambda: _with_train(spec, ddp=_any_field(rng, train.ddp))
+    yield lambda: _with_train(spec, lr_decay=_any_field(rng, train.lr_decay))
     yield lambda: _replaced(spec, rng)
     yield lambda: _moved(spec, rng)
     yield lambda: _renamed(spec, rng)

@@ -12,6 +12,8 @@ from mimodsl.ir import (
     Attention,
     Axis,
     Beside,
+    ConstantLr,
+    CosineLr,
     Ddp,
     Flow,
     Gpt,
@@ -380,4 +382,5 @@ def train(rng: Random) -> Train:
         ),
         loss_per=rng.choice(list(LossPer)),
         kernels=Kernels.LOCAL,
+        lr_decay=some(rng, ConstantLr(), CosineLr(steps=10, warmup=2, min_lr=1e-4)),
     )
