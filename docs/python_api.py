@@ -26,7 +26,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
     (
         "Checking, planning, building",
         "mimodsl/api.py",
-        (("mimodsl", "check"), ("mimodsl", "plan"), ("mimodsl", "build")),
+        (("mimodsl", "check"), ("mimodsl", "plan"), ("mimodsl", "build"), ("mimodsl", "join")),
     ),
     ("Sweeps", "mimodsl/api.py", (("mimodsl", "sweep"), ("mimodsl", "Variant"))),
     ("The spec", "mimodsl/ir/spec.py", (("mimodsl", "Spec"),)),

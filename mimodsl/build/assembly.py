@@ -16,6 +16,7 @@ from mimodsl.build.evaluation import Evaluated, evaluate
 from mimodsl.build.grids import build_grids
 from mimodsl.build.groups import make_groups
 from mimodsl.build.images import image_bridges
+from mimodsl.build.leftovers import forget_last_model
 from mimodsl.build.memory_buffer import ensure_memory_buffer
 from mimodsl.build.model import build_model, mimo_names, wrap_in_ddp
 from mimodsl.build.optimizer import build_optimizer
@@ -127,6 +128,7 @@ def assemble(
     groups = {key: here[name] for name, key in mimo_names(spec).items() if name in here}
     on_phase("model")
     ensure_memory_buffer()
+    forget_last_model()
     with given_to_gathers(planned, made):
         model = build_model(spec, grids, groups)
     on_phase("data parallel")

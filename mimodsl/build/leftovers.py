@@ -1,0 +1,16 @@
+"""What megatron-core keeps of a model for the whole process, put away before the next one."""
+
+from typing import Any, cast
+
+from megatron.core.transformer.moe.moe_logging import destroy_moe_metrics_tracker
+from megatron.core.transformer.moe.moe_utils import MoEAuxLossAutoScaler
+
+
+def forget_last_model() -> None:
+    """Have a process in which models of megatron-core 0.19.2 have run be as a new one.
+
+    Statistics of experts are as long as that model had layers (transformer/moe/moe_logging.py:122),
+    and the scale of auxiliary losses has the shape that it was first set in (moe_utils.py:334).
+    """
+    destroy_moe_metrics_tracker()
+    cast(Any, MoEAuxLossAutoScaler).main_loss_backward_scale = None
