@@ -11,16 +11,14 @@ Then all are built again, which gives their start-up, and trained in turn.
 
 import argparse
 import json
-import os
 import re
 import statistics
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import attrs
+import on_rank
 import torch
 import torch.distributed as dist
 from attrs import define, frozen
@@ -39,7 +37,7 @@ from by_hand_measure import (
 )
 
 import mimodsl
-from mimodsl.ir import Precision, Spec
+from mimodsl.ir import Spec
 
 HAND = "by hand"
 
@@ -306,32 +304,15 @@ def device() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("spec", type=Path)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser = on_rank.parser(__doc__)
     parser.add_argument("--turns", type=int, default=12, help="of every side")
     parser.add_argument("--steps", type=int, default=2, help="a turn")
     parser.add_argument("--warm", type=int, default=3, help="steps before any is measured")
     parser.add_argument("--only", action="append", help="a side by name (may be repeated)")
     parser.add_argument("--out", type=Path, help="all numbers as JSON")
     options = parser.parse_args()
-    settings = dict(part.split("=", 1) for part in options.set)
-    spec = mimodsl.load(options.spec, settings)
-    train = attrs.evolve(spec.train, precision=Precision(options.precision))
-    spec = attrs.evolve(spec, train=train)
-    warnings.simplefilter("ignore")
-    with ExitStack() as stack:
-        if options.device == "cpu":
-            from mimodsl.runtime import cpu
-
-            stack.enter_context(cpu.activate())
-        else:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("gloo" if options.device == "cpu" else "nccl")
-        report(compare(spec, options), options.out)
-        dist.destroy_process_group()
+    with on_rank.member(options):
+        report(compare(on_rank.spec_of(options), options), options.out)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,13 @@ is each rank's own work, which NCCL, too, does when a group is made, before it i
 """
 
 import argparse
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch.distributed as dist
+from measured import where
 from megatron.core.parallel_state import RankGenerator
 
 import mimodsl
@@ -159,7 +156,7 @@ def _page(real: Times, fake: Times, runs: int) -> str:
             "From when all ranks are ready until the last has its groups, and how many groups the",
             f"first one is in then; the best of {runs} runs. `benchmarks/groups.py` measures anew.",
             "",
-            f"{_machine()}, {datetime.now(UTC):%Y-%m-%d}, commit {_commit()}.",
+            where(),
             "",
             "## Processes over gloo",
             "",
@@ -188,22 +185,6 @@ def _table(times: Times) -> list[str]:
 
 def _time(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
-
-
-def _machine() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    load = os.getloadavg()[0]
-    python = f"Python {platform.python_version()}"
-    return f"{names[0]}, {len(names)} cores, load {load:.0f}, {python}"
-
-
-def _commit() -> str:
-    command = ("git", "rev-parse", "--short", "HEAD")
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout[:-1]
 
 
 if __name__ == "__main__":

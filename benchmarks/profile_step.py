@@ -7,22 +7,16 @@ lines of Python that read something back from the device.
 """
 
 import argparse
-import os
 import traceback
-import warnings
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, override
 
-import attrs
+import on_rank
 import torch
 import torch.distributed as dist
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
-
-import mimodsl
-from mimodsl.ir import Precision
 
 WAITS = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "repeat_interleave.Tensor")
 """Operators that need numbers on the host before the next one can be launched."""
@@ -86,29 +80,12 @@ def report(found: Any, waits: Waits, top: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("spec", type=Path)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser = on_rank.parser(__doc__)
     parser.add_argument("--warm", type=int, default=3, help="steps before the one that is seen")
     parser.add_argument("--top", type=int, default=25, help="rows of each table")
     options = parser.parse_args()
-    settings = dict(part.split("=", 1) for part in options.set)
-    spec = mimodsl.load(options.spec, settings)
-    train = attrs.evolve(spec.train, precision=Precision(options.precision))
-    spec = attrs.evolve(spec, train=train)
-    warnings.simplefilter("ignore")
-    with ExitStack() as stack:
-        if options.device == "cpu":
-            from mimodsl.runtime import cpu
-
-            stack.enter_context(cpu.activate())
-        else:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("gloo" if options.device == "cpu" else "nccl")
-        _run(spec, options)
-        dist.destroy_process_group()
+    with on_rank.member(options):
+        _run(on_rank.spec_of(options), options)
 
 
 def _run(spec: Any, options: argparse.Namespace) -> None:

@@ -1,0 +1,48 @@
+"""What scripts under torchrun have in common: a spec at a precision, and a rank of a world."""
+
+import argparse
+import os
+import warnings
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+import torch
+import torch.distributed as dist
+
+import mimodsl
+from mimodsl.ir import Spec
+from mimodsl.ir.train import Precision
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    made.add_argument("spec", type=Path)
+    made.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    made.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    return made
+
+
+def spec_of(options: argparse.Namespace) -> Spec:
+    settings = dict(part.split("=", 1) for part in options.set)
+    spec = mimodsl.load(options.spec, settings)
+    train = attrs.evolve(spec.train, precision=Precision(options.precision))
+    return attrs.evolve(spec, train=train)
+
+
+@contextmanager
+def member(options: argparse.Namespace) -> Generator[None]:
+    """This process as a rank of the world that torchrun has started, for the length of a block."""
+    warnings.simplefilter("ignore")
+    with ExitStack() as stack:
+        if options.device == "cpu":
+            from mimodsl.runtime import cpu
+
+            stack.enter_context(cpu.activate())
+        else:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("gloo" if options.device == "cpu" else "nccl")
+        yield
+        dist.destroy_process_group()
