@@ -1,5 +1,6 @@
 """How much work a call is, without a clock: what the interpreter and the allocator count."""
 
+import gc
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -35,10 +36,16 @@ def steps(call: Callable[[], object], most: float = inf) -> int:
 
 
 def peak(call: Callable[[], object]) -> int:
-    """Bytes that the call holds at most, beyond what was there before."""
+    """Bytes that the call holds at most, beyond what was there before.
+
+    Cycles stay: when they are collected depends on all that ran before.
+    """
+    gc.collect()
+    gc.disable()
     tracemalloc.start()
     try:
         call()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+        gc.enable()

@@ -127,8 +127,8 @@ def assemble(
     here = {module.name: own[module.grid] for module in spec.modules if module.grid in own}
     groups = {key: here[name] for name, key in mimo_names(spec).items() if name in here}
     on_phase("model")
-    ensure_memory_buffer()
     forget_last_model()
+    ensure_memory_buffer()
     with given_to_gathers(planned, made):
         model = build_model(spec, grids, groups)
     on_phase("data parallel")
