@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,9 @@ def add_to(commands: Any) -> None:
 
 
 def _existing(text: str) -> Path:
-    path = Path(text)
-    if not path.exists():
+    if not os.path.exists(text):  # noqa: PTH110 - pathlib raises for a name that is too long
         raise argparse.ArgumentTypeError(f"there is no file or folder {text}")
-    return path
+    return Path(text)
 
 
 def _run(args: argparse.Namespace) -> int:

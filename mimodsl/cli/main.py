@@ -9,7 +9,20 @@ import sys
 from collections.abc import Sequence
 
 from mimodsl._version import __version__
-from mimodsl.cli import build, check, diff, explain, export, fmt, lsp, new, plan, trouble, verify
+from mimodsl.cli import (
+    build,
+    check,
+    diff,
+    explain,
+    export,
+    fmt,
+    lsp,
+    new,
+    plan,
+    terminal,
+    trouble,
+    verify,
+)
 from mimodsl.runtime.signals import Terminated, ending_signals
 
 _COMMANDS = (new, check, fmt, plan, build, verify, export, diff, explain, lsp)
@@ -17,6 +30,8 @@ _COMMANDS = (new, check, fmt, plan, build, verify, export, diff, explain, lsp)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code; argparse exits by itself for `--help`."""
+    if argv is None:
+        terminal.open_streams()
     args = parser().parse_args(argv)
     if args.command is None:
         parser().print_help(sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Generator
@@ -10,6 +11,24 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def open_streams() -> None:
+    """Makes the standard streams take any text, and be there: a parent may have closed them.
+
+    What a stream cannot encode, such as a file's name that is no UTF-8, is written in escapes.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop_output() -> None:
+    """What is still to be written goes nowhere: Python would complain when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def colorful(stream: TextIO) -> bool:
@@ -43,5 +62,8 @@ def complain(*lines: str) -> None:
     if colorful(sys.stderr):
         word, colon, message = first.partition(":")
         first = f"\x1b[1;31m{word}\x1b[0m{colon}{message}"
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk, of which the lines may tell
+        drop_output()
     print("\n".join([first, *rest]), file=sys.stderr)

@@ -1,8 +1,6 @@
 """What the command says, and exits with, when it can't do what it was asked for."""
 
-import os
 import platform
-import sys
 import traceback
 from collections.abc import Iterator
 
@@ -27,6 +25,7 @@ _EXTRA_OF = {
 }
 _REPORTED = ("megatron-core", "torch", "attrs", "lark", "rich")
 _INTERNAL = "MIMO900"
+_HOW_TO_SEE = "help: --verbose shows the traceback"
 
 
 class UsageError(Exception):
@@ -35,9 +34,8 @@ class UsageError(Exception):
 
 def report(error: BaseException, *, verbose: bool) -> int:
     """Says on standard error what went wrong, in few lines, and returns the exit code."""
-    if isinstance(error, BrokenPipeError):
-        # Whoever read our output has left; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # whoever read our output has left
+        terminal.drop_output()
         return FAILURE
     if isinstance(error, KeyboardInterrupt | Terminated):
         by = f" by {error.signal.name}" if isinstance(error, Terminated) else ""
@@ -62,10 +60,12 @@ def _explained(error: BaseException) -> tuple[list[str], int]:
     if isinstance(error, RankFailed) and (extra := _extra(error.failure.missing)):
         return [f"error: {error}", _how_to_get(extra)], ABNORMAL
     if isinstance(error, RunError):
-        more = [] if error.explained else ["help: --verbose shows the traceback"]
+        more = [] if error.explained else [_HOW_TO_SEE]
         return [f"error: {error}", *more], FAILURE
-    if isinstance(error, OSError) and error.filename is not None:
-        return [f"error: {error.filename}: {error.strerror}"], ABNORMAL
+    if isinstance(error, OSError) and error.strerror:
+        # Without a file it is standard output, on a disk that is full, or a lack of memory.
+        file = "" if error.filename is None else f"{error.filename}: "
+        return [f"error: {file}{error.strerror}", *([] if file else [_HOW_TO_SEE])], ABNORMAL
     if isinstance(error, ModuleNotFoundError) and (extra := _extra(error.name)):
         return [
             f"error: this needs {error.name}, which is not installed",

@@ -43,6 +43,8 @@ def test_no_command_shows_help(mimodsl):
         (["biuld", "x.mimo"], "invalid choice: 'biuld'"),
         (["plan", "nowhere.mimo"], "there is no file nowhere.mimo"),
         (["plan", "."], ". is a folder"),
+        (["plan", "a" * 300], "there is no file aaa"),
+        (["diff", "SPEC", "a" * 300], "there is no file or folder aaa"),
         (["build", "SPEC", "--steps", "-1"], "expected an integer from 0 on, found '-1'"),
         (["build", "SPEC", "--timeout", "0"], "expected seconds above 0"),
         (["build", "SPEC", "--dev", "cpu"], "unrecognized arguments: --dev"),
@@ -161,3 +163,30 @@ def test_language_commands_start_without_torch(command, demo):
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "out", "err"),
+    [
+        ("check demo.mimo > /dev/full", 2, "", "error: No space left on device\nhelp: --verbose"),
+        ("plan demo.mimo > /dev/full", 2, "", "error: No space left on device\nhelp: --verbose"),
+        ("check demo.mimo <&- >&- 2>&-", 0, "", ""),
+        ("check demo.mimo caf\udce9.mimo --format concise", 1, r"caf\udce9.mimo:1:1: error", ""),
+    ],
+)
+def test_streams_of_every_sort_are_written_to(demo, tmp_path, shell, code, out, err):
+    """Full, closed, and of an encoding that has not all characters."""
+    (tmp_path / "demo.mimo").write_text(demo.read_text())
+    (tmp_path / "caf\udce9.mimo").write_text("gird g")
+    ran = subprocess.run(
+        os.fsencode(f"{sys.executable} -m mimodsl {shell}"),
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == code, ran.stderr
+    assert ran.stdout.startswith(out)
+    assert ran.stderr.startswith(err)
+    assert "Traceback" not in ran.stderr
