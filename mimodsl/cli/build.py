@@ -18,10 +18,9 @@ of every role, with the shapes, the number of parameters and the process groups 
 no memory. So is any world with --device meta. Nothing is trained there: an option of training makes
 auto fail rather than choose it.
 
-Exits with 1 where the spec has mistakes, a checkpoint does not fit or a rank
-fails, and after Ctrl-C."""
+Exits with 1 where the spec has mistakes, a checkpoint does not fit or a rank fails, and after
+Ctrl-C."""
 _STEPS = 10
-_TIMEOUT = 300.0
 _EVAL_STEPS = 4
 
 _OF_TRAINING = (
@@ -38,7 +37,7 @@ def add_to(commands: Any) -> None:
         help="build a spec on its ranks and train it",
         epilog=_EPILOG,
     )
-    parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
+    options.add_spec(parser)
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda", "meta"),
@@ -93,17 +92,7 @@ def add_to(commands: Any) -> None:
         help="make a process group for every name, as Megatron-Core does, where names of the same "
         "ranks share one else",
     )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=options.seconds,
-        help=f"end a run in which no rank moves for so long (default: {_TIMEOUT:g})",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print one JSON document; progress goes to standard error",
-    )
+    options.add_run(parser)
     options.add_set(parser)
 
 
@@ -249,7 +238,9 @@ def _train(spec: Any, args: argparse.Namespace) -> int:
     training, trains = _training(spec, args), bool(_given_for_training(args))
     with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
         progress = Progress(console=console)
-        watch = Watch(timeout=args.timeout or _TIMEOUT, observer=progress, verbose=args.verbose)
+        watch = Watch(
+            timeout=args.timeout or options.TIMEOUT, observer=progress, verbose=args.verbose
+        )
         with progress.shown():
             done = run(training, choice=DeviceChoice(args.device), watch=watch, trains=trains)
         if is_first() and not args.json:

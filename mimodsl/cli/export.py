@@ -37,7 +37,7 @@ def add_to(commands: Any) -> None:
         help="write a spec for other programs: launchers, Python, JSON, Megatron-LM",
         epilog=_EPILOG,
     )
-    parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
+    options.add_spec(parser)
     parser.add_argument(
         "--to",
         choices=("torchrun", "slurm", "python", "json", "megatron-args"),
@@ -149,8 +149,10 @@ def _launch(args: argparse.Namespace, target: Target) -> Launch:
     given: dict[str, Any] = {
         name: value for name, value in vars(args).items() if value is not None and name not in _OWN
     }
-    for name in given.keys() - target.options:
-        raise UsageError(f"--{name.replace('_', '-')} is not for --to {target.name}")
+    for name in given:
+        if name not in target.options:
+            option = "job-name" if name == "name" else name.replace("_", "-")
+            raise UsageError(f"--{option} is not for --to {target.name}")
     given.setdefault("name", re.sub(r"[^\w.-]+", "_", args.spec.stem, flags=re.ASCII))
     overrides = ", ".join(f"{name}={value}" for name, value in args.overrides)
     return Launch(source=f"{args.spec}{' with ' if overrides else ''}{overrides}", **given)

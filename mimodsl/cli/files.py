@@ -1,6 +1,7 @@
-"""Reads a file as it is, and writes one whole or not at all."""
+"""Reads a file as it is, shows its changes, and writes one whole or not at all."""
 
 import contextlib
+import difflib
 import os
 import shutil
 import tempfile
@@ -16,6 +17,13 @@ def read(path: Path) -> str:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text (byte {error.start})") from error
+
+
+def diff(path: str, before: str, after: str, word: str) -> str:
+    """What changes in a file that is then, say, `formatted`, as a unified diff."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    lines = difflib.unified_diff(old, new, path, f"{path} {word}")
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def replace(path: Path, text: str) -> None:

@@ -1,6 +1,5 @@
 """`mimodsl check --fix`: makes the edits that diagnostics are sure of, file by file."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,6 @@ from attrs import frozen
 from mimodsl.check import fixing
 from mimodsl.check.checked import Checked, checked
 from mimodsl.cli import files
-from mimodsl.source import SourceFile
 
 _MARK: Final = "\ufeff"
 
@@ -34,11 +32,5 @@ def repaired(before: Checked, path: Path, overrides: Mapping[str, str]) -> Repai
         return Repair(count=0, diff="")  # someone else has just changed it
     mark = _MARK if text.startswith(_MARK) else ""
     files.replace(path, mark + after.text)
-    return Repair(count=repair.count, diff=diff(source, after.text))
-
-
-def diff(before: SourceFile, text: str) -> str:
-    """What changes in a file, as a unified diff."""
-    old, new = before.text.splitlines(keepends=True), text.splitlines(keepends=True)
-    lines = difflib.unified_diff(old, new, before.path, f"{before.path} fixed")
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+    changes = files.diff(source.path, source.text, after.text, "fixed")
+    return Repair(count=repair.count, diff=changes)

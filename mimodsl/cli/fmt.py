@@ -1,7 +1,6 @@
 """`mimodsl fmt`: specs in the one style."""
 
 import argparse
-import difflib
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,17 +55,10 @@ def _format(path: Path, args: argparse.Namespace) -> bool:
     if formatted.text == before:
         return True
     if args.diff:
-        sys.stdout.writelines(_diff(str(path), before, formatted.text))
+        sys.stdout.write(files.diff(str(path), before, formatted.text, "formatted"))
     elif args.check:
         print(f"{path} would change")
     else:
         files.replace(path, formatted.text)
         print(f"{path} formatted")
     return not (args.check or args.diff)
-
-
-def _diff(path: str, before: str, after: str) -> list[str]:
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), path, f"{path} formatted"
-    )
-    return [line if line.endswith("\n") else f"{line}\n" for line in lines]

@@ -4,7 +4,10 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+TIMEOUT: Final = 300.0
+"""Seconds, where `--timeout` is not given: `build` has to know whether it is."""
 
 
 def command(
@@ -24,6 +27,26 @@ def command(
         "--verbose", action="store_true", help="show tracebacks, and all that libraries print"
     )
     return parser
+
+
+def add_spec(parser: argparse.ArgumentParser) -> None:
+    """The one spec that a subcommand is about."""
+    parser.add_argument("spec", metavar="SPEC", type=spec_file, help="a .mimo file, or .json")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """What every subcommand has that runs ranks."""
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        help=f"end a run in which no rank moves for so long (default: {TIMEOUT:g})",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON document; progress goes to standard error",
+    )
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
@@ -88,20 +111,21 @@ def override(text: str) -> tuple[str, str]:
 
 def natural(text: str) -> int:
     """An integer from 0 on."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"expected an integer from 0 on, found {text!r}")
-    return number
+    return _from(0, text)
 
 
 def positive(text: str) -> int:
     """An integer from 1 on."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer from 1 on, found {text!r}")
+    return _from(1, text)
+
+
+def _from(least: int, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"expected an integer from {least} on, found {text!r}")
     return number
 
 

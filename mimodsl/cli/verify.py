@@ -15,7 +15,6 @@ Exits with 0 where the two agree, and with 1 where they differ, the spec has mis
 fails."""
 _STEPS = 2
 _TOLERANCE = 1e-3
-_TIMEOUT = 300.0
 
 
 def add_to(commands: Any) -> None:
@@ -26,7 +25,7 @@ def add_to(commands: Any) -> None:
         help="train a spec on one rank and on its layout, and compare the two",
         epilog=_EPILOG,
     )
-    parser.add_argument("spec", metavar="SPEC", type=options.spec_file)
+    options.add_spec(parser)
     parser.add_argument(
         "--device",
         choices=("cpu", "cuda"),
@@ -36,7 +35,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--steps",
         metavar="N",
-        type=_positive,
+        type=options.positive,
         default=_STEPS,
         help=f"training steps (default: {_STEPS})",
     )
@@ -50,26 +49,8 @@ def add_to(commands: Any) -> None:
         default=_TOLERANCE,
         help=f"relative distance that counts as rounding (default: {_TOLERANCE:g})",
     )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=options.seconds,
-        default=_TIMEOUT,
-        help=f"end a run in which no rank moves for so long (default: {_TIMEOUT:g})",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print one JSON document; progress goes to standard error",
-    )
+    options.add_run(parser)
     options.add_set(parser)
-
-
-def _positive(text: str) -> int:
-    number = options.natural(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError("expected an integer from 1 on, found '0'")
-    return number
 
 
 def _fraction(text: str) -> float:
@@ -107,7 +88,9 @@ def _verify(spec: Any, args: argparse.Namespace) -> int:
     with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
         show.show_changes(changes(spec, run), console)
         progress = Progress(console=console)
-        watch = Watch(timeout=args.timeout, observer=progress, verbose=args.verbose)
+        watch = Watch(
+            timeout=args.timeout or options.TIMEOUT, observer=progress, verbose=args.verbose
+        )
         with progress.shown():
             done = verify(
                 spec,

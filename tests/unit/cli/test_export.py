@@ -76,6 +76,7 @@ def test_a_grid_that_begins_in_the_middle_of_a_node_is_named(mimodsl, demo, tmp_
     [
         (["--partition", "gpu"], "--partition is not for --to torchrun"),
         (["--retries", "1"], "--retries is not for --to torchrun"),
+        (["--to", "json", "--job-name", "x"], "--job-name is not for --to json"),
         (["--ranks-per-node", "9"], "9 ranks a node need as many GPUs, a node has 8"),
         (["--gpus-per-node", "1000000"], "a node has 1 to 256 ranks, not 1,000,000"),
     ],

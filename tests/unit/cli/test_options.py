@@ -56,7 +56,7 @@ COMMANDS = {
         "--steps N = 2",
         "--full-size",
         "--tolerance X = 0.001",
-        "--timeout SECONDS = 300.0",
+        "--timeout SECONDS",
         "--json",
         "--set...",
     ],
