@@ -10,8 +10,7 @@ from attrs import frozen
 from mimodsl.diagnostics import Diagnostic, codes
 from mimodsl.ir.types import Size
 from mimodsl.syntax import ast
-
-LARGEST: Final = 2**63 - 1
+from mimodsl.syntax.limits import MAX_INTEGER
 
 
 class Failed(Enum):
@@ -92,7 +91,7 @@ class Evaluator:
             if right == 0 and symbol in ("//", "%"):
                 return self._no_value(operand, f"`{symbol}` by zero")
             total = _OPERATIONS[symbol](total, right)
-            if abs(total) > LARGEST:
+            if abs(total) > MAX_INTEGER:
                 return self._no_value(value, "the result does not fit into 64 bits")
         return total
 

@@ -10,11 +10,10 @@ from lark import Token, Tree
 from mimodsl.diagnostics import Diagnostic, codes
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax import ast
+from mimodsl.syntax.limits import MAX_INTEGER
 
 type Branch = Tree[Token]
 type Child = Branch | Token
-
-MAX_INTEGER: Final = 2**63 - 1
 
 
 class Unreadable(Exception):

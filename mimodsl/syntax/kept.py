@@ -43,6 +43,8 @@ def _file(grammar: str) -> Path | None:
 def _write(made: Lark, file: Path) -> None:
     """Whole or not at all: other processes may be reading and writing the same file."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
-        made.save(temporary)  # pyright: ignore[reportUnknownMemberType]
-    Path(temporary.name).replace(file)
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        temporary = Path(folder, file.name)
+        with temporary.open("wb") as tables:
+            made.save(tables)  # pyright: ignore[reportUnknownMemberType]
+        temporary.replace(file)

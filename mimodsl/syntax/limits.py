@@ -1,4 +1,4 @@
-"""How large a spec may be, so that no text keeps the checker busy for long."""
+"""How large a spec may be, and its numbers, so that no text keeps the checker busy for long."""
 
 from typing import Final
 
@@ -16,6 +16,9 @@ MAX_FILES: Final = 256
 
 MAX_DECLARATIONS: Final = 512
 """Of a spec with all that it uses."""
+
+MAX_INTEGER: Final = 2**63 - 1
+"""Of integers and what they come to: as many bits as other programs read."""
 
 MAX_MISTAKES: Final = 100
 """After which reading a file, and then lowering, stops."""

@@ -18,6 +18,7 @@ _CONTINUING: Final = _OPERATORS | {"VBAR", "AMPERSAND", "ARROW"}
 _VALUE: Final = frozenset(
     ("INTEGER", "FLOAT", "SIZE", "STRING", "NAME", "MINUS", "LPAR", "LSQB", "LBRACE")
 )
+_OPERAND: Final = _VALUE - {"MINUS"}
 _SIZE: Final = frozenset(("INTEGER", "NAME", "LPAR"))
 _CLOSERS: Final = {"RBRACE": "{", "RPAR": "(", "RSQB": "["}
 
@@ -101,7 +102,7 @@ def explain(error: UnexpectedInput, source: SourceFile, text: Scan, end: int) ->
     if found.kind == "$END" and text.unclosed:
         return _unclosed(text.unclosed[-1], source, end)
     if found.kind == "KIND":
-        return _not_a_number(found.span)
+        return _not_a_number(source, found.span.start)
     if "MODULE" in found.accepted:
         return _no_declaration(found)
     expected = _expected(found)
@@ -135,7 +136,7 @@ def _expected(found: _Found) -> str:
     if not found.in_view and ("$END" in accepted or "_NL" in accepted):
         accepted = accepted - _OPERATORS
     words: list[str] = []
-    for kinds, name in ((_VALUE, "a value"), (_SIZE, "a size")):
+    for kinds, name in ((_VALUE, "a value"), (_OPERAND, "a value"), (_SIZE, "a size")):
         if kinds <= accepted:
             words.append(name)
             accepted = accepted - kinds
@@ -211,19 +212,23 @@ def _character(source: SourceFile, place: int) -> Diagnostic:
             help=('close it with `"`; a quote inside is written `\\"`',),
         )
     if character.isascii() and (character.isdigit() or character == "."):
-        match = re.compile(r"[\w.]+").match(source.text, place)
-        assert match is not None
-        return _not_a_number(Span(source, *match.span()))
+        return _not_a_number(source, place)
     meant = _LOOKALIKES.get(character)
+    advice = (f"`{meant}` is perhaps what was meant",) if meant else ()
+    if character.isalpha():
+        advice = ("a name is made of the letters a to z and A to Z, digits and `_`",)
     return codes.UNKNOWN_CHARACTER.at(
         Span(source, place, place + 1),
         f"{_shown(character)} has no meaning here",
-        help=(f"`{meant}` is perhaps what was meant",) if meant else (),
+        help=advice,
         edits=(Edit(Span(source, place, place + 1), meant),) if meant in _CERTAIN else (),
     )
 
 
-def _not_a_number(span: Span) -> Diagnostic:
+def _not_a_number(source: SourceFile, place: int) -> Diagnostic:
+    match = re.compile(r"[\w.]+").match(source.text, place)
+    assert match is not None
+    span = Span(source, *match.span())
     return codes.BAD_NUMBER.at(span, f"{_shown(span.text)} is neither a number nor a name")
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 from mimodsl.diagnostics.diagnostic import Diagnostic
+from mimodsl.diagnostics.render.screen import one_line
 
 
 def render(diagnostics: Iterable[Diagnostic]) -> str:
     """The lines, without a line break at the end."""
     return "\n".join(
-        f"{one.primary.where}: {one.severity}[{one.code}] {one.message}" for one in diagnostics
+        one_line(f"{one.primary.where}: {one.severity}[{one.code}] {one.message}")
+        for one in diagnostics
     )

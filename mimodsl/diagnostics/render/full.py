@@ -7,7 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from mimodsl.diagnostics.diagnostic import Diagnostic, Label, Severity
-from mimodsl.diagnostics.render.screen import screen_line
+from mimodsl.diagnostics.render.screen import one_line, screen_line
 from mimodsl.source import SourceFile, Span
 
 _RESET: Final = "\x1b[0m"
@@ -34,7 +34,7 @@ class _Style:
         return self.paint(_BLUE, f" {shown:>{self.gutter}} |")
 
     def arrow(self, kind: str, target: str) -> str:
-        return f" {'':{self.gutter}}{self.paint(_BLUE, kind)} {target}"
+        return f" {'':{self.gutter}}{self.paint(_BLUE, kind)} {one_line(target)}"
 
 
 @frozen(kw_only=True)
@@ -59,12 +59,12 @@ def _lines(diagnostic: Diagnostic, color: bool) -> Iterator[str]:
     gutter = len(str(max((mark.line for _, mark in marks), default=1)))
     style = _Style(color=color, severity=severity, gutter=gutter)
     head = style.paint(severity, f"{diagnostic.severity}[{diagnostic.code}]")
-    yield head + style.paint(_BOLD, f": {diagnostic.message}")
+    yield head + style.paint(_BOLD, f": {one_line(diagnostic.message)}")
     yield from _places(diagnostic, marks, style)
     for word, lines in (("note", diagnostic.notes), ("help", diagnostic.help)):
         for line in lines:
             word_painted = style.paint(_GREEN if word == "help" else _BOLD, word)
-            yield f" {'':{gutter}} {style.paint(_BLUE, '=')} {word_painted}: {line}"
+            yield f" {'':{gutter}} {style.paint(_BLUE, '=')} {word_painted}: {one_line(line)}"
 
 
 def _places(
@@ -142,6 +142,8 @@ def _line(file: SourceFile, number: int, marks: list[_Mark], style: _Style) -> I
     for mark in marks:
         start = screen.column(mark.start)
         width = max(1, screen.column(mark.end) - start)
-        underline = ("^" if mark.primary else "-") * width + (f" {mark.text}" if mark.text else "")
+        underline = ("^" if mark.primary else "-") * width + (
+            f" {one_line(mark.text)}" if mark.text else ""
+        )
         painted = style.paint(style.severity if mark.primary else _BLUE, underline)
         yield f"{style.bar()} {'':{start}}{painted}"

@@ -41,14 +41,24 @@ def screen_line(line: str, focus: int) -> ScreenLine:
     return ScreenLine(text="".join(pieces), columns=tuple(columns))
 
 
+def one_line(text: str) -> str:
+    """Text as it may stand in a line of output, whatever of a file it quotes."""
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    """Control characters, line breaks among them, could do anything to a terminal."""
+    control = category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "\N{REPLACEMENT CHARACTER}" if control else character
+
+
 def _shown(character: str, column: int) -> tuple[str, int]:
     if character.isascii() and character.isprintable():
         return character, 1
     if character == "\t":
         width = _TAB - column % _TAB
         return " " * width, width
-    if category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return "\N{REPLACEMENT CHARACTER}", 1
-    if combining(character):
-        return character, 0
-    return character, 2 if east_asian_width(character) in "WF" else 1
+    visible = _visible(character)
+    if combining(visible):
+        return visible, 0
+    return visible, 2 if east_asian_width(visible) in "WF" else 1

@@ -15,7 +15,7 @@ from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.schema import FieldSchema, schema
-from mimodsl.ir.types import describe
+from mimodsl.ir.types import Size, describe
 from mimodsl.syntax import ast
 
 REFERENCES: Final = frozenset({"grid"})
@@ -121,13 +121,14 @@ class FieldReader:
         return converted
 
     def _wrong_type(self, value: ast.Value, schema: FieldSchema, found: str) -> Failed:
+        bare = _without_quotes(value, schema)
         self.context.report(
             codes.WRONG_TYPE.at(
                 value.span,
                 f"`{schema.name}` takes {describe(schema.type)}, found {found}",
                 secondary=self.definition(value, None),
-                help=_unquoted_help(value),
-                edits=_without_quotes(value),
+                help=(f"write it without quotes: `{bare}`",) if bare else (),
+                edits=(Edit(value.span, bare),) if bare else (),
             )
         )
         return FAILED
@@ -143,19 +144,21 @@ class FieldReader:
         return (Label(let.value.span, text),)
 
 
-_NOT_TEXT: Final = re.compile(r"-?[0-9][0-9_.e-]*|[0-9]+x[0-9]+|true|false|none")
+_LITERALS: Final[dict[type, str]] = {
+    int: r"-?[0-9](_?[0-9])*",
+    float: r"-?[0-9](_?[0-9])*(\.[0-9]+)?([eE][+-]?[0-9]+)?",
+    Size: r"[0-9]+x[0-9]+",
+    bool: "true|false",
+}
 
 
-def _unquoted_help(value: ast.Value) -> tuple[str, ...]:
-    if isinstance(value, ast.String) and _NOT_TEXT.fullmatch(value.value):
-        return (f"write it without quotes: `{value.value}`",)
-    return ()
-
-
-def _without_quotes(value: ast.Value) -> tuple[Edit, ...]:
-    if isinstance(value, ast.String) and _NOT_TEXT.fullmatch(value.value):
-        return (Edit(value.span, value.value),)
-    return ()
+def _without_quotes(value: ast.Value, schema: FieldSchema) -> str | None:
+    """What a string would be as a value of the field's type, where it could be one."""
+    forms = [_LITERALS[base] for base in schema.type.bases if base in _LITERALS]
+    forms += ["none"] if schema.type.optional else []
+    if isinstance(value, ast.String) and re.fullmatch("|".join(forms), value.value):
+        return value.value or None
+    return None
 
 
 def _plain(value: Constant) -> str:

@@ -66,10 +66,10 @@ class UnitReader:
     def main(self, source: SourceFile, path: Path | None) -> Unit:
         """The unit of the main file; without a path it can only use shipped presets."""
         if path is None:
-            return self._unit(source, None)
+            return evolve(self._unit(source, None), is_main=True)
         place = _Place(path=path.resolve(), root=path.parent.resolve())
         self._open.append((place.path, Span(source, 0, 0)))
-        return self._unit(source, place)
+        return evolve(self._unit(source, place), is_main=True)
 
     def _unit(self, source: SourceFile, place: _Place | None) -> Unit:
         parsed = parse_source(source)
@@ -78,10 +78,9 @@ class UnitReader:
         file = self._within_limit(parsed.file)
         self._characters += len(source.text)
         self._declarations += len(file.declarations)
-        is_main = place is None or len(self._open) == 1
         used = [self._use(use, place) for use in file.of(ast.Use)]
         found = tuple(unit for unit in used if unit is not None)
-        return Unit(file=file, used=found, is_main=is_main, incomplete=len(found) < len(used))
+        return Unit(file=file, used=found, incomplete=len(found) < len(used))
 
     def _within_limit(self, file: ast.File) -> ast.File:
         """The file without those declarations that are too many for the spec."""
@@ -116,6 +115,8 @@ class UnitReader:
     def _source(self, use: ast.Use, place: _Place) -> SourceFile | Diagnostic:
         source = self.read(place.path, _shown(place.path, use))
         if isinstance(source, Diagnostic):
+            if source.code == codes.UNREADABLE.id:  # a file without text has no place of its own
+                return evolve(source, primary=Label(use.path.span))
             return source
         if self._characters + len(source.text) > MAX_CHARACTERS:
             return codes.TOO_LARGE.at(

@@ -155,6 +155,14 @@ def test_concise_is_one_line_each() -> None:
     )
 
 
+def test_what_a_message_quotes_of_a_file_does_nothing_to_a_terminal() -> None:
+    one = mistake(message="a\nb\x1b[31m", notes=("c\rd",), help=("e\u2028f",))
+    shown = full.render([one]).splitlines()
+    assert shown[0] == "error[MIMO301]: a\ufffdb\ufffd[31m"
+    assert shown[-2:] == ["   = note: c\ufffdd", "   = help: e\ufffdf"]
+    assert concise.render([one]) == "specs/bad.mimo:3:12: error[MIMO301] a\ufffdb\ufffd[31m"
+
+
 def test_github_escapes_what_would_end_a_command() -> None:
     file = SourceFile("a,b:c%.mimo", "text\n")
     one = mistake(

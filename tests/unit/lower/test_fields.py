@@ -84,6 +84,9 @@ def test_quotes_too_many_and_too_few() -> None:
     assert only_mistake(f'{BASE}train {{\n  seed = "7"\n}}\n').help == (
         "write it without quotes: `7`",
     )
+    for no_integer in ("1-2", "1__0", "1.5", "true", "none", ""):
+        one = only_mistake(f'{BASE}train {{\n  seed = "{no_integer}"\n}}\n')
+        assert (one.help, one.edits) == ((), ())
     text = f"{BASE}module language : hybrid {{\n  hidden = 8, vocabulary = 8, pattern = MEM\n}}\n"
     assert only_mistake(text).help == ('a string stands in quotes: `pattern = "MEM"`',)
 

@@ -129,9 +129,9 @@ def test_files_below_may_use_files_above_within_the_folder(folder: Path) -> None
     "path", ["none.mimo", "", ".", "\\u0000", "x" * 5000, "presets/../../README.md", "\\ud7ff"]
 )
 def test_what_is_no_file_is_a_diagnostic(folder: Path, path: str) -> None:
-    codes = found(load(write(folder, main=f'use "{path}"\n{BASE}')))
-    assert len(codes) == 1
-    assert codes[0] in ("MIMO008", "MIMO010", "MIMO011")
+    (one,) = load(write(folder, main=f'use "{path}"\n{BASE}')).diagnostics
+    assert one.code in ("MIMO008", "MIMO010", "MIMO011")
+    assert text_at(one.primary) == f'"{path}"'
 
 
 def test_shipped_presets_are_found_from_anywhere(folder: Path) -> None:

@@ -60,10 +60,11 @@ def test_floats(text: str, number: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1.", ".5", "1__0", "1_", "12abc", "5x", "5x5x5", "0x10", "8x0", "1e"]
+    "text",
+    ["1.", ".5", "1__0", "1_", "12abc", "5x", "5x5x5", "0x10", "8x0", "1e", "0.1_0", "1_0.5e1_0"],
 )
-def test_what_is_no_number_is_refused(text: str) -> None:
-    assert [code for code, _ in mistakes(f"let x = {text}\n")] == ["MIMO006"]
+def test_what_is_no_number_is_refused_whole(text: str) -> None:
+    assert mistakes(f"let x = {text}\n") == [("MIMO006", text)]
 
 
 @pytest.mark.parametrize("text", ["9" * 19, "9" * 5000, "1e999", f"{'9' * 30}x1"])
@@ -239,6 +240,8 @@ def test_what_stands_before_stray_text_is_kept() -> None:
         ("schedule {\n}\n", "expected a schedule such as `1f1b`, found `{`", None),
         ("place\n", "expected a grid's name or `(`, found the end of the line", None),
         ("let \0 = 1\n", "U+0000 has no meaning here", None),
+        ("let tûr = 1\n", "`û` has no meaning here", "a name is made of the letters a to z"),
+        ("let x = - -1\n", "expected a value, found `-`", None),
         ("use presets\n", "expected a string, found `presets`", None),
     ],
 )
