@@ -61,31 +61,8 @@ def add_to(commands: Any) -> None:
         help="train on the samples (mimodsl.data.Data) that a function gives for the spec; modules "
         "are found from the working directory, too (default: synthetic samples)",
     )
-    parser.add_argument(
-        "--save",
-        metavar="DIR",
-        type=Path,
-        help="save a checkpoint after the last step, in a folder of checkpoints",
-    )
-    parser.add_argument(
-        "--save-every",
-        metavar="N",
-        type=options.positive,
-        help="save one after every N-th step, too",
-    )
-    parser.add_argument(
-        "--load",
-        metavar="DIR",
-        type=Path,
-        help="go on from a checkpoint, or from the latest in a folder of them, in whatever layout",
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from the latest checkpoint in the folder of --save, if it has one, and count "
-        "its steps in --steps: the same command again ends a run that broke off",
-    )
-    _add_watching(parser)
+    _add_checkpoints(parser.add_argument_group("checkpoints"))
+    _add_watching(parser.add_argument_group("what a run shows"))
     parser.add_argument(
         "--no-shared-groups",
         action="store_true",
@@ -96,39 +73,67 @@ def add_to(commands: Any) -> None:
     options.add_set(parser)
 
 
-def _add_watching(parser: argparse.ArgumentParser) -> None:
+def _add_checkpoints(group: Any) -> None:
+    """Where a run begins, and what it leaves behind."""
+    group.add_argument(
+        "--save",
+        metavar="DIR",
+        type=Path,
+        help="save a checkpoint after the last step, in a folder of checkpoints",
+    )
+    group.add_argument(
+        "--save-every",
+        metavar="N",
+        type=options.positive,
+        help="save one after every N-th step, too",
+    )
+    group.add_argument(
+        "--load",
+        metavar="DIR",
+        type=Path,
+        help="go on from a checkpoint, or from the latest in a folder of them, in whatever layout",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the latest checkpoint in the folder of --save, if it has one, and count "
+        "its steps in --steps: the same command again ends a run that broke off",
+    )
+
+
+def _add_watching(group: Any) -> None:
     """What a run shows of itself, beside its steps."""
-    parser.add_argument(
+    group.add_argument(
         "--eval-every",
         metavar="N",
         type=options.positive,
         help="evaluate on held-out samples after every N-th step and the last: loss and accuracy",
     )
-    parser.add_argument(
+    group.add_argument(
         "--eval-steps",
         metavar="M",
         type=options.positive,
         help=f"evaluate on as many samples as M steps have (default: {_EVAL_STEPS})",
     )
-    parser.add_argument(
+    group.add_argument(
         "--log-dir",
         metavar="DIR",
         type=Path,
         help="write all curves for TensorBoard (needs the extra `log`)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--profile",
         metavar="DIR",
         type=Path,
         help="trace a step with torch's profiler, for chrome://tracing and ui.perfetto.dev",
     )
-    parser.add_argument(
+    group.add_argument(
         "--profile-steps",
         metavar="A:B",
         type=options.span,
         help="trace steps A to B of this run, counted from 1 (default: the second)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--profile-ranks",
         metavar="R,R",
         type=options.numbers,

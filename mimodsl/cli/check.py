@@ -35,6 +35,13 @@ def add_to(commands: Any) -> None:
         help="full (the default, with the source), concise (a line each), json, or github "
         "(workflow commands)",
     )
+    parser.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="the same as --format json",
+    )
     for option, words in (("select", "show these warnings alone"), ("ignore", "hide warnings")):
         parser.add_argument(
             f"--{option}",

@@ -52,52 +52,52 @@ def add_to(commands: Any) -> None:
         action="store_true",
         help="print nodes and groups as one JSON document, without the script",
     )
-    _add_run(parser)
-    _add_nodes(parser)
-    _add_slurm(parser)
+    _add_run(parser.add_argument_group("the run"))
+    _add_nodes(parser.add_argument_group("nodes"))
+    _add_slurm(parser.add_argument_group("Slurm"))
     options.add_set(parser)
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_run(group: Any) -> None:
+    group.add_argument(
         "--steps",
         metavar="N",
         type=options.positive,
         help="training steps in all, however often the run is started (default: 10)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--save-every",
         metavar="N",
         type=options.positive,
         help="save a checkpoint after every N-th step (default: 100)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--folder",
         metavar="DIR",
         help="where spec, logs and checkpoints go, shared by all nodes (default: runs/NAME)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--job-name", dest="name", metavar="NAME", help="the run's name (default: the spec's)"
     )
 
 
-def _add_nodes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_nodes(group: Any) -> None:
+    group.add_argument(
         "--device", choices=("cpu", "cuda"), help="what the ranks compute on (default: cuda)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--gpus-per-node",
         metavar="N",
         type=options.positive,
         help="GPUs of a node, or ranks that it takes on CPUs (default: 8)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--ranks-per-node",
         metavar="N",
         type=options.positive,
         help="ranks on each node (default: chosen by the groups that cross)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--before",
         metavar="COMMAND",
         action="append",
@@ -105,18 +105,18 @@ def _add_nodes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_slurm(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--time", metavar="LIMIT", help="Slurm's time limit, as 2-12:00:00")
-    parser.add_argument("--partition", metavar="NAME", help="Slurm's partition")
-    parser.add_argument("--account", metavar="NAME", help="Slurm's account")
-    parser.add_argument(
+def _add_slurm(group: Any) -> None:
+    group.add_argument("--time", metavar="LIMIT", help="Slurm's time limit, as 2-12:00:00")
+    group.add_argument("--partition", metavar="NAME", help="Slurm's partition")
+    group.add_argument("--account", metavar="NAME", help="Slurm's account")
+    group.add_argument(
         "--retries",
         metavar="N",
         type=options.natural,
         help="requeue a job that fails or runs out of time while it saves new checkpoints, and "
         "else up to N times (default: 3; 0: never)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--sbatch",
         metavar="OPTION",
         action="append",

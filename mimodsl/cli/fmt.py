@@ -14,9 +14,10 @@ def add_to(commands: Any) -> None:
         "fmt",
         _run,
         help="put specs into the one style, in place",
-        epilog="Comments stay, the meaning stays, and a file that does not parse is left alone.",
+        epilog="Comments stay, the meaning stays, and a file that does not parse is left alone. "
+        "Standard input goes to standard output.",
     )
-    options.add_specs(parser)
+    options.add_specs(parser, standard_input=True)
     parser.add_argument(
         "--check",
         action="store_true",
@@ -38,12 +39,11 @@ def _run(args: argparse.Namespace) -> int:
 
 def _format(path: Path, args: argparse.Namespace) -> bool:
     """Formats a file, or says what would change; false where that fails the run."""
-    from mimodsl.cli import files, specs
+    from mimodsl.cli import files, inputs, specs
     from mimodsl.diagnostics import Diagnostic
     from mimodsl.syntax.formatter import format_source
-    from mimodsl.syntax.reader import read_source
 
-    source = read_source(path, str(path))
+    source = inputs.read(path)
     if isinstance(source, Diagnostic):
         specs.show([source], sys.stderr)
         return False
@@ -51,13 +51,17 @@ def _format(path: Path, args: argparse.Namespace) -> bool:
     specs.show(formatted.diagnostics, sys.stderr)
     if formatted.text is None:
         return False
-    before = files.read(path)
+    piped = path == inputs.STANDARD_INPUT
+    if piped and not (args.check or args.diff):
+        sys.stdout.write(formatted.text)
+        return True
+    before = source.text if piped else files.read(path)
     if formatted.text == before:
         return True
     if args.diff:
-        sys.stdout.write(files.diff(str(path), before, formatted.text, "formatted"))
+        sys.stdout.write(files.diff(source.path, before, formatted.text, "formatted"))
     elif args.check:
-        print(f"{path} would change")
+        print(f"{source.path} would change")
     else:
         files.replace(path, formatted.text)
         print(f"{path} formatted")

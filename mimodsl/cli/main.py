@@ -4,7 +4,6 @@ Exit codes: 0 for success, 1 where a spec has mistakes or a run failed or was
 interrupted, 2 for wrong usage, a missing extra or an internal error.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -23,6 +22,7 @@ from mimodsl.cli import (
     trouble,
     verify,
 )
+from mimodsl.cli.parsing import Help, Parser
 from mimodsl.runtime.signals import Terminated, ending_signals
 
 _COMMANDS = (new, check, fmt, plan, build, verify, export, diff, explain, lsp)
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code; argparse exits by itself for `--help`."""
     if argv is None:
         terminal.open_streams()
-    args = parser().parse_args(argv)
+    args = parser().parse(argv)
     if args.command is None:
         parser().print_help(sys.stderr)
         return trouble.ABNORMAL
@@ -46,14 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="mimodsl",
         description="Check, plan and build heterogeneous-parallel multimodal models "
         "from .mimo specs.",
-        epilog="Start with: mimodsl build specs/nemotron_vlm.mimo",
+        epilog="To begin: `mimodsl new mine.mimo` writes a spec, and `mimodsl build mine.mimo` "
+        "trains it on this machine.",
         allow_abbrev=False,
+        formatter_class=Help,
     )
     top.add_argument("--version", action="version", version=f"mimodsl {__version__}")
     top.set_defaults(command=None, verbose=False)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from mimodsl.cli.parsing import Help
+
 TIMEOUT: Final = 300.0
 """Seconds, where `--timeout` is not given: `build` has to know whether it is."""
 
@@ -20,18 +22,24 @@ def command(
         description=help[0].upper() + help[1:] + ".",
         epilog=epilog,
         allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, parser=parser)
     parser.add_argument(
         "--verbose", action="store_true", help="show tracebacks, and all that libraries print"
     )
     return parser
 
 
-def add_spec(parser: argparse.ArgumentParser) -> None:
-    """The one spec that a subcommand is about."""
-    parser.add_argument("spec", metavar="SPEC", type=spec_file, help="a .mimo file, or .json")
+def add_spec(parser: argparse.ArgumentParser, *, standard_input: bool = False) -> None:
+    """The one spec that a subcommand is about, and perhaps `-`."""
+    words = "a .mimo file, or .json"
+    parser.add_argument(
+        "spec",
+        metavar="SPEC",
+        type=spec_file_or_input if standard_input else spec_file,
+        help=f"{words}; - is standard input" if standard_input else words,
+    )
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +107,11 @@ def spec_file(text: str) -> Path:
     if not os.path.exists(text):  # noqa: PTH110 - as above
         raise argparse.ArgumentTypeError(f"there is no file {text}")
     return Path(text)
+
+
+def spec_file_or_input(text: str) -> Path:
+    """A path that names a file, or `-`."""
+    return Path(text) if text == "-" else spec_file(text)
 
 
 def override(text: str) -> tuple[str, str]:

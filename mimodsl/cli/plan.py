@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
         help="show ranks, groups, bridges and the schedule of a spec",
         epilog=_EPILOG,
     )
-    options.add_spec(parser)
+    options.add_spec(parser, standard_input=True)
     parser.add_argument(
         "--rank", metavar="R", type=options.natural, help="show this rank's part alone"
     )

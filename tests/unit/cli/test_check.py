@@ -107,6 +107,10 @@ def test_a_mistake_in_a_used_file_is_said_once(mimodsl, tmp_path):
     assert ran.out.endswith("\n1 error in 3 libraries\n")
 
 
+def test_json_has_a_short_name(mimodsl, broken):
+    assert mimodsl("check", "--json", broken) == mimodsl("check", "--format", "json", broken)
+
+
 def test_standard_input(mimodsl, demo, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(demo.read_bytes())))
     assert mimodsl("check", "-").out == "no mistakes\n"

@@ -1,6 +1,8 @@
 """`mimodsl fmt` writes the one style, whole files or nothing."""
 
+import io
 import os
+import sys
 
 import pytest
 
@@ -24,6 +26,20 @@ def test_a_file_is_formatted_in_place_and_then_stays(mimodsl, ugly):
     assert "  dense = tp:2\n" in formatted
     assert "# wide" in formatted
     assert (mimodsl("fmt", ugly).out, ugly.read_text()) == ("", formatted)
+
+
+def test_standard_input_goes_to_standard_output(mimodsl, monkeypatch, ugly):
+    def piped(*arguments, text=UGLY):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        return mimodsl("fmt", *arguments, "-")
+
+    formatted = piped()
+    assert mimodsl("fmt", ugly).code == 0
+    assert (formatted.code, formatted.out) == (0, ugly.read_text())
+    assert (piped("--check").code, piped("--check").out) == (1, "<stdin> would change\n")
+    assert piped("--check", text=formatted.out).code == 0
+    assert "+  dense = tp:2\n" in piped("--diff").out
+    assert (piped(text="grid {").code, piped(text="grid {").out) == (1, "")
 
 
 def test_check_writes_nothing(mimodsl, ugly):

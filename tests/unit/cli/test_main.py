@@ -40,14 +40,20 @@ def test_no_command_shows_help(mimodsl):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["biuld", "x.mimo"], "invalid choice: 'biuld'"),
+        (["biuld", "x.mimo"], "error: there is no command biuld; did you mean build?\n"),
+        (["help"], "error: there is no command help\nhelp: mimodsl --help says how it is used\n"),
+        (["--versoin"], "there is no option --versoin; did you mean --version?"),
+        (["plan"], "error: the following arguments are required: SPEC\nhelp: mimodsl plan --help"),
+        (["plan", "SPEC", "SPEC"], "is one argument too many"),
+        (["plan", "SPEC", "--jsno=1"], "there is no option --jsno; did you mean --json?"),
+        (["build", "SPEC", "--device", "gpu"], "--device: expected auto, cpu, cuda or meta, found"),
         (["plan", "nowhere.mimo"], "there is no file nowhere.mimo"),
         (["plan", "."], ". is a folder"),
         (["plan", "a" * 300], "there is no file aaa"),
         (["diff", "SPEC", "a" * 300], "there is no file or folder aaa"),
         (["build", "SPEC", "--steps", "-1"], "expected an integer from 0 on, found '-1'"),
         (["build", "SPEC", "--timeout", "0"], "expected seconds above 0"),
-        (["build", "SPEC", "--dev", "cpu"], "unrecognized arguments: --dev"),
+        (["build", "SPEC", "--dev", "cpu"], "there is no option --dev; did you mean --device?"),
         (["plan", "SPEC", "--set", "replicas"], "expected NAME=VALUE, found 'replicas'"),
         (["plan", "SPEC", "--set", "1x=2"], "expected NAME=VALUE"),
         (["plan", "SPEC", "--rank", "8"], "there is no rank 8: the ranks are 0 to 7"),
@@ -58,6 +64,14 @@ def test_wrong_usage_exits_with_2(arguments, said, mimodsl, demo):
     ran = mimodsl(*(demo if argument == "SPEC" else argument for argument in arguments))
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+    assert "usage:" not in ran.err  # the mistake is not to be looked for below it
+
+
+def test_help_fits_narrow_terminals_and_stays_readable_on_wide_ones(mimodsl, monkeypatch):
+    for columns, widest in (("60", 60), ("300", 100)):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = mimodsl("build", "--help").out.splitlines()
+        assert max(map(len, lines)) <= widest
 
 
 def test_a_missing_extra_says_how_to_get_it(failing):

@@ -12,6 +12,7 @@ COMMANDS = {
         *COMMON,
         "SPEC... (required)",
         "--format {full,concise,json,github} = full",
+        "--json",
         "--select...",
         "--ignore...",
         "--fix",

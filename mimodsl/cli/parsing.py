@@ -1,0 +1,65 @@
+"""argparse as the command uses it: errors in two lines, and help that fits the terminal."""
+
+import argparse
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NoReturn, override
+
+_WIDEST: Final = 100
+_OPTION: Final = re.compile(r"--[a-z][a-z-]*")
+
+
+class Help(argparse.HelpFormatter):
+    """Text filled by paragraph, as wide as the terminal, but no wider than one reads."""
+
+    def __init__(self, prog: str, width: int | None = None) -> None:
+        super().__init__(prog, width=width)
+        self._width = min(self._width, _WIDEST)
+
+    @override
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(textwrap.fill(part, width) for part in text.split("\n\n"))
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors say what is wrong, and where to read on, but not the whole usage."""
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """The command line, or that of this process. Exits with 2 where it is wrong."""
+        args, unknown = self.parse_known_args(argv)
+        used: Parser = vars(args).pop("parser", self)
+        if unknown:
+            used.error(used.refused(unknown[0]))
+        return args
+
+    def refused(self, argument: str) -> str:
+        """What to say of an argument that the command does not take."""
+        if not argument.startswith("-"):
+            return f"{argument} is one argument too many"
+        return _unknown("option", argument.partition("=")[0], _OPTION.findall(self.format_help()))
+
+    @override
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = list(action.choices)
+        if action.metavar == "COMMAND":
+            raise argparse.ArgumentError(None, _unknown("command", value, known))
+        choices = f"{', '.join(known[:-1])} or {known[-1]}"
+        raise argparse.ArgumentError(action, f"expected {choices}, found {value!r}")
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        from mimodsl.cli import terminal, trouble
+
+        said = message.removeprefix("argument ")
+        terminal.complain(f"error: {said}", f"help: {self.prog} --help says how it is used")
+        self.exit(trouble.ABNORMAL)
+
+
+def _unknown(sort: str, word: str, known: Iterable[str]) -> str:
+    from mimodsl.diagnostics.suggest import closest
+
+    near = closest(word, known)
+    return f"there is no {sort} {word}{f'; did you mean {near}?' if near else ''}"
