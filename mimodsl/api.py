@@ -26,6 +26,10 @@ class InvalidSpec(ValueError):
         self.diagnostics = tuple(diagnostics)
         super().__init__(f"the spec has mistakes\n\n{full.render(self.diagnostics)}")
 
+    def __reduce__(self) -> tuple[type[InvalidSpec], tuple[tuple[Diagnostic, ...]]]:
+        """So that it comes back from a worker process."""
+        return InvalidSpec, (self.diagnostics,)
+
 
 def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Spec:
     """The spec of a `.mimo` file and of what it uses, or of a `.json` document, not yet checked.
@@ -56,11 +60,10 @@ def to_json(spec: Spec) -> str:
 
 def from_json(text: str) -> Spec:
     """The spec of a JSON document, not yet checked. Raises `ValueError` where it is none."""
-    import json
-
     from mimodsl.ir.document import from_document
+    from mimodsl.ir.lower.json_spec import decoded
 
-    return from_document(json.loads(text))
+    return from_document(decoded(text))
 
 
 def json_schema() -> dict[str, Any]:
@@ -90,7 +93,8 @@ class Variant:
 def sweep(spec: Spec | str | Path, choices: Mapping[str, Iterable[Any]]) -> Iterator[Variant]:
     """A spec with every combination of some values, each checked; the last name varies fastest.
 
-    Of a file the names are those of its `let` constants, of a `Spec` the object paths that
+    Of a file the names are those of its `let` constants, and values that are strings stand for
+    themselves, as `--set` has them; of a `Spec` the names are the object paths that
     `Spec.substitute` takes. Raises `ValueError` as `substitute` does.
     """
     for values in product(*choices.values()):
@@ -105,8 +109,14 @@ def sweep(spec: Spec | str | Path, choices: Mapping[str, Iterable[Any]]) -> Iter
 
 def _with(spec: Spec | str | Path, values: Mapping[str, Any]) -> Spec:
     if isinstance(spec, str | Path):
-        return load(spec, {name: str(value) for name, value in values.items()})
+        return load(spec, {name: _text(value) for name, value in values.items()})
     return spec.substitute(values)
+
+
+def _text(value: Any) -> str:
+    from mimodsl.ir.printer import print_value
+
+    return value if isinstance(value, str) else print_value(value)
 
 
 def check(spec: Spec) -> tuple[Diagnostic, ...]:

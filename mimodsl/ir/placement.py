@@ -28,7 +28,9 @@ class Beside(Node):
     parts: "tuple[Place, ...]" = attrs.field(converter=_parts)
 
     def __str__(self) -> str:
-        return " | ".join(map(str, self.parts))
+        return " | ".join(
+            f"({part})" if isinstance(part, Beside) else str(part) for part in self.parts
+        )
 
 
 @node
@@ -39,7 +41,7 @@ class Together(Node):
 
     def __str__(self) -> str:
         return " & ".join(
-            f"({part})" if isinstance(part, Beside) else str(part) for part in self.parts
+            str(part) if isinstance(part, Placed) else f"({part})" for part in self.parts
         )
 
 

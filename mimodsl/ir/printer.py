@@ -12,13 +12,15 @@ from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
-from mimodsl.ir.placement import Place, Placed, Together
+from mimodsl.ir.placement import Placed
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.schema import schema
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Train
 from mimodsl.source import SourceFile
 from mimodsl.syntax.formatter import format_source
+
+type Items = tuple[object, ...] | list[object]
 
 _WORDS: Final = {None: "none", True: "true", False: "false"}
 
@@ -29,10 +31,15 @@ def print_spec(spec: Spec) -> str:
     return format_source(SourceFile("<printed>", text)).text or text
 
 
+def print_value(value: object) -> str:
+    """A constant as text: `true`, `[1, 2]`, `512x512`."""
+    return _value(value, "")
+
+
 def _declarations(spec: Spec) -> Iterator[str]:
     yield from map(_grid, spec.grids)
     if [spec.place] != [Placed(grid=grid.name) for grid in spec.grids]:
-        yield f"place {_place(spec.place)}"
+        yield f"place {spec.place}"
     yield from map(_module, spec.modules)
     yield from map(_flow, spec.flows)
     yield _schedule(spec.schedule)
@@ -44,21 +51,6 @@ def _grid(grid: Grid) -> str:
     ranks = [] if grid.ranks is None else [f"ranks = {grid.ranks}"]
     views = [f"{view.name} = {view}" for view in grid.views]
     return f"grid {grid.name} {{ {', '.join(ranks + views)} }}"
-
-
-def _place(place: Place) -> str:
-    if isinstance(place, Placed):
-        return place.grid
-    together = isinstance(place, Together)
-    parts = (
-        part.grid
-        if isinstance(part, Placed)
-        else _place(part)
-        if isinstance(part, Together) and not together
-        else f"({_place(part)})"
-        for part in place.parts
-    )
-    return (" & " if together else " | ").join(parts)
 
 
 def _module(module: Module) -> str:
@@ -93,8 +85,8 @@ def _value(value: object, name: str) -> str:
     if isinstance(value, Node):
         tag = getattr(value, "tag", name)
         return _block(value) if tag == name else f"{tag} {_block(value)}"
-    if isinstance(value, tuple):
-        return f"[{', '.join(_value(item, name) for item in cast(tuple[object, ...], value))}]"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(_value(item, name) for item in cast(Items, value))}]"
     if isinstance(value, StrEnum):
         return str(value)
     if isinstance(value, str):

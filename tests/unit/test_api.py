@@ -1,5 +1,6 @@
 """The Python API: what a notebook does with a spec, from text to plan, without torch."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,26 @@ def test_importing_the_package_imports_little():
     program = "import sys, mimodsl; print({'lark', 'rich', 'torch'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert ran.stdout == b"set()\n"
+
+
+def test_a_refusal_comes_back_from_a_worker_process():
+    with pytest.raises(mimodsl.InvalidSpec) as refused:
+        mimodsl.parse("gird g")
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert str(again) == str(refused.value)
+    assert [one.code for one in again.diagnostics] == ["MIMO002"]
+
+
+@pytest.mark.parametrize("values", [(True, False), ("true", "false")])
+def test_a_sweep_writes_values_as_the_language_has_them(tmp_path, values):
+    path = tmp_path / "spec.mimo"
+    text = "let flag = true\nlet sizes = [1, 2]\ngrid g {\n  dense = tp:1\n}\nschedule 1f1b {\n"
+    path.write_text(f"{text}  sequence = 8\n}}\ntrain {{\n  ddp = {{ grad_fp32 = flag }}\n}}\n")
+    found = list(mimodsl.sweep(path, {"flag": values, "sizes": [(1,), [2, 3]]}))
+    assert [one.spec.train.ddp.grad_fp32 for one in found] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', '{"a": ' * 5000])
+def test_json_that_is_unclear_is_refused(text):
+    with pytest.raises(ValueError, match=r"twice|no number|nested"):
+        mimodsl.from_json(text)

@@ -17,20 +17,22 @@ def read_json(source: SourceFile, overrides: Mapping[str, str]) -> Spec | Diagno
     for name in overrides:
         return codes.SET_UNKNOWN.at(start, f"`--set {name}`: a JSON document has no constants")
     try:
-        document = json.loads(
-            source.text, object_pairs_hook=_unambiguous, parse_constant=_refuse_constant
-        )
+        return from_document(decoded(source.text))
     except json.JSONDecodeError as error:
         place = Span(source, error.pos, min(error.pos + 1, len(source.text)))
         return codes.NOT_JSON.at(place, f"this is not JSON: {error.msg}")
-    except RecursionError:
-        return codes.NOT_JSON.at(start, "brackets are nested too deeply")
-    except ValueError as error:
-        return codes.NOT_JSON.at(start, str(error))
-    try:
-        return from_document(document)
     except BadDocument as error:
         return _at(error, source)
+    except ValueError as error:
+        return codes.NOT_JSON.at(start, str(error))
+
+
+def decoded(text: str) -> Any:
+    """The one thing that a JSON text can mean. Raises `ValueError` where it is none or unclear."""
+    try:
+        return json.loads(text, object_pairs_hook=_unambiguous, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("brackets are nested too deeply") from None
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
