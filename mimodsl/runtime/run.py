@@ -2,9 +2,8 @@
 
 import contextlib
 import os
-import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,9 @@ from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed, RunError, Wro
 from mimodsl.runtime.launch import Device, join_launched, preload, run_ranks
 from mimodsl.runtime.meta_build import MetaBuild, build_on_meta
 from mimodsl.runtime.quiet import output_to, silence_warnings, tail
+from mimodsl.runtime.signals import ending_signals, temporary_folder
 from mimodsl.runtime.train import Evaluation, RankSummary, Step, Training
+from mimodsl.runtime.unfinished import remove_unfinished
 from mimodsl.runtime.worker import failure_of
 from mimodsl.runtime.workers import Observer, Watch
 
@@ -96,7 +97,8 @@ def run(
         if under_launcher():
             ranks = _in_place(training, device, watch)
         else:
-            ranks = run_ranks(spec.world, training, device=device, watch=watch)
+            with _tidied_up(training):
+                ranks = run_ranks(spec.world, training, device=device, watch=watch)
     except RunError as error:
         if training.saving and (last := latest(training.saving.folder)):
             error.add(f"note: the last whole checkpoint is {last}")
@@ -116,6 +118,26 @@ def _make_folders(training: Training) -> None:
     for folder in (training.logs, training.tracing and training.tracing.folder):
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _tidied_up(training: Training) -> Generator[None]:
+    """Where all ranks are ended in the block, removes what they were writing."""
+    try:
+        yield
+    except BaseException:
+        with ending_signals(), contextlib.suppress(OSError):
+            for folder in _written_to(training):
+                remove_unfinished(folder)
+        raise
+
+
+def _written_to(training: Training) -> Iterator[Path]:
+    """The folders in which something shows only when it is whole."""
+    if training.saving:
+        yield training.saving.folder
+    if training.tracing:
+        yield training.tracing.folder
 
 
 def join(choice: DeviceChoice = DeviceChoice.AUTO, timeout: float = 300.0) -> Device:
@@ -223,7 +245,5 @@ def _output(watch: Watch) -> Generator[Path | None]:
     if watch.verbose:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="mimodsl-") as folder:
-        log = Path(folder) / "output"
-        with output_to(log):
-            yield log
+    with temporary_folder() as folder, output_to(log := folder / "output"):
+        yield log

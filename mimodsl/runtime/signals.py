@@ -2,9 +2,11 @@
 
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from attrs import define, field
@@ -101,6 +103,17 @@ def ending_signals(*, last: bool = False) -> Generator[Ending]:
     finally:
         for number, handler in taken.items():
             signal.signal(number, signal.SIG_IGN if last else handler)
+
+
+@contextmanager
+def temporary_folder() -> Generator[Path]:
+    """A folder that is gone after the block, with all that is in it, whenever a signal comes."""
+    with (
+        ending_signals() as signals,
+        tempfile.TemporaryDirectory(prefix="mimodsl-") as folder,
+        signals.raising(),
+    ):
+        yield Path(folder)
 
 
 @contextmanager

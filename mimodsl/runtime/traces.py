@@ -1,11 +1,16 @@
 """Traces of some steps on some ranks, by torch's profiler, in Chrome's format."""
 
+import gzip
+import shutil
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
+
+from mimodsl.runtime.unfinished import UNFINISHED
 
 
 @frozen(kw_only=True)
@@ -61,9 +66,12 @@ class Tracer:
         )
 
     def _write(self, path: Path) -> None:
-        unfinished = path.with_name(f".unfinished-{path.name}")
-        try:
-            self._profiler.export_chrome_trace(str(unfinished))
-            self.trace = unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        """Write the trace beside its place. torch would gzip it by way of the system's temporary
+        folder, which a rank that is killed does not tidy up."""
+        path.parent.mkdir(parents=True, exist_ok=True)  # of each node, where they share none
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as folder:
+            plain, whole = Path(folder) / "trace.json", Path(folder) / path.name
+            self._profiler.export_chrome_trace(str(plain))
+            with plain.open("rb") as source, gzip.open(whole, "wb") as target:
+                shutil.copyfileobj(source, target)
+            self.trace = whole.replace(path)

@@ -33,7 +33,7 @@ from mimodsl.runtime.worker import (
 
 _TICK = 0.1  # seconds between two looks at the clock
 _SETTLE = 0.25  # seconds in which other ranks may still show that they failed first
-_LAST_WORDS = 2.0  # seconds all hung ranks have to write their stacks
+_LAST_WORDS = 5.0  # seconds all hung ranks have to write their stacks
 _BURIAL = 5.0  # seconds all killed ranks have to be gone
 
 

@@ -4,13 +4,14 @@ import contextlib
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
+
+from tests.e2e.launched import free_ports
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 _BEYOND = 180  # seconds that no command of these tests takes
@@ -132,12 +133,3 @@ def _end_jobs(running: Cluster) -> None:
     """Cancels what is left and takes the node after it, which so has ended all of its processes."""
     running.ask("scancel", f"--user={getpass.getuser()}")
     running.ask("srun", "--exclusive", "true")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has."""
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [each.getsockname()[1] for each in sockets]

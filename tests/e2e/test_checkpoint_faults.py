@@ -4,8 +4,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from mimodsl.cli.main import main
 from mimodsl.runtime.checkpoint import find
+from tests.e2e.launched import launched
 
 SPECS = Path(__file__).parents[2] / "specs"
 SMALL = ("build", str(SPECS / "nemotron_vlm_colocated.mimo"), "--set", "world=2", "--device", "cpu")
@@ -60,11 +59,12 @@ def broken_off(folder: Path, capfd) -> list[str]:
     lines = err.splitlines()
     assert sum(line.startswith("error:") for line in lines) == 1
     assert f"note: the last whole checkpoint is {first}" in lines
+    assert {path.name.partition("-")[0] for path in folder.iterdir()} == {"latest", "step"}
     return lines
 
 
 def goes_on(folder: Path, capfd) -> None:
-    """The next run takes up the last whole checkpoint, and tidies up."""
+    """The next run takes up the last whole checkpoint."""
     again = ("--steps", "1", "--load", str(folder), "--save", str(folder))
     assert main([*SMALL, *again]) == 0
     assert find(folder).manifest.step == 2
@@ -140,27 +140,20 @@ def test_ctrl_c_in_a_save_leaves_the_last_one(tmp_path, capfd, monkeypatch):
         assert main([*SMALL, "--steps", "3", "--save", str(tmp_path), "--save-every", "1"]) == 1
     assert capfd.readouterr().err == "interrupted\n"
     assert find(tmp_path).manifest.step == 1
-    goes_on(tmp_path, capfd)
+    assert {path.name for path in tmp_path.iterdir()} == {"latest", "step-00000001"}
 
 
-def test_under_torchrun_the_first_rank_alone_speaks_of_checkpoints(tmp_path):
-    def launched(*more: str) -> str:
-        ran = subprocess.run(
-            [
-                *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-                *("--nproc-per-node=2", "-m", "mimodsl", *SMALL, "--steps", "1", *more),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout
+def test_under_a_launcher_the_first_rank_alone_speaks_of_checkpoints(tmp_path):
+    def said(*more: str) -> str:
+        first, other = launched(2, lambda: main([*SMALL, "--steps", "1", *more]))
+        assert (first.code, first.err) == (0, "")
+        assert (other.code, other.out, other.err) == (0, "", "")
+        return first.out
 
-    assert launched("--save", str(tmp_path)).count("saved step 1 in") == 1
-    said = launched("--load", str(tmp_path))
-    assert said.count("loaded step 1 from") == 1
-    assert "\n    2  " in said
+    assert "saved step 1 in" in said("--save", str(tmp_path))
+    loading = said("--load", str(tmp_path))
+    assert "loaded step 1 from" in loading
+    assert "\n    2  " in loading
 
 
 def test_a_folder_that_can_t_be_made_is_said_before_training(tmp_path, capfd):

@@ -23,7 +23,8 @@ from mimodsl.runtime import workers
 from mimodsl.runtime.errors import RankFailed
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.progress import Progress
-from mimodsl.runtime.signals import ending_signals
+from mimodsl.runtime.signals import ending_signals, temporary_folder
+from tests.e2e.stillness import Stillness
 
 SPECS = Path(__file__).parents[2] / "specs"
 SMALL = ("build", str(SPECS / "nemotron_vlm_colocated.mimo"), "--set", "world=2", "--device", "cpu")
@@ -132,25 +133,11 @@ def test_a_rank_that_leaves_processes_behind_is_missed_at_once(monkeypatch):
 
 
 @pytest.fixture
-def silence(monkeypatch):
-    """A clock that stands still until each rank has shown twice that it has come to a call.
-
-    It then gains a tenth of a second at every look, of which the launcher takes one at most every
-    tenth of a second. Returns what ranks have to call.
-    """
-    shown, show = os.pipe()
-    os.set_blocking(shown, False)
-    seen, now = [], itertools.count()
-
-    def clock() -> float:
-        with contextlib.suppress(BlockingIOError):
-            seen.extend(os.read(shown, 64))
-        return next(now) / 10 if len(seen) >= 4 else 0.0
-
-    monkeypatch.setattr(workers, "Watch", partial(workers.Watch, clock=clock))
-    yield lambda: os.write(show, b"x")
-    os.close(shown)
-    os.close(show)
+def stillness(monkeypatch):
+    """Both ranks have come to a call for the second time, and wait."""
+    with contextlib.closing(Stillness(ranks=2, times=2)) as found:
+        monkeypatch.setattr(workers, "Watch", partial(workers.Watch, clock=found.clock))
+        yield found
 
 
 @pytest.mark.parametrize(
@@ -158,8 +145,8 @@ def silence(monkeypatch):
     [
         (
             partial(send_self, signal.SIGSTOP),
-            # Where the watching thread last saw it: a rank stops between two looks.
-            r"stopped at \S+ in (send_self|hooked|_sum_over_world)",
+            # It runs on for a moment before it is ended, and may write its stack then.
+            r"stopped at \S+ in \w+",
             "rank 1 did not arrive: stopped by a signal or a debugger",
         ),
         (
@@ -170,11 +157,11 @@ def silence(monkeypatch):
     ],
     ids=["stopped", "blocked"],
 )
-def test_a_rank_that_falls_silent_is_named(act, stands, absence, silence, capfd, monkeypatch):
+def test_a_rank_that_falls_silent_is_named(act, stands, absence, stillness, capfd, monkeypatch):
     owner, name = MicrobatchSchedule, "_sum_over_world"
     on_rank_1(monkeypatch, f"{owner.__module__}:{owner.__name__}", act, call=2, name=name)
     hooked = getattr(owner, name)
-    monkeypatch.setattr(owner, name, lambda *args: (silence(), hooked(*args))[1])
+    monkeypatch.setattr(owner, name, lambda *args: (stillness.say(), hooked(*args))[1])
     lines = refused(capfd, "--timeout", "1")
     place = r"mimodsl/build/schedule.py:\d+ in _sum_over_world"
     assert lines[0] == "error: no rank moved for 1 s; the ranks still running were waiting:"
@@ -227,6 +214,14 @@ def test_ctrl_c_again_does_not_break_off_the_cleanup(owner, name, capfd, monkeyp
     assert main([*SMALL, "--steps", "1000"]) == 1
     assert capfd.readouterr().err == "interrupted\n"
     assert set(sent) == {"training", name}
+
+
+def test_ctrl_c_while_a_temporary_folder_is_removed_waits_for_that(monkeypatch):
+    original = tempfile.TemporaryDirectory.cleanup
+    interrupted = lambda one: (send_self(signal.SIGINT), original(one))  # noqa: E731
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", interrupted)
+    with pytest.raises(KeyboardInterrupt), temporary_folder() as folder:
+        (folder / "output").touch()
 
 
 def test_ctrl_c_after_a_failure_leaves_its_message(capfd, monkeypatch):

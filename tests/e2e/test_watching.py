@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +101,18 @@ def test_a_run_is_evaluated_logged_and_traced(spec, tmp_path, capfd):
     steps = {name for name in names if name and name.startswith("step ")}
     assert steps == {"step 2 of the run", "step 3 of the run"}
     assert any("addmm" in name or "aten::mm" in name for name in names if name)
+
+
+def test_ctrl_c_while_a_trace_is_written_leaves_nothing_of_it(spec, monkeypatch, capfd):
+    def interrupt(_, path):
+        Path(path).write_text("[")
+        os.kill(os.getppid(), signal.SIGINT)
+        signal.pause()
+
+    monkeypatch.setattr("torch.profiler.profile.export_chrome_trace", interrupt)
+    assert build(spec, "--steps", 2, "--profile", "traces", "--profile-ranks", "1") == 1
+    assert capfd.readouterr().err == "interrupted\n"
+    assert list(Path("traces").iterdir()) == []
 
 
 def test_an_error_in_a_users_data_is_told_as_the_users(spec, capfd):

@@ -19,9 +19,9 @@ from mimodsl.runtime.checkpoint.manifest import (
     Manifest,
     read_manifest,
 )
+from mimodsl.runtime.unfinished import UNFINISHED, remove_unfinished
 
 LATEST: Final = "latest"
-_UNFINISHED: Final = ".unfinished-"
 _STEP: Final = re.compile(r"step-(\d{8,})(?:\.\d+)?")
 
 
@@ -87,7 +87,7 @@ def prepare(root: Path) -> None:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=_UNFINISHED, dir=root):
+        with tempfile.NamedTemporaryFile(prefix=UNFINISHED, dir=root):
             pass
     except OSError as error:
         raise CheckpointError(f"checkpoints can't be saved to {root}: {error.strerror}") from error
@@ -98,12 +98,8 @@ def begin(root: Path) -> Path:
 
     One run at a time writes into a folder. Raises `OSError`.
     """
-    for left in root.glob(f"{_UNFINISHED}*"):
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink(missing_ok=True)
-    unfinished = root / Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root)).name
+    remove_unfinished(root)
+    unfinished = root / Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=root)).name
     unfinished.chmod(0o777 & ~_umask())
     return unfinished
 
@@ -125,7 +121,7 @@ def commit(unfinished: Path, manifest: Manifest) -> Path:
     _make_durable(root)
     _name_latest(root, folder)
     for path in superseded:
-        shutil.rmtree(path.rename(root / f"{_UNFINISHED}{path.name}"))
+        shutil.rmtree(path.rename(root / f"{UNFINISHED}{path.name}"))
     return folder
 
 
@@ -152,7 +148,7 @@ def _free_name(root: Path, step: int) -> Path:
 
 
 def _name_latest(root: Path, folder: Path) -> None:
-    written = root / f"{_UNFINISHED}{LATEST}"
+    written = root / f"{UNFINISHED}{LATEST}"
     written.write_text(f"{folder.name}\n")
     _make_durable(written)
     written.replace(root / LATEST)

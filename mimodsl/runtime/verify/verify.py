@@ -1,6 +1,5 @@
 """Runs a model on one rank and in its layout, and compares the two."""
 
-import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,6 +14,7 @@ from mimodsl.ir.train import Kernels
 from mimodsl.runtime.launch import Device, preload, run_ranks
 from mimodsl.runtime.quiet import output_to
 from mimodsl.runtime.run import LOADING, insist_on_gpus
+from mimodsl.runtime.signals import temporary_folder
 from mimodsl.runtime.verify.compare import compare
 from mimodsl.runtime.verify.record import RankRecord
 from mimodsl.runtime.verify.reference import alone, comparable
@@ -111,11 +111,11 @@ def verify(  # noqa: PLR0913
     run = run or prepared(spec, full_size=False)
     watch = watch or Watch()
     watch.observer.entered(0, LOADING)
-    with tempfile.TemporaryDirectory(prefix="mimodsl-verify-") as folder:
-        with nullcontext() if watch.verbose else output_to(Path(folder) / "output"):
+    with temporary_folder() as folder:
+        with nullcontext() if watch.verbose else output_to(folder / "output"):
             _ready(device, run.world)
         where = _on(device, run)
-        reference = run_alone(where, steps=steps, folder=Path(folder), watch=watch, device=device)
+        reference = run_alone(where, steps=steps, folder=folder, watch=watch, device=device)
         verdict = run_layout(where, reference, tolerance=tolerance, watch=watch, device=device)
     return Verification(
         spec=spec,
