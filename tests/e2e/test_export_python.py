@@ -5,7 +5,6 @@ import io
 import os
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,9 +15,11 @@ import mimodsl
 from mimodsl.build.assembly import assemble
 from mimodsl.cli.main import main
 from mimodsl.ir import Spec
+from mimodsl.runtime import on_cpu
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.train import seed_step
 from tests.e2e import worlds
+from tests.e2e.launched import launched
 
 SPECS = Path(__file__).parents[2] / "specs"
 STEPS = 2
@@ -242,20 +243,17 @@ def test_variants_have_lines_of_their_own(text, tmp_path):
     assert_same(found[0], expected[0])
 
 
-def test_a_script_for_gpus_runs_under_torchrun_on_cpus(tmp_path):
+def test_a_script_for_gpus_runs_on_launched_cpus(tmp_path):
     spec = mimodsl.load(SPECS / "gpt_moe.mimo")
     spec = spec.with_grid("llm", dense={"dp": 1}, expert={"edp": 1, "pp": None})
     script = exported(spec, tmp_path)
-    module = ("-m", "mimodsl.runtime.on_cpu", str(script), "--steps", "1")
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
-    ran = subprocess.run(
-        [*launcher, str(spec.world), *module],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    ((loss, norm),) = numbers(ran.stdout)
+
+    def on_cpus() -> int:
+        sys.argv[1:] = [str(script), "--steps", "1"]
+        return on_cpu.main()
+
+    (ran,) = launched(spec.world, on_cpus)
+    assert ran.code == 0
+    ((loss, norm),) = numbers(ran.out)
     assert 5 < loss < 8
     assert norm > 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mimodsl.cli.main import main
-from tests.e2e.slurm import free_ports
+from tests.e2e.launched import free_ports
 
 TINY = """
 let replicas = 3

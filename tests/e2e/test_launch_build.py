@@ -12,6 +12,7 @@ import pytest
 from mimodsl import load
 from mimodsl.cli.main import main
 from mimodsl.plan import communicators, plan
+from tests.e2e.launched import launched
 
 SPECS = Path(__file__).parents[2] / "specs"
 DEMO = str(SPECS / "nemotron_vlm.mimo")
@@ -83,7 +84,7 @@ def test_a_rank_that_fails_ends_the_build(capfd, monkeypatch):
 def test_ctrl_c_ends_all_ranks_in_the_middle_of_a_run(tmp_path):
     ours, theirs = os.pipe()
     launcher = subprocess.Popen(
-        [*MIMODSL, "build", DEMO, "--device", "cpu", "--steps", "1000"],
+        [*MIMODSL, "build", COLOCATED, "--set", "world=2", "--device", "cpu", "--steps", "1000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=[theirs],
@@ -102,31 +103,19 @@ def test_ctrl_c_ends_all_ranks_in_the_middle_of_a_run(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_under_torchrun_each_process_is_one_rank():
-    launched = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-            *("-m", "mimodsl", "build", COLOCATED, "--set", "world=2"),
-            *("--device", "cpu", "--steps", "2", "--json"),
-        ],
-        capture_output=True,
-        check=False,
-    )
-    assert launched.returncode == 0, launched.stderr.decode()
-    document = json.loads(launched.stdout)
+def test_under_a_launcher_each_process_is_one_rank():
+    arguments = ["build", COLOCATED, "--set", "world=2", "--device", "cpu", "--steps", "2"]
+    first, other = launched(2, lambda: main([*arguments, "--json"]))
+    assert (first.code, other.code) == (0, 0)
+    assert (other.out, other.err) == ("", "")
+    document = json.loads(first.out)
     assert [step["step"] for step in document["steps"]] == [1, 2]
     assert set(document["parameters"]["vision"]) == {"0", "1"}
 
 
-def test_under_torchrun_a_world_of_another_size_is_refused():
-    launched = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"),
-            *("-m", "mimodsl", "build", COLOCATED, "--set", "world=2", "--device", "cpu"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert launched.returncode != 0
-    assert "error: the spec's world has 2 ranks, the launcher has started 1" in launched.stderr
+def test_under_a_launcher_a_world_of_another_size_is_refused(capfd, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert main(["build", COLOCATED, "--set", "world=2", "--device", "cpu"]) == 2
+    said = "error: the spec's world has 2 ranks, the launcher has started 1\n"
+    assert capfd.readouterr() == ("", said)

@@ -1,5 +1,6 @@
 """Local ranks form a world over gloo, and a collective that not all of them join ends the run."""
 
+import contextlib
 import os
 import threading
 
@@ -9,7 +10,8 @@ from torch import distributed as dist
 
 from mimodsl.runtime.errors import RankFailed, RanksHung
 from mimodsl.runtime.launch import run_ranks
-from mimodsl.runtime.workers import Silent, Watch
+from mimodsl.runtime.workers import Watch
+from tests.e2e.stillness import Stillness
 
 
 def test_ranks_form_a_world_on_the_cpu():
@@ -57,20 +59,11 @@ def test_a_rank_that_fails_ends_those_that_wait_for_it():
 
 
 def test_a_hung_collective_says_who_waits_in_it_and_who_does_not():
-    class Quiet(Silent):
-        last = 0
-
-        def entered(self, rank, phase):
-            self.last += phase == "step 7"
-
-    observer = Quiet()
-    times = iter(range(0, 10**9, 100))
-
-    def clock():
-        return next(times) if observer.last == 2 else 0
+    stillness = Stillness(ranks=2)
 
     def work(worker):
         worker.phase("step 7")
+        stillness.say()
         if worker.rank == 0:
             dist.all_reduce(torch.ones(1))
         else:
@@ -79,8 +72,8 @@ def test_a_hung_collective_says_who_waits_in_it_and_who_does_not():
     def never_joins():
         threading.Event().wait()
 
-    with pytest.raises(RanksHung) as raised:
-        run_ranks(2, work, watch=Watch(timeout=30, observer=observer, clock=clock))
+    with contextlib.closing(stillness), pytest.raises(RanksHung) as raised:
+        run_ranks(2, work, watch=Watch(timeout=30, clock=stillness.clock))
     waiting = {at.rank: at for at in raised.value.waiting}
     assert {at.phase for at in waiting.values()} == {"step 7"}
     assert "all_reduce" in waiting[0].stack

@@ -1,6 +1,6 @@
 """Workers are processes that report, fail, hang and are ended: none of them outlives its run."""
 
-import itertools
+import contextlib
 import multiprocessing
 import operator
 import os
@@ -16,6 +16,7 @@ from attrs import define, field
 
 from mimodsl.runtime.errors import RankFailed, RanksHung
 from mimodsl.runtime.workers import Watch, run_workers
+from tests.e2e.stillness import Stillness
 
 
 @define
@@ -184,31 +185,24 @@ def test_verbose_output_goes_to_standard_error(capfd):
 
 
 def test_a_hang_says_which_rank_waits_where(alive):
-    entered = 0
-
-    @define
-    class Entries(Heard):
-        def entered(self, rank, phase):
-            nonlocal entered
-            entered += 1
-
-    ticks = itertools.count()
-
-    def clock():
-        return 100.0 * next(ticks) if entered == 3 else 0.0
+    stillness = Stillness(ranks=3)
 
     def work(worker):
         worker.phase("step 1" if worker.rank == 1 else "step 2")
-        wait_for_ever(worker)
+        say_and_wait()
 
-    with pytest.raises(RanksHung) as raised:
-        run_workers(3, work, watch=Watch(timeout=50.0, observer=Entries(), clock=clock))
+    def say_and_wait():
+        stillness.say()
+        signal.pause()
+
+    with contextlib.closing(stillness), pytest.raises(RanksHung) as raised:
+        run_workers(3, work, watch=Watch(timeout=50.0, clock=stillness.clock))
     assert [(at.rank, at.phase) for at in raised.value.waiting] == [
         (0, "step 2"),
         (1, "step 1"),
         (2, "step 2"),
     ]
-    assert all(at.where.endswith("in wait_for_ever") for at in raised.value.waiting)
+    assert all(at.where.endswith("in say_and_wait") for at in raised.value.waiting)
     assert "ranks 0, 2 (step 2) at" in str(raised.value)
     assert "no rank moved for 50 s" in str(raised.value)
     assert alive()
