@@ -1,20 +1,18 @@
 """What a syntax error says: what was found, what may stand there, and what to do."""
 
 import re
-from collections.abc import Set as AbstractSet
 from typing import Final, cast
 
-from attrs import frozen
 from lark import Token
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
 from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.source import SourceFile, Span
+from mimodsl.syntax import habits
+from mimodsl.syntax.habits import OPERATORS, Found
 from mimodsl.syntax.scan import KEYWORDS, Scan
 
-_OPERATORS: Final = frozenset(("PLUS", "MINUS", "STAR", "FLOOR", "PERCENT"))
-_CONTINUING: Final = _OPERATORS | {"VBAR", "AMPERSAND", "ARROW"}
 _VALUE: Final = frozenset(
     ("INTEGER", "FLOAT", "SIZE", "STRING", "NAME", "MINUS", "LPAR", "LSQB", "LBRACE")
 )
@@ -66,32 +64,7 @@ _LOOKALIKES: Final = {
 
 
 # A quotation mark has a partner, and a separator may stand where the language has none.
-_CERTAIN: Final = ("*", "->", "-")
-
-
-@frozen(kw_only=True)
-class _Found:
-    """What stood where the parser could not go on, and the terminals that it would have taken."""
-
-    kind: str
-    span: Span
-    accepted: AbstractSet[str]
-
-    @property
-    def words(self) -> str:
-        if self.kind == "$END":
-            return "the end of the file"
-        return "the end of the line" if self.kind == "_NL" else _shown(self.span.text)
-
-    @property
-    def in_view(self) -> bool:
-        """Whether what comes before is an axis, which only another one may follow."""
-        return "STAR" in self.accepted and "PLUS" not in self.accepted
-
-    @property
-    def begins_line(self) -> bool:
-        text = self.span.file.text
-        return not text[text.rfind("\n", 0, self.span.start) + 1 : self.span.start].strip()
+_CERTAIN: Final = ("*", "->", "-", " ")
 
 
 def explain(error: UnexpectedInput, source: SourceFile, text: Scan, end: int) -> Diagnostic:
@@ -105,16 +78,18 @@ def explain(error: UnexpectedInput, source: SourceFile, text: Scan, end: int) ->
         return _not_a_number(source, found.span.start)
     if "MODULE" in found.accepted:
         return _no_declaration(found)
+    if found.kind in _CLOSERS and found.wants("$END"):
+        return codes.UNEXPECTED.at(found.span, f"this `{found.span.text}` closes nothing")
     expected = _expected(found)
     return codes.UNEXPECTED.at(
         found.span,
-        f"expected {expected}, found {found.words}",
-        help=_advice(found),
-        edits=_colon_for_equal(found),
+        f"expected {expected}, found {_words(found)}",
+        help=habits.advice(found),
+        edits=habits.edits(found),
     )
 
 
-def _found(error: UnexpectedToken, source: SourceFile, end: int) -> _Found:
+def _found(error: UnexpectedToken, source: SourceFile, end: int) -> Found:
     token = cast(Token, error.token)
     start = token.start_pos or 0
     if token.type == "$END":
@@ -123,18 +98,24 @@ def _found(error: UnexpectedToken, source: SourceFile, end: int) -> _Found:
         span = Span(source, start, start)
     else:
         span = Span(source, start, start + len(token))
-    return _Found(kind=token.type, span=span, accepted=frozenset(error.accepts))
+    return Found(kind=token.type, span=span, accepted=frozenset(error.accepts))
+
+
+def _words(found: Found) -> str:
+    if found.kind == "$END":
+        return "the end of the file"
+    return "the end of the line" if found.kind == "_NL" else _shown(found.span.text)
 
 
 def _last_line_end(source: SourceFile, end: int) -> int:
     return len(source.text[:end].rstrip())
 
 
-def _expected(found: _Found) -> str:
+def _expected(found: Found) -> str:
     """What the parser accepts, in a user's words."""
     accepted = found.accepted
     if not found.in_view and ("$END" in accepted or "_NL" in accepted):
-        accepted = accepted - _OPERATORS
+        accepted = accepted - OPERATORS
     words: list[str] = []
     for kinds, name in ((_VALUE, "a value"), (_OPERAND, "a value"), (_SIZE, "a size")):
         if kinds <= accepted:
@@ -149,29 +130,6 @@ def _expected(found: _Found) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _advice(found: _Found) -> tuple[str, ...]:
-    kind, accepted = found.kind, found.accepted
-    if kind == "_NL" and "LBRACE" in accepted and "_NL" not in accepted:
-        return ("a block opens on the line of its declaration: `{`",)
-    if kind == "COLON" and "EQUAL" in accepted:
-        return ("a field is written `key = value`",)
-    if kind in _CONTINUING and found.begins_line:
-        return ("a line goes on in the next one where it ends with the operator",)
-    if found.in_view or (kind == "INTEGER" and accepted == {"NAME"}):
-        return ("an axis is written `name:size`, and axes are joined by `*`: `tp:2 * dp:4`",)
-    if kind == "NAME" and {"COMMA", "_NL"} <= accepted:
-        return ("fields stand on lines of their own or are separated by commas",)
-    return ()
-
-
-def _colon_for_equal(found: _Found) -> tuple[Edit, ...]:
-    """`key: value` in a block can only mean `key = value`."""
-    if found.kind != "COLON" or "EQUAL" not in found.accepted:
-        return ()
-    before = found.span.file.text[: found.span.start]
-    return (Edit(found.span, "=" if before.endswith(" ") else " ="),)
-
-
 def _unclosed(opener: Span, source: SourceFile, end: int) -> Diagnostic:
     closer = next(_WORDS[kind] for kind, text in _CLOSERS.items() if text == opener.text)
     place = _last_line_end(source, end)
@@ -184,12 +142,12 @@ def _unclosed(opener: Span, source: SourceFile, end: int) -> Diagnostic:
     )
 
 
-def _no_declaration(found: _Found) -> Diagnostic:
+def _no_declaration(found: Found) -> Diagnostic:
     span = found.span
     word = span.text
     if found.kind in _CLOSERS:
         return codes.UNEXPECTED.at(span, f"this `{word}` closes nothing")
-    advice = _advice(found) or did_you_mean(word, KEYWORDS)
+    advice = habits.advice(found) or did_you_mean(word, KEYWORDS)
     if not advice and re.match(r"[ \t]*=", span.file.text[span.end :]):
         advice = (f"a constant is declared with `let {word} = …`; a field belongs inside a block",)
     return codes.NO_DECLARATION.at(
@@ -215,6 +173,9 @@ def _character(source: SourceFile, place: int) -> Diagnostic:
         return _not_a_number(source, place)
     meant = _LOOKALIKES.get(character)
     advice = (f"`{meant}` is perhaps what was meant",) if meant else ()
+    if character.isspace():
+        advice = ("only spaces, tabs and line breaks stand between words",)
+        meant = " "
     if character.isalpha():
         advice = ("a name is made of the letters a to z and A to Z, digits and `_`",)
     return codes.UNKNOWN_CHARACTER.at(
@@ -229,7 +190,14 @@ def _not_a_number(source: SourceFile, place: int) -> Diagnostic:
     match = re.compile(r"[\w.]+").match(source.text, place)
     assert match is not None
     span = Span(source, *match.span())
-    return codes.BAD_NUMBER.at(span, f"{_shown(span.text)} is neither a number nor a name")
+    thousands = re.fullmatch(r"([0-9]+)[kK]", span.text)
+    return codes.BAD_NUMBER.at(
+        span,
+        f"{_shown(span.text)} is neither a number nor a name",
+        help=(f"a number has no unit: `{thousands[1]} * 1024` or `{thousands[1]}_000`",)
+        if thousands
+        else (),
+    )
 
 
 def _shown(text: str) -> str:

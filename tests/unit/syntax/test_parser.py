@@ -243,6 +243,20 @@ def test_what_stands_before_stray_text_is_kept() -> None:
         ("let tûr = 1\n", "`û` has no meaning here", "a name is made of the letters a to z"),
         ("let x = - -1\n", "expected a value, found `-`", None),
         ("use presets\n", "expected a string, found `presets`", None),
+        ('train { "a" = 1 }\n', "expected a name or `}`", "a name stands without quotes"),
+        ('module "m" "vit" {\n}\n', "expected a name, found", "a name stands without quotes"),
+        ("module m vit {\n}\n", "expected `:`, found `vit`", "a module is written `module name"),
+        ("flow a, b\n", "expected `->`, found `,`", "a flow is written `flow encoder -> "),
+        ("place a, b\n", "expected `|`, `&` or", "`a | b` are side by side"),
+        ("train { o = adamw(lr=1) }\n", "found `(`", "a block is written `name {"),
+        ("train { a 1 }\n", "expected `=`, found `1`", "a value follows `=`"),
+        ("train {\n  a 1\n}\n", "expected `=`, found `1`", "a field is written `key = value`"),
+        ("train { v = 32,000 }\n", "found `000`", "a large number is written"),
+        ("grid g { d = tp:2, dp:2 }\n", "expected `=`, found `:`", "an axis is written `name:"),
+        ("grid g { d = tp:2*2 }\n", "expected a name, found `2`", "a size that is computed"),
+        ("train {\n}}\n", "this `}` closes nothing", None),
+        ("let s = 8k\n", "`8k` is neither a number nor a name", "a number has no unit: `8 * 1024`"),
+        ("let a\N{NO-BREAK SPACE}= 1\n", "U+00A0 has no meaning here", "only spaces, tabs and"),
     ],
 )
 def test_a_mistake_says_what_is_expected(text: str, message: str, help: str | None) -> None:
@@ -273,3 +287,13 @@ def test_long_chains_are_no_nesting() -> None:
 def test_a_file_has_a_largest_size() -> None:
     result = parsed("#" * (MAX_CHARACTERS + 1))
     assert [one.code for one in result.diagnostics] == ["MIMO008"]
+
+
+def test_a_comment_of_another_language_is_told_how_one_begins_here() -> None:
+    (mistake,) = parsed("// a spec\n").diagnostics
+    assert mistake.help[0] == "a comment begins with `#`"
+
+
+def test_axes_with_commas_are_not_taken_for_fields() -> None:
+    (mistake,) = parsed("grid g { d = tp:2, dp:2 }\n").diagnostics
+    assert mistake.edits == ()
