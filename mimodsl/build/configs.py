@@ -153,7 +153,8 @@ def language_config(spec: Spec) -> TransformerConfig:
     Raises:
         ValueError: what TransformerConfig refuses, or a kernel that the resolved set lacks.
     """
-    module, kind = spec.language, language_kind(spec)
+    # TransformerConfig would check the sizes of layers that are not there, too.
+    module, kind = spec.language, language_kind(spec).in_use()
     assert isinstance(kind, Gpt | Hybrid)
     grid, moe = spec.grid_of(module), kind.moe
     _insist_on_kernels(spec)

@@ -61,12 +61,18 @@ class ExpertRowLinear(RowParallelLinear):
     Where ep and etp are 1, megatron-core 0.19.2 sums that output over the one rank: a view, to
     which autograd lets nothing be added (transformer/mlp.py:354). Outputs of experts are summed
     when their tokens come back, in any layout, so this sum is left out as it is with ep.
+
+    And it sums the gradients of biases over the ranks of tp, as where these split one sequence
+    (tensor_parallel/layers.py:1413). Here they belong to other experts, or are summed over edp.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         assert self.is_expert
         self.explicit_expert_comm = True
+        bias: Any = self.bias
+        if bias is not None:
+            bias.sequence_parallel = False
 
 
 class LocalHybridStack(HybridStack):

@@ -5,6 +5,7 @@ this is how a broken declaration silences what only follows from it.
 """
 
 from collections.abc import Iterator
+from itertools import takewhile
 from math import prod
 from typing import Final
 
@@ -76,6 +77,24 @@ class GridView:
     def sized(self) -> dict[str, int]:
         """The sizes that the view itself gives."""
         return {axis.name: axis.size for axis in self.view.axes if axis.size is not None}
+
+    def stride(self, axis: str) -> int:
+        """How many ranks neighbours along an axis of the view are apart: the first is fastest."""
+        return prod(size for _, size in takewhile(lambda one: one[0] != axis, self.sizes))
+
+    @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """Every axis of the view with its size, shared or its own."""
+        return self.grid.sizes(self.view)
+
+    def ordered(self, axis: str, stride: int) -> str | None:
+        """The view with neighbours along one axis that many ranks apart, if an order has it so."""
+        moved = [one for one in self.view.axes if one.name == axis]
+        rest = [one for one in self.view.axes if one.name != axis]
+        for before in range(len(rest) + 1):
+            if prod(self.grid.size(one.name) for one in rest[:before]) == stride:
+                return " * ".join(map(str, (*rest[:before], *moved, *rest[before:])))
+        return None
 
 
 def _views(spec: Context) -> Iterator[GridView]:
@@ -161,9 +180,8 @@ class HeldMoe:
 
 def uses_experts(kind: LanguageModel) -> Moe | None:
     """The experts that a language model's layers really have."""
-    if isinstance(kind, Hybrid):
-        return kind.moe if "E" in kind.pattern else None
-    return kind.moe if isinstance(kind, Gpt) else None
+    used = kind.in_use()
+    return used.moe if isinstance(used, Gpt | Hybrid) else None
 
 
 def splits_sequence(language: Held[LanguageModel]) -> bool:

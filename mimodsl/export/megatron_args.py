@@ -45,7 +45,7 @@ _MEGATRON_ADAM_EPS: Final = 1e-8
 
 def flags(spec: Spec, steps: int) -> dict[str, list[Flag]]:
     """The flags of a spec by what they are about, only those that are to be passed."""
-    kind = language_kind(spec)
+    kind = language_kind(spec).in_use()
     assert isinstance(kind, Gpt | Hybrid)
     found: dict[str, list[Flag]] = {
         "What is trained": _program(spec),

@@ -1,6 +1,8 @@
 """Language models: a decoder of like layers (`gpt`) and one of a layer pattern (`hybrid`)."""
 
-from typing import ClassVar
+from typing import ClassVar, Self, override
+
+from attrs import evolve
 
 from mimodsl.ir.blocks import Attention, Mamba, Moe
 from mimodsl.ir.kinds import Activation, Norm, Role, TransformerKind, register
@@ -47,6 +49,10 @@ class LanguageModel(TransformerKind):
     def mlp_width(self) -> int:
         return self.ffn or 4 * self.hidden
 
+    def in_use(self) -> Self:
+        """The kind without the blocks of layers that it has not."""
+        return self
+
 
 @register
 @node
@@ -67,6 +73,7 @@ class Hybrid(LanguageModel):
     """A decoder that follows a pattern over Mamba, attention, MLP and MoE layers."""
 
     keyword: ClassVar[str] = "hybrid"
+    blocks: ClassVar[dict[str, str]] = {"M": "mamba", "*": "attention", "E": "moe"}
 
     pattern: str = knob(
         doc="a symbol a layer: `M` Mamba, `*` attention, `-` MLP, `E` experts; `|` between stages"
@@ -79,6 +86,11 @@ class Hybrid(LanguageModel):
     def layers(self) -> str:
         """The symbols of all layers, stage marks left out."""
         return self.pattern.replace("|", "")
+
+    @override
+    def in_use(self) -> Self:
+        idle = [block for symbol, block in self.blocks.items() if symbol not in self.pattern]
+        return evolve(self, **dict.fromkeys(idle))
 
     def stages(self, pp: int) -> tuple[str, ...]:
         """The layers of each pipeline stage, given that the pattern divides into `pp` stages."""

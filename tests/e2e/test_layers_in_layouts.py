@@ -38,6 +38,10 @@ LANGUAGES = {
         TP_ETP,
     ),
     "moe gpt, tp and ep": (attrs.evolve(MOE_GPT, moe=QUIET_MOE), TP_EP),
+    "moe gpt with biases, tp and ep": (
+        attrs.evolve(MOE_GPT, bias=True, moe=attrs.evolve(QUIET_MOE, shared_ffn=None)),
+        TP_EP,
+    ),
     "dense gpt, tp": (DENSE_GPT, TP_EP),
 }
 

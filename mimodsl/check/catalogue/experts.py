@@ -5,6 +5,7 @@ from typing import Final
 from mimodsl.check.catalogue.fact import Area, Fact, Handled, Impossible, Limit, ruled
 from mimodsl.check.rule import Cost
 
+_LAYERS: Final = "tests/e2e/test_layers_in_layouts.py"
 _CONFIGS: Final = "tests/unit/build/test_configs.py"
 _HANDLED: Final = "tests/unit/build/test_handled.py"
 
@@ -35,6 +36,35 @@ EXPERTS: Final = Area(
             ends=Handled(
                 "encoders, projectors and dense models say that they have no experts",
                 f"{_HANDLED}::test_modules_without_experts_say_so",
+            ),
+        ),
+        Fact(
+            at=(
+                "transformer/moe/token_dispatcher.py:568",
+                "transformer/moe/token_dispatcher.py:1843-1845",
+            ),
+            cost=Cost.LATE,
+            says="The ranks of etp and ep are taken to be in an order in which etp varies faster.",
+            ends=ruled("MIMO313"),
+        ),
+        Fact(
+            at=(
+                "tensor_parallel/layers.py:961-964",
+                "tensor_parallel/layers.py:1379-1382",
+                "extensions/transformer_engine.py:982-985",
+            ),
+            cost=Cost.SILENT,
+            says="Where ep is 1 and etp equals tp, gradients of experts are summed over dp and cp.",
+            ends=ruled("MIMO314"),
+        ),
+        Fact(
+            at=("tensor_parallel/layers.py:1413", "distributed/finalize_model_grads.py:452"),
+            cost=Cost.SILENT,
+            says="With sequence parallelism, gradients of the local kernels' expert biases are "
+            "summed over tp, whatever experts its ranks hold.",
+            ends=Handled(
+                "biases of experts say that they are of no split sequence",
+                f"{_LAYERS}::test_language_models",
             ),
         ),
         Fact(

@@ -43,6 +43,15 @@ TENSOR_PARALLEL: Final = Area(
             ),
         ),
         Fact(
+            at=("transformer/transformer_config.py:1323", "transformer/transformer_config.py:2328"),
+            cost=Cost.RAISES,
+            says="A hybrid model's config is refused for heads or experts that no layer has.",
+            ends=Handled(
+                "it is given the blocks of its layers alone",
+                f"{_HANDLED}::test_a_config_has_no_sizes_of_layers_that_are_not_there",
+            ),
+        ),
+        Fact(
             at=("transformer/transformer_config.py:1338", "transformer/attention.py:364"),
             cost=Cost.RAISES,
             says="Key-value groups are a multiple or a divisor of tp.",

@@ -8,6 +8,7 @@ from mimodsl.check.rules import (
     balance,
     edges,
     encoders,
+    expert_order,
     experts,
     flows,
     grids,
@@ -30,6 +31,7 @@ from mimodsl.check.rules import (
 FAMILIES: Final[tuple[ModuleType, ...]] = (
     grids,
     views,
+    expert_order,
     placement,
     layout,
     names,

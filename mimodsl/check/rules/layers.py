@@ -12,7 +12,6 @@ from mimodsl.diagnostics import Edit, Label, Severity
 from mimodsl.ir import Gpt, Hybrid, LanguageModel
 from mimodsl.source import Span
 
-_BLOCKS: Final = {"M": "mamba", "*": "attention", "E": "moe"}
 _WORDS: Final = {"M": "Mamba", "*": "attention", "-": "MLP", "E": "experts", "|": "stage mark"}
 _FOREIGN: Final = {
     "G": "gated delta nets are not a layer of this language",
@@ -123,7 +122,7 @@ def missing_block(spec: Context, language: Held[Hybrid]) -> Findings:
         }
     """
     kind = language.kind
-    for symbol, block in _BLOCKS.items():
+    for symbol, block in kind.blocks.items():
         if symbol in kind.pattern and getattr(kind, block) is None:
             layers = count(kind.pattern.count(symbol), f"{_WORDS[symbol]} layer")
             yield Finding(
@@ -169,7 +168,7 @@ def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
     kind = language.kind
     if not _symbols_known(kind):
         return
-    for symbol, block in _BLOCKS.items():
+    for symbol, block in kind.blocks.items():
         if symbol not in kind.pattern and (node := getattr(kind, block)) is not None:
             yield Finding(
                 message=f"the {code(block)} block of {code(language.name)} is of no layer",

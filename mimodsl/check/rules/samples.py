@@ -9,7 +9,7 @@ from mimodsl.check.arithmetic import (
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.rules.edges import is_colocated
-from mimodsl.check.scopes import ROUTE, Route, spans_of
+from mimodsl.check.scopes import ROUTE, GridView, Route, spans_of
 from mimodsl.check.words import code, count, either
 from mimodsl.ir import Grid, View
 
@@ -151,7 +151,10 @@ def aligned_samples(spec: Context, route: Route) -> Findings:
         or spans.get(grids[0].name) != spans.get(grids[1].name)
     ):
         return
-    apart = [_stride(grid) * size // parts for grid, size in zip(grids, sizes, strict=True)]
+    apart = [
+        GridView(grid, grid.base).stride("dp") * size // parts
+        for grid, size in zip(grids, sizes, strict=True)
+    ]
     if apart[0] == apart[1]:
         return
     yield Finding(
@@ -162,16 +165,6 @@ def aligned_samples(spec: Context, route: Route) -> Findings:
         notes=("images would be put into the text of other samples",),
         help=(_reordered(grids),),
     )
-
-
-def _stride(grid: Grid) -> int:
-    """How many neighbouring ranks one replica covers before the next begins."""
-    before = 1
-    for axis in grid.base.axes:
-        if axis.name == "dp":
-            break
-        before *= axis.size or 1
-    return before
 
 
 def _dealt(parts: int, apart: int) -> str:

@@ -47,14 +47,12 @@ class Split:
 
 def attention_of(kind: Kind) -> Attention | None:
     """The attention that some layer of a language model has."""
-    if isinstance(kind, Hybrid):
-        return kind.attention if "*" in kind.pattern else None
-    return kind.attention if isinstance(kind, Gpt) else None
+    return kind.in_use().attention if isinstance(kind, Gpt | Hybrid) else None
 
 
 def mamba_of(kind: Kind) -> Mamba | None:
     """The Mamba mixer that some layer of a hybrid has."""
-    return kind.mamba if isinstance(kind, Hybrid) and "M" in kind.pattern else None
+    return kind.in_use().mamba if isinstance(kind, Hybrid) else None
 
 
 def mamba_heads(kind: LanguageModel, mamba: Mamba) -> int | None:

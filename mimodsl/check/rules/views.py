@@ -17,7 +17,7 @@ from mimodsl.check.scopes import (
 )
 from mimodsl.check.words import code, either
 from mimodsl.diagnostics import Edit
-from mimodsl.ir import Axis, Grid, LanguageModel, View
+from mimodsl.ir import Axis, Grid, LanguageModel
 from mimodsl.ir.grid import BASE_AXES
 from mimodsl.source import Span
 
@@ -263,7 +263,7 @@ def shared_groups(spec: Context, one: GridView) -> Findings:
         size = one.grid.size(axis.name)
         if axis.size is not None or size == 1 or one.grid.base.axis(axis.name) is None:
             continue
-        own, base = _stride(one.grid, one.view, axis), _stride(one.grid, one.grid.base, axis)
+        own, base = one.stride(axis.name), GridView(one.grid, one.grid.base).stride(axis.name)
         if own == base:
             continue
         yield Finding(
@@ -276,17 +276,7 @@ def shared_groups(spec: Context, one: GridView) -> Findings:
         )
 
 
-def _stride(grid: Grid, view: View, axis: Axis) -> int:
-    sizes = grid.sizes(view)
-    before = [name for name, _ in sizes].index(axis.name)
-    return prod(size for _, size in sizes[:before])
-
-
 def _order_help(one: GridView, axis: Axis, stride: int) -> str:
     """The axes with the shared one where it has the base view's distance, if there is a place."""
-    rest = [other for other in one.view.axes if other is not axis]
-    for before in range(len(rest) + 1):
-        if prod(one.grid.size(other.name) for other in rest[:before]) == stride:
-            order = [*rest[:before], axis, *rest[before:]]
-            return f"order the view as {code(' * '.join(map(str, order)))}"
-    return f"end both views with {code(axis.name)}"
+    order = one.ordered(axis.name, stride)
+    return f"order the view as {code(order)}" if order else f"end both views with {code(axis.name)}"

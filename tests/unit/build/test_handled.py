@@ -27,7 +27,7 @@ from mimodsl.ir import Attention, Gpt, Grid, Kernels, Moe, Precision, Spec, Trai
 from mimodsl.plan import plan
 from mimodsl.runtime import cpu, meta
 from mimodsl.runtime.data import SyntheticData, microbatches
-from tests.unit.build.models import DENSE_GPT, HYBRID, MOE_GPT, spec
+from tests.unit.build.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, spec
 from tests.unit.plan.specs import GPT, PIPELINE, SHARED, SIDE_BY_SIDE, vlm
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is experimental and still under")
@@ -167,6 +167,15 @@ def test_encoders_and_projectors_keep_their_sequence_whole() -> None:
 def test_layers_are_counted_from_the_pattern() -> None:
     kind = attrs.evolve(HYBRID, pattern="ME|M*-|E")
     assert language_config(spec(kind)).num_layers == len("MEM*-E")
+
+
+def test_a_config_has_no_sizes_of_layers_that_are_not_there() -> None:
+    thirds = Grid(name="g", views={"dense": {"tp": 3}})
+    idle = attrs.evolve(HYBRID, hidden=96, pattern="-", moe=attrs.evolve(MOE, score="softmax"))
+    config = language_config(spec(idle, grid=thirds))
+    assert (config.num_attention_heads, config.num_moe_experts) == (3, None)
+    with pytest.raises(ValueError, match="num_attention_heads"):
+        language_config(spec(attrs.evolve(idle, pattern="*"), grid=thirds))
 
 
 def test_experts_with_biases_have_no_fused_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
