@@ -4,7 +4,10 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mimodsl.plan.time import Accelerator
 
 from mimodsl.cli.parsing import Help
 
@@ -165,13 +168,27 @@ def qualified(text: str) -> str:
 
 
 def memory_size(text: str) -> int:
-    """Bytes of a size with its unit."""
+    """Bytes of a size with its unit, or of a GPU's memory."""
     from mimodsl.plan.memory.fit import memory_size
+    from mimodsl.plan.time.accelerator import ACCELERATORS
 
+    if text in ACCELERATORS:
+        return ACCELERATORS[text].memory
     try:
         return memory_size(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        names = ", ".join(ACCELERATORS)
+        raise argparse.ArgumentTypeError(f"{error}; or a GPU's name: {names}") from error
+
+
+def gpu(text: str) -> "Accelerator":
+    """A GPU by name."""
+    from mimodsl.plan.time.accelerator import ACCELERATORS
+
+    if text not in ACCELERATORS:
+        names = ", ".join(ACCELERATORS)
+        raise argparse.ArgumentTypeError(f"expected one of {names}, found {text!r}")
+    return ACCELERATORS[text]
 
 
 def seconds(text: str) -> float:

@@ -11,6 +11,7 @@ from mimodsl.cli import options
 
 if TYPE_CHECKING:
     from mimodsl.plan import Plan
+    from mimodsl.plan.time import StepTime
 
 _EPILOG = """\
 Needs no torch and no GPU, and is as quick for a million ranks as for eight.
@@ -49,8 +50,21 @@ def add_to(commands: Any) -> None:
         "--fit",
         metavar="SIZE",
         type=options.memory_size,
-        help="say instead which ranks need more memory than this, as 80GiB or 141GB, at the peak "
-        "of a step, and by how much; exit code 1 if any do",
+        help="say instead which ranks need more memory than this, as 80GiB or 141GB, or than a GPU "
+        "has, as h100, at the peak of a step, and by how much; exit code 1 if any do",
+    )
+    parser.add_argument(
+        "--gpu",
+        metavar="NAME",
+        type=options.gpu,
+        help="say instead how long a step takes at least on a100, h100, h200 or b200, and what "
+        "bounds it",
+    )
+    parser.add_argument(
+        "--gpus-per-node",
+        metavar="N",
+        type=options.positive,
+        help="with --gpu: GPUs of a node (default: 8)",
     )
     options.add_set(parser)
 
@@ -60,10 +74,7 @@ def _run(args: argparse.Namespace) -> int:
 
     from mimodsl.cli import specs, terminal, trouble
 
-    if args.groups and (args.json or args.rank is not None):
-        raise trouble.UsageError("--groups writes the groups of all ranks: not with --rank, --json")
-    if args.fit is not None and (args.groups or args.rank is not None):
-        raise trouble.UsageError("--fit speaks of all ranks: not with --rank, --groups")
+    _require_one_purpose(args)
     spec = specs.sound_spec(args)
     if spec is None:
         return trouble.FAILURE
@@ -76,13 +87,28 @@ def _run(args: argparse.Namespace) -> int:
     whole = plan(spec)
     if args.fit is not None:
         return 0 if _fits(whole, args) else trouble.FAILURE
-    if args.groups:
+    if args.gpu is not None:
+        _show_time(_time(whole, args), args)
+    elif args.groups:
         _write_groups(whole, args.groups)
     elif args.json:
         print(json.dumps(as_json(whole, rank=args.rank), indent=2, ensure_ascii=False))
     else:
         render(whole, terminal.console(sys.stdout), rank=args.rank)
     return 0
+
+
+def _require_one_purpose(args: argparse.Namespace) -> None:
+    from mimodsl.cli import trouble
+
+    if args.groups and (args.json or args.rank is not None):
+        raise trouble.UsageError("--groups writes the groups of all ranks: not with --rank, --json")
+    if args.fit is not None and (args.groups or args.rank is not None):
+        raise trouble.UsageError("--fit speaks of all ranks: not with --rank, --groups")
+    if args.gpu is not None and (args.groups or args.fit is not None):
+        raise trouble.UsageError("--gpu speaks of time: not with --groups, --fit")
+    if args.gpus_per_node is not None and args.gpu is None:
+        raise trouble.UsageError("--gpus-per-node says how --gpu lies on nodes: not without it")
 
 
 def _fits(whole: Plan, args: argparse.Namespace) -> bool:
@@ -96,6 +122,35 @@ def _fits(whole: Plan, args: argparse.Namespace) -> bool:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return found["fits"]
     return print_misfits(whole, args.fit, terminal.console(sys.stdout))
+
+
+def _time(whole: Plan, args: argparse.Namespace) -> StepTime:
+    import attrs
+
+    from mimodsl.cli import trouble
+    from mimodsl.plan.time import least_time
+
+    gpu = args.gpu
+    if args.gpus_per_node is not None:
+        gpu = attrs.evolve(gpu, per_node=args.gpus_per_node)
+    try:
+        return least_time(whole, gpu)
+    except ValueError as error:
+        raise trouble.UsageError(str(error)) from error
+
+
+def _show_time(time: StepTime, args: argparse.Namespace) -> None:
+    import json
+
+    from mimodsl.cli import terminal
+    from mimodsl.plan.show.time import print_rank_time, print_time, time_json
+
+    if args.json:
+        print(json.dumps(time_json(time, args.rank), indent=2, ensure_ascii=False))
+    elif args.rank is None:
+        print_time(time, terminal.console(sys.stdout))
+    else:
+        print_rank_time(time, args.rank, terminal.console(sys.stdout))
 
 
 def _table(text: str) -> Path:

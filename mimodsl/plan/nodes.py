@@ -95,14 +95,14 @@ def crossing(group: GroupPlan, per_node: int) -> int:
         last = group.blocks[-1]
         ends = group.blocks[0].start, last[len(last) - 1].last
         return int(ends[0] // per_node != ends[1] // per_node)
-    return sum(_crossing(block, per_node) for block in group.blocks)
+    return sum(block_crossing(block, per_node) for block in group.blocks)
 
 
-def _crossing(block: Groups, per_node: int) -> int:
-    """Counts by where groups begin in a node, not group by group.
+def block_crossing(block: Groups, per_node: int) -> int:
+    """How many of some groups have members on several nodes.
 
-    A group that begins at place p of a node and reaches `extent` ranks further stays inside if that
-    is before the node's end.
+    Counted by where groups begin in a node, not group by group. A group that begins at place p of a
+    node and reaches `extent` ranks further stays inside if that is before the node's end.
     """
     extent = sum((factor.size - 1) * factor.stride for factor in block.inner)
     if extent >= per_node:

@@ -90,7 +90,7 @@ def _microbatch(planned: Plan, own: RankPlan) -> Iterator[Call]:
         yield from module_work(spec, planned.grid(role.module.grid), role).calls
     for grid in planned.grids:
         if own.rank in grid.ranks and grid.axis("pp") > 1:
-            yield from stage_calls(grid, own.rank, planned.world, _activation(planned, grid))
+            yield from stage_calls(grid, own.rank, planned.world, activation(planned, grid))
     element = element_size(spec.train.precision)
     for bridge in planned.bridges:
         lines = bridge_lines(planned, bridge)
@@ -101,7 +101,7 @@ def _microbatch(planned: Plan, own: RankPlan) -> Iterator[Call]:
             yield from bridge_calls(bridge, own.rank, lines, element)
 
 
-def _activation(planned: Plan, grid: GridPlan) -> int:
+def activation(planned: Plan, grid: GridPlan) -> int:
     """Bytes of what one stage hands the next: the residual stream `[s, b, h]` of a rank's tokens
     (pipeline_parallel/p2p_communication.py receives it in fp32 where it is)."""
     language = planned.spec.language

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from mimodsl.ir.kinds import Recompute
 from mimodsl.plan.traffic.call import Call
-from mimodsl.plan.work.piece import Gradient, Piece, Repeat
+from mimodsl.plan.work.piece import Gradient, Overlap, Piece, Repeat
 
 
 @frozen(kw_only=True)
@@ -47,13 +47,28 @@ class Flops:
 
 
 @frozen(kw_only=True)
+class PassCalls:
+    """The calls of a pass: those that the rank waits for, and those that run beside products."""
+
+    waited: tuple[Call, ...] = ()
+    beside: tuple[Call, ...] = ()
+
+
+@frozen(kw_only=True)
 class Counted:
     """One piece in a microbatch: its operations, and its calls in both passes."""
 
     name: str
     flops: Flops
-    calls: tuple[Call, ...]
+    forward: PassCalls
+    backward: PassCalls
     causal: bool
+
+    @property
+    def calls(self) -> Iterator[Call]:
+        for one in (self.forward, self.backward):
+            yield from one.waited
+            yield from one.beside
 
 
 def count(
@@ -70,7 +85,8 @@ def count(
         yield Counted(
             name=piece.name,
             flops=_flops(piece, trains=trains, wanted=wanted, again=again),
-            calls=tuple(_calls(piece, trains=trains, backward=backward, again=again)),
+            forward=_forward(piece, records=backward and not again),
+            backward=_backward(piece, trains=trains, again=again) if backward else PassCalls(),
             causal=piece.causal,
         )
         wanted = backward
@@ -104,11 +120,18 @@ def _flops(piece: Piece, *, trains: bool, wanted: bool, again: bool) -> Flops:
     )
 
 
-def _calls(piece: Piece, *, trains: bool, backward: bool, again: bool) -> Iterator[Call]:
-    for one in piece.calls:
-        yield evolve(one, times=one.times * (1 + again))
-    if backward:
-        yield from piece.once
-        yield from piece.back
-    if trains:
-        yield from piece.for_weight
+def _forward(piece: Piece, *, records: bool) -> PassCalls:
+    calls = (*piece.calls, *(piece.once if records else ()))
+    return PassCalls(beside=calls) if piece.overlap is Overlap.ALL else PassCalls(waited=calls)
+
+
+def _backward(piece: Piece, *, trains: bool, again: bool) -> PassCalls:
+    repeated = (*piece.calls, *piece.once) if again else ()
+    calls = (*piece.back, *(piece.for_weight if trains else ()))
+    match piece.overlap:
+        case Overlap.NONE:
+            return PassCalls(waited=(*repeated, *calls))
+        case Overlap.BACKWARD:
+            return PassCalls(waited=repeated, beside=calls)
+        case Overlap.ALL:
+            return PassCalls(beside=(*repeated, *calls))

@@ -9,7 +9,7 @@ from mimodsl.ir.blocks import Balance, Moe, RouterPrecision
 from mimodsl.plan.layers import MoeLayer
 from mimodsl.plan.traffic.call import Call, CallKind
 from mimodsl.plan.work.linear import call, mlp
-from mimodsl.plan.work.piece import Gradient, Piece
+from mimodsl.plan.work.piece import Gradient, Overlap, Piece
 from mimodsl.plan.work.site import Site
 
 _COUNT = 8
@@ -20,6 +20,7 @@ def experts(layer: MoeLayer, site: Site) -> Iterator[Piece]:
     """A router, the routed experts' two linears, and those of the shared ones.
 
     Tokens are taken to be dealt evenly: what each rank gets is what it would of balanced experts.
+    With `shared_overlap` they travel while shared experts compute.
     """
     moe = layer.moe
     yield Piece(
@@ -34,6 +35,7 @@ def experts(layer: MoeLayer, site: Site) -> Iterator[Piece]:
     yield Piece(
         name="routed experts",
         forward=2 * rows * layer.hidden * moe.ffn * (layer.gates + 1),
+        overlap=Overlap.ALL if moe.shared_overlap else Overlap.NONE,
         calls=travel,
         back=tuple(_back(layer, site, rows)),
     )
@@ -114,4 +116,7 @@ def _shared(layer: MoeLayer, site: Site, ffn: int) -> Iterator[Piece]:
     """One MLP for every token. Overlapped with dispatch it gathers its input itself, once for both
     its gradients (transformer/moe/shared_experts.py:242)."""
     for piece in mlp("shared experts", site, (layer.hidden, layer.hidden), ffn, ffn * layer.gates):
-        yield evolve(piece, for_weight=()) if layer.moe.shared_overlap else piece
+        if layer.moe.shared_overlap:
+            yield evolve(piece, for_weight=(), overlap=Overlap.ALL)
+        else:
+            yield piece

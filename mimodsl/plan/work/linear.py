@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mimodsl.plan.traffic.call import Call, CallKind, Line
-from mimodsl.plan.work.piece import Piece, Repeat
+from mimodsl.plan.work.piece import Overlap, Piece, Repeat
 from mimodsl.plan.work.site import Site
 
 
@@ -20,7 +20,8 @@ def column(
     """A linear whose output is cut. Its input is whole on every tp rank, or is gathered.
 
     With a split sequence the weight's gradient gathers the input a second time (:617), and the
-    input's gradient is summed and split in one (:650).
+    input's gradient is summed and split in one (:650). These two calls run beside the products of
+    the two gradients.
     """
     line, size = site.line("tp"), site.tokens * width * site.element
     gather = call(line, CallKind.ALL_GATHER, size) if site.split else ()
@@ -29,6 +30,7 @@ def column(
         name=name,
         forward=2 * site.tokens * width * output // site.cut.tp,
         repeat=repeat,
+        overlap=Overlap.BACKWARD,
         calls=gather,
         back=call(line, reduce, size),
         for_weight=gather,

@@ -6,7 +6,7 @@ from mimodsl.plan.layers import AttentionLayer, MambaLayer
 from mimodsl.plan.layers.mamba import CHUNK
 from mimodsl.plan.traffic.call import Call, CallKind
 from mimodsl.plan.work.linear import call, column, row
-from mimodsl.plan.work.piece import Gradient, Piece, Repeat
+from mimodsl.plan.work.piece import Gradient, Overlap, Piece, Repeat
 from mimodsl.plan.work.site import Site
 
 
@@ -31,14 +31,15 @@ def _core(layer: AttentionLayer, site: Site) -> Piece:
         again=product,
         causal=site.causal,
         repeat=Repeat.CORE,
+        overlap=Overlap.ALL,
         calls=_ring(layer, site, 1),
         back=_ring(layer, site, 2),
     )
 
 
 def _ring(layer: AttentionLayer, site: Site, times: int) -> tuple[Call, ...]:
-    """Keys and values go once around cp, and on the way back their gradients with them
-    (Transformer Engine's attn_forward_func_with_cp, p2p)."""
+    """Keys and values go once around cp while attention reads those at hand, and on the way back
+    their gradients with them (Transformer Engine's attn_forward_func_with_cp, p2p)."""
     size = 2 * site.tokens * max(layer.key_value_width // site.cut.tp, layer.head_dim)
     steps = times * (site.cut.cp - 1)
     line = site.line("cp")

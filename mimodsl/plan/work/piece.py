@@ -30,6 +30,14 @@ class Repeat(Enum):
     CORE = "core"  # with its layer, or as what `selective` computes again
 
 
+class Overlap(Enum):
+    """Which calls of an operation run beside products; the next operation waits for all others."""
+
+    NONE = "none"
+    BACKWARD = "backward"
+    ALL = "all"
+
+
 @frozen(kw_only=True)
 class Piece:
     """One operation as one rank runs it for one microbatch.
@@ -41,7 +49,8 @@ class Piece:
 
     `calls` are those of the forward pass, `back` those of the backward pass, `for_weight` those
     that the weight's gradient needs besides. `once` calls belong to the pass that gradients are
-    recorded in: recomputation moves them and does not repeat them.
+    recorded in: recomputation moves them and does not repeat them. `overlap` says which of all
+    these hold nobody up while there are products to compute.
     """
 
     name: str
@@ -50,6 +59,7 @@ class Piece:
     again: int = 0
     causal: bool = False
     repeat: Repeat = Repeat.FULL
+    overlap: Overlap = Overlap.NONE
     calls: tuple[Call, ...] = ()
     back: tuple[Call, ...] = ()
     for_weight: tuple[Call, ...] = ()

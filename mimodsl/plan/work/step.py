@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from mimodsl.ir.spec import Spec
 from mimodsl.plan.ranks import Ranks
-from mimodsl.plan.timing import PassTimes, step_time
+from mimodsl.plan.timing import StageTimes, step_time
 from mimodsl.plan.traffic.step import Traffic, rank_traffic
 from mimodsl.plan.whole import Plan
 from mimodsl.plan.work.count import Flops
@@ -72,22 +73,27 @@ def rank_work(planned: Plan, rank: int) -> tuple[ModuleWork, ...]:
     )
 
 
+def model_flops(spec: Spec) -> int:
+    """The operations that the model needs for a step's global batch, whatever the layout."""
+    each = sum(whole_work(spec, module).flops.model for module in spec.modules)
+    return each * spec.schedule.microbatches
+
+
 def step_work(planned: Plan) -> StepWork:
     """The work of a step, by stage. Takes as long for a million ranks as for eight."""
     spec = planned.spec
     microbatches = spec.schedule.microbatches
-    whole = sum(whole_work(spec, module).flops.model for module in spec.modules)
-    found = tuple(_spans(planned))
+    found = tuple(stage_spans(planned))
     time = _time(planned.stages, found, microbatches)
     return StepWork(
-        model=whole * microbatches,
+        model=model_flops(spec),
         tokens=planned.summary().tokens,
         stages=tuple(_stage_work(planned, span, time) for span in found),
     )
 
 
 @frozen(kw_only=True)
-class _Span:
+class StageSpan:
     """Ranks that run one stage together, and what each of them does of a microbatch."""
 
     stage: int
@@ -99,27 +105,27 @@ class _Span:
         return sum((module.flops for module in self.modules), Flops())
 
 
-def _spans(planned: Plan) -> Iterator[_Span]:
+def stage_spans(planned: Plan) -> Iterator[StageSpan]:
+    """The ranks of the world, by stage and, where several encoders share the first, by grid."""
     for stage in range(planned.stages):
         # Grids on the same ranks spell them differently.
         places = {(ranks.start, ranks.last): ranks for _, ranks in planned.stage(stage)}
         for ranks in places.values():
-            yield _Span(stage=stage, ranks=ranks, modules=rank_work(planned, ranks[0]))
+            yield StageSpan(stage=stage, ranks=ranks, modules=rank_work(planned, ranks[0]))
 
 
-def _time(stages: int, spans: tuple[_Span, ...], microbatches: int) -> float:
-    """A step's time, in operations of a rank. The slowest span of a stage is the stage's."""
-    times = [PassTimes(forward=0, backward=0)] * stages
+def _time(stages: int, spans: tuple[StageSpan, ...], microbatches: int) -> float:
+    """A step's time, in operations of a rank."""
+    times: list[list[StageTimes]] = [[] for _ in range(stages)]
     for span in spans:
-        flops, slowest = span.flops, times[span.stage]
-        times[span.stage] = PassTimes(
-            forward=max(slowest.forward, flops.forward),
-            backward=max(slowest.backward, flops.backward + flops.extra),
+        flops = span.flops
+        times[span.stage].append(
+            StageTimes(forward=flops.forward, backward=flops.backward + flops.extra)
         )
     return step_time(times, microbatches)
 
 
-def _stage_work(planned: Plan, span: _Span, time: float) -> StageWork:
+def _stage_work(planned: Plan, span: StageSpan, time: float) -> StageWork:
     microbatches = planned.spec.schedule.microbatches
     rank, traffic = _busiest(planned, span.ranks)
     return StageWork(

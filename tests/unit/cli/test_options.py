@@ -26,6 +26,8 @@ COMMANDS = {
         "--json",
         "--groups FILE",
         "--fit SIZE",
+        "--gpu NAME",
+        "--gpus-per-node N",
         "--set...",
     ],
     "build": [

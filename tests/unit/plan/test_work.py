@@ -7,7 +7,7 @@ import pytest
 
 from mimodsl.ir import Attention, Gpt, Mamba, Moe, Recompute, Spec
 from mimodsl.plan import Plan, plan
-from mimodsl.plan.timing import PassTimes, step_time
+from mimodsl.plan.timing import StageTimes, step_time
 from mimodsl.plan.traffic.call import Call, CallKind, Line, Purpose
 from mimodsl.plan.traffic.step import rank_traffic
 from mimodsl.plan.work.count import Flops
@@ -143,20 +143,20 @@ def test_every_group_is_one_that_the_plan_makes() -> None:
 
 def test_equal_stages_wait_as_long_as_the_textbook_says() -> None:
     for stages, microbatches in ((1, 5), (2, 4), (4, 8), (8, 3), (16, 64)):
-        time = step_time([PassTimes(forward=1, backward=2)] * stages, microbatches)
+        time = step_time([[StageTimes(forward=1, backward=2)]] * stages, microbatches)
         bubble = (stages - 1) / (microbatches + stages - 1)
         assert 1 - 3 * microbatches / time == pytest.approx(bubble)
 
 
 def test_a_slow_stage_sets_the_pace() -> None:
-    fast, slow = PassTimes(forward=1, backward=1), PassTimes(forward=5, backward=10)
+    fast, slow = [StageTimes(forward=1, backward=1)], [StageTimes(forward=5, backward=10)]
     # The first pass reaches the slow stage after 1; its last backward pass ends 1 before the end.
     assert step_time([fast, slow], 8) == 1 + 8 * 15 + 1
     assert step_time([slow, fast], 1) == 5 + 1 + 1 + 10
 
 
 def test_long_steps_are_followed_in_part() -> None:
-    stages = [PassTimes(forward=2, backward=4), PassTimes(forward=3, backward=5)]
+    stages = [[StageTimes(forward=2, backward=4)], [StageTimes(forward=3, backward=5)]]
     assert step_time(stages, 10**9) == pytest.approx(8 * 10**9, rel=1e-6)
     long, longer = (step_time(stages, number) for number in (10**5, 10**5 + 1))
     assert longer - long == 8
