@@ -35,6 +35,7 @@ from mimodsl.ir import (
     Spec,
     VisionEncoder,
 )
+from mimodsl.ir.experts import are_grouped
 from mimodsl.ir.kinds import TransformerKind
 from mimodsl.ir.widths import language_kind, projector_ffn, sequence_parallel
 
@@ -171,7 +172,8 @@ def language_config(spec: Spec) -> TransformerConfig:
         {"normalization": NORMS[kind.norm]},
         _stack(kind),
         _attention(kind.attention, grid),
-        NO_EXPERTS if moe is None else _experts(moe, grid, resolve(spec.train.kernels)),
+        _loss(spec),
+        NO_EXPERTS if moe is None else _experts(spec, kind, moe, grid),
     )
 
 
@@ -315,17 +317,28 @@ def _stack(kind: Gpt | Hybrid) -> Fields:
     return {"num_layers": len(kind.layers), "is_hybrid_model": True} | mamba
 
 
-def _experts(moe: Moe, grid: Grid, kernels: Kernels) -> Fields:
-    has_grouped = kernels is Kernels.TRANSFORMER_ENGINE
+def _loss(spec: Spec) -> Fields:
+    """A cross entropy of fewer kernels and collectives, which torch compiles on GPUs.
+
+    Its gradient is bf16 in any precision (fusions/fused_cross_entropy.py:82). Transformer Engine's
+    has known faults (model_parallel_config.py:536), so both kernel sets have megatron-core's own.
+    """
+    if spec.train.precision is not Precision.BF16:
+        return {}
+    return {"cross_entropy_loss_fusion": torch.cuda.is_available()}
+
+
+def _experts(spec: Spec, kind: Gpt | Hybrid, moe: Moe, grid: Grid) -> Fields:
+    kernels, etp = resolve(spec.train.kernels), grid.size("etp")
     router_dtype = None if moe.router_dtype is RouterPrecision.MODEL else moe.router_dtype.value
     return _pick(moe, _MOE) | {
         "expert_model_parallel_size": grid.size("ep"),
-        "expert_tensor_parallel_size": grid.size("etp"),
+        "expert_tensor_parallel_size": etp,
         "moe_router_score_function": moe.score.value,
         "moe_router_load_balancing_type": moe.balance.value,
         "moe_router_dtype": router_dtype,
         "moe_token_dispatcher_type": moe.dispatcher.value,
-        "moe_grouped_gemm": has_grouped if moe.grouped_gemm is None else moe.grouped_gemm,
+        "moe_grouped_gemm": are_grouped(kind, kernels, spec.train.precision, etp),
     }
 
 

@@ -40,6 +40,7 @@ from megatron.core.transformer.transformer_layer import (
 )
 
 from mimodsl.build.local_attention import FlashAttention
+from mimodsl.build.local_experts import GroupedMLP
 from mimodsl.build.local_layers import (
     ExpertRowLinear,
     LocalHybridStack,
@@ -69,7 +70,8 @@ class LocalKernels(LocalSpecProvider):
     @override
     def grouped_mlp_modules(self, moe_use_grouped_gemm: bool) -> Any:
         experts = MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=ExpertRowLinear)
-        return partial(SequentialMLP, submodules=experts)
+        kind = GroupedMLP if moe_use_grouped_gemm else SequentialMLP
+        return partial(kind, submodules=experts)
 
     @override
     def layer_norm(

@@ -113,7 +113,8 @@ def _bytes(message: Any) -> int:
 
 
 def flop_counter() -> FlopCounterMode:
-    """torch's counter of operations in products, which does not know its own CPU attention."""
+    """torch's counter of operations in products, which does not know its own CPU attention, nor
+    that each row is in one of the grouped products."""
 
     def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
         return sdpa_flop_count(query, key, value)
@@ -121,9 +122,13 @@ def flop_counter() -> FlopCounterMode:
     def backward(out: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
         return sdpa_backward_flop_count(out, query, key, value)
 
+    def grouped(a: Any, b: Any, *_: Any, **__: Any) -> int:
+        return 2 * a[0] * a[1] * b[-1]
+
     return FlopCounterMode(
         display=False,
         custom_mapping={
+            _ATEN._grouped_mm: grouped,
             _ATEN._scaled_dot_product_flash_attention_for_cpu: forward,
             _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: backward,
         },

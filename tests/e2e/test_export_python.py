@@ -117,14 +117,15 @@ train {
   loss_per  = microbatch
 }
 """,
-    # A frozen encoder, its projector alone trained, in bf16.
+    # A frozen encoder, its projector alone trained, in bf16, with experts in one product.
     "frozen": """
 grid seeing {
   dense = dp:2
 }
 
 grid reading {
-  dense = tp:2
+  dense  = tp:2
+  expert = etp:1 * ep:2 * pp
 }
 
 place seeing | reading
@@ -149,6 +150,7 @@ module mind : gpt {
   hidden     = 32
   vocabulary = 64
   attention  = { heads = 2 }
+  moe        = { experts = 4, topk = 2, ffn = 32 }
 }
 
 flow eye -> nerve -> mind {

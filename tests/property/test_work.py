@@ -36,12 +36,14 @@ def on_cpu() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore")
 def test_a_rank_computes_what_the_plan_says() -> None:
     for seed in SEEDS:
-        spec = on_one_rank(sound_spec(Random(seed)))
+        # In bf16 the experts are one product.
+        precision = Precision.BF16 if seed % 2 else Precision.FP32
+        spec = on_one_rank(sound_spec(Random(seed)), precision)
         assert not [found for found in check(spec) if found.severity is Severity.ERROR]
         assert counted(spec) == counted_by_torch(plan(spec), 0), f"seed {seed}: {spec}"
 
 
-def on_one_rank(spec: Spec) -> Spec:
+def on_one_rank(spec: Spec, precision: Precision) -> Spec:
     """The modules of a spec as one rank computes them, with nothing that chance has a part in.
 
     Dropout takes torch's attention off its fused kernel, and capacities drop tokens or not.
@@ -56,7 +58,7 @@ def on_one_rank(spec: Spec) -> Spec:
         place="all",
         modules=tuple(_module(module) for module in spec.modules),
         schedule=attrs.evolve(spec.schedule, kind=ScheduleKind.NO_PIPELINING, micro_batch=2),
-        train=attrs.evolve(spec.train, precision=Precision.FP32),
+        train=attrs.evolve(spec.train, precision=precision),
     )
 
 

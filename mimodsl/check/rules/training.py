@@ -1,7 +1,6 @@
 """Schedule, precision and kernels: how a step runs, and whether there is anything to train."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from mimodsl.check.arithmetic import division, next_multiple
 from mimodsl.check.context import Context
@@ -21,8 +20,9 @@ from mimodsl.check.scopes import (
 )
 from mimodsl.check.words import code, either
 from mimodsl.diagnostics import Label, Severity
-from mimodsl.ir import Kernels, LanguageModel, Precision, ScheduleKind
+from mimodsl.ir import Gpt, Hybrid, Kernels, LanguageModel, Precision, ScheduleKind
 from mimodsl.ir.draft import Draft
+from mimodsl.ir.experts import fit_torch
 
 
 @rule(
@@ -223,12 +223,6 @@ def fp16(spec: Context, draft: Draft) -> Findings:
     )
 
 
-_ONLY_TRANSFORMER_ENGINE: Final = (
-    ("grouped_gemm", "grouped product of experts"),
-    ("permute_fusion", "fused permutation"),
-)
-
-
 @rule(
     "MIMO731",
     "a knob that the local kernels lack",
@@ -244,7 +238,10 @@ _ONLY_TRANSFORMER_ENGINE: Final = (
     ">= 2.1.0.`; experts are multiplied one by one without a word.",
 )
 def local_kernels(spec: Context, language: Held[LanguageModel]) -> Findings:
-    """Grouped products, fused permutation and context-parallel attention need Transformer Engine.
+    """Fused permutation and context-parallel attention need Transformer Engine.
+
+    So does a grouped product of experts, unless they are in bf16, without biases, and `hidden` and
+    `moe.ffn / etp` are multiples of 8: torch has one for these.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -259,13 +256,14 @@ def local_kernels(spec: Context, language: Held[LanguageModel]) -> Findings:
         }
 
         train {
-          kernels = local
+          precision = fp32
+          kernels   = local
         }
     """
     train = spec.draft.train
     if train is None or train.kernels is not Kernels.LOCAL:
         return
-    for label, what in _beyond_local(spec, language):
+    for label, what in _beyond_local(spec, language, train.precision):
         yield Finding(
             message=f"the local kernels have no {what}",
             primary=label,
@@ -274,11 +272,17 @@ def local_kernels(spec: Context, language: Held[LanguageModel]) -> Findings:
         )
 
 
-def _beyond_local(spec: Context, language: Held[LanguageModel]) -> Iterator[tuple[Label, str]]:
-    moe = uses_experts(language.kind)
-    for field, what in _ONLY_TRANSFORMER_ENGINE:
-        if moe is not None and getattr(moe, field):
-            yield spec.label(moe, field, "asked for here"), what
-    if attention_of(language.kind) is not None and language.size("cp") > 1:
+def _beyond_local(
+    spec: Context, language: Held[LanguageModel], precision: Precision
+) -> Iterator[tuple[Label, str]]:
+    kind, moe = language.kind, uses_experts(language.kind)
+    if moe is not None:
+        assert isinstance(kind, Gpt | Hybrid), "others have no experts"
+        if moe.grouped_gemm and not fit_torch(kind, precision, language.size("etp")):
+            what = "grouped product of such experts"
+            yield spec.label(moe, "grouped_gemm", "asked for here"), what
+        if moe.permute_fusion:
+            yield spec.label(moe, "permute_fusion", "asked for here"), "fused permutation"
+    if attention_of(kind) is not None and language.size("cp") > 1:
         label = spec.axis_label(language.grid, "cp", f"{language.size('cp')} ranks")
         yield label, "context-parallel attention"

@@ -6,6 +6,7 @@ from typing import ClassVar, override
 from attrs import frozen
 
 from mimodsl.ir.blocks import Balance, Moe, RouterPrecision, Score
+from mimodsl.ir.experts import are_grouped
 from mimodsl.ir.kinds import Activation, Norm
 from mimodsl.plan.layers.layer import Layer
 from mimodsl.plan.layers.mlp import activation_saved
@@ -92,6 +93,10 @@ class MoeLayer(Layer):
 
     @override
     def working(self, at: Share) -> int:
-        """Gradients of the routed rows behind and before the experts, and inside of them."""
-        width = self.moe.ffn // at.cut.etp * (self.gates + 1)
-        return self.routed(at) * (2 * self.hidden + width) * at.element
+        """Gradients of the routed rows behind and before the experts, and inside of them; and of
+        the first linear of all that are one product the weights, stacked, or their gradients."""
+        width = self.moe.ffn // at.cut.etp
+        rows = self.routed(at) * (2 * self.hidden + width * (self.gates + 1))
+        is_grouped = are_grouped(self, at.kernels, at.precision, at.cut.etp)
+        at_once = self.moe.experts // at.cut.ep if is_grouped else 1
+        return (rows + at_once * self.hidden * width * self.gates) * at.element

@@ -5,7 +5,7 @@ from typing import Final
 from attrs import frozen
 
 from mimodsl.ir.kinds import Norm
-from mimodsl.ir.train import Kernels
+from mimodsl.ir.train import Kernels, Precision
 from mimodsl.plan.layers.weight import Cut
 
 FP32: Final = 4
@@ -13,6 +13,11 @@ FP32: Final = 4
 
 INT64: Final = 8
 """Bytes of an index."""
+
+
+def element_size(precision: Precision) -> int:
+    """Bytes of a weight or an activation."""
+    return FP32 if precision is Precision.FP32 else 2
 
 
 @frozen(kw_only=True)
@@ -28,12 +33,16 @@ class Share:
     sequences: int
     length: int
     split: bool
-    element: int
+    precision: Precision
     residual: int
     kernels: Kernels
     dropout: bool
     trained: bool
     reached: bool
+
+    @property
+    def element(self) -> int:
+        return element_size(self.precision)
 
     @property
     def tokens(self) -> int:

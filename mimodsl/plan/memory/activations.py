@@ -34,7 +34,7 @@ def role_share(spec: Spec, role: ModuleRole) -> Share:
         sequences=sequences,
         length=length,
         split=cut.tp > 1 and sequence_parallel(spec, module),
-        element=element,
+        precision=spec.train.precision,
         residual=FP32 if wide else element,
         kernels=spec.train.kernels,
         dropout=isinstance(kind, TransformerKind) and kind.dropout > 0,

@@ -8,12 +8,10 @@ from attrs import frozen
 
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.train import Ddp, Precision
+from mimodsl.ir.train import Ddp
 from mimodsl.plan.layers import Cut, Weight, stage_layers
+from mimodsl.plan.layers.share import FP32, element_size
 from mimodsl.plan.roles import ModuleRole
-
-FP32: Final = 4
-"""Bytes of an element in fp32."""
 
 _ALIGNED: Final = 64
 """Elements that a weight starts at a multiple of (optimizer/param_layout.py:26)."""
@@ -25,11 +23,6 @@ _LEAST_BUCKET: Final = 40_000_000
 _BUCKET_A_RANK: Final = 1_000_000
 """Parameters of a bucket where the spec is silent: the first, or that many for every data-parallel
 rank (distributed/distributed_data_parallel.py:67)."""
-
-
-def element_size(precision: Precision) -> int:
-    """Bytes of a weight or an activation."""
-    return FP32 if precision is Precision.FP32 else 2
 
 
 @frozen(kw_only=True)

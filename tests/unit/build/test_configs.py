@@ -210,10 +210,43 @@ def test_sequence_parallelism_as_said() -> None:
     assert not language_config(spec(kind, grid=SPREAD)).sequence_parallel
 
 
-def test_grouped_gemm_is_refused_where_no_kernel_has_it() -> None:
-    moe = attrs.evolve(NEMOTRON.moe, grouped_gemm=True)
-    with pytest.raises(ValueError, match="no grouped product of experts"):
-        language_config(spec(attrs.evolve(NEMOTRON, moe=moe)))
+GROUPED = attrs.evolve(NEMOTRON, moe=attrs.evolve(NEMOTRON.moe, grouped_gemm=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [
+        (GROUPED, Precision.FP32),
+        (GROUPED, Precision.FP16),
+        (attrs.evolve(GROUPED, hidden=2692), Precision.BF16),
+        (attrs.evolve(GROUPED, moe=attrs.evolve(GROUPED.moe, ffn=1860)), Precision.BF16),
+        (attrs.evolve(GROUPED, bias=True), Precision.BF16),
+    ],
+)
+def test_grouped_gemm_is_refused_where_no_kernel_has_it(kind: Hybrid, precision: Precision) -> None:
+    with pytest.raises(ValueError, match=r"no grouped product of such experts \(MIMO731\)"):
+        language_config(spec(kind, precision=precision))
+    moe = attrs.evolve(kind.moe, grouped_gemm=None)
+    unset = spec(attrs.evolve(kind, moe=moe), precision=precision)
+    assert not language_config(unset).moe_grouped_gemm
+
+
+def test_local_experts_are_grouped_unless_told_otherwise() -> None:
+    for grouped, expected in ((None, True), (True, True), (False, False)):
+        kind = attrs.evolve(NEMOTRON, moe=attrs.evolve(NEMOTRON.moe, grouped_gemm=grouped))
+        config = language_config(spec(kind, grid=SPREAD, precision=Precision.BF16))
+        assert config.moe_grouped_gemm is expected
+
+
+@pytest.mark.parametrize("has_gpu", [True, False])
+@pytest.mark.parametrize("precision", list(Precision))
+def test_cross_entropy_is_fused_on_gpus_where_its_bf16_gradient_is_no_loss(
+    monkeypatch: pytest.MonkeyPatch, precision: Precision, has_gpu: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    config = language_config(spec(precision=precision))
+    assert config.cross_entropy_loss_fusion is (has_gpu and precision is Precision.BF16)
+    assert config.cross_entropy_fusion_impl == "native"
 
 
 @pytest.mark.parametrize(
