@@ -1,12 +1,13 @@
 """Blocks: fields against the schema of an IR class, laid over each other, and made into nodes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import evolve, frozen
 
-from mimodsl.diagnostics import Diagnostic, Label, codes
-from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
-from mimodsl.ir.evaluate import FAILED
+from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
+from mimodsl.diagnostics.suggest import closest, corrected, did_you_mean, listed
+from mimodsl.ir.elsewhere import derived, field_meant
+from mimodsl.ir.evaluate import FAILED, LITERAL_WORDS, Failed
 from mimodsl.ir.lower.constants import Context
 from mimodsl.ir.lower.fields import FieldReader, block_types
 from mimodsl.ir.lower.names import Report
@@ -81,7 +82,7 @@ def read_block(
             sound = False
         elif name not in known:
             unset = [one for one in known if one not in written]
-            context.report(_unknown_field(field.key, cls, tuple(known), unset))
+            context.report(_unknown_field(field.key, cls, known, unset))
             sound = False
         else:
             value = _value(field.value, known[name], context)
@@ -100,16 +101,35 @@ def field_set_twice(second: ast.Name, first: ast.Name) -> Diagnostic:
 
 
 def _unknown_field(
-    key: ast.Name, cls: type[Node], known: tuple[str, ...], unset: list[str]
+    key: ast.Name, cls: type[Node], known: Mapping[str, FieldSchema], unset: list[str]
 ) -> Diagnostic:
-    near = did_you_mean(key.text, known)
+    meant = field_meant(key.text, known)
+    elsewhere = (derived(key.text) or _inside(key.text, known.values())) if meant is None else None
+    if meant:
+        advice = (f"did you mean `{meant}`?",)
+        edits = (Edit(key.span, meant),) if meant in unset else ()
+    elif elsewhere:
+        advice, edits = (elsewhere,), ()
+    else:
+        advice, edits = did_you_mean(key.text, known), corrected(key.span, unset)
     return codes.UNKNOWN_FIELD.at(
         key.span,
         f"{title(cls)} has no field `{key}`",
-        notes=() if near else (f"its fields are {listed(sorted(known), 'and')}",),
-        help=near,
-        edits=corrected(key.span, unset),
+        notes=() if advice else (f"its fields are {listed(sorted(known), 'and')}",),
+        help=advice,
+        edits=edits,
     )
+
+
+def _inside(word: str, fields: Iterable[FieldSchema]) -> str | None:
+    """What to say of a field that belongs into the block of another one."""
+    for field in fields:
+        for tag, cls in block_types(field).items():
+            names = [one.name for one in schema(cls)]
+            if found := word if word in names else field_meant(word, names):
+                opener = f"{tag} {{" if len(block_types(field)) > 1 or tag != field.name else "{"
+                return f"it belongs into a block: `{field.name} = {opener} {found} = … }}`"
+    return None
 
 
 def title(cls: type[Node]) -> str:
@@ -120,6 +140,8 @@ def title(cls: type[Node]) -> str:
 
 def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
     tags = block_types(field)
+    if isinstance(value, ast.Word) and tags and not _is_constant(value, context):
+        return _no_block(value, field, tags, context)
     if not isinstance(value, ast.Block) or not tags:
         return FieldReader(context=context).read(value, field)
     if value.tag is None and len(tags) == 1:
@@ -134,6 +156,25 @@ def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
             f"`{field.name}` takes {listed(tags)}, found {found}",
             help=did_you_mean(value.tag.text, tags) if value.tag else (),
             edits=corrected(span, tags) if value.tag else (),
+        )
+    )
+    return FAILED
+
+
+def _is_constant(word: ast.Word, context: Context) -> bool:
+    return word.text in (*LITERAL_WORDS, *context.scope.names(ast.Let))
+
+
+def _no_block(
+    word: ast.Word, field: FieldSchema, tags: Mapping[str, type[Node]], context: Context
+) -> Failed:
+    """Report a word where only a block can stand: `optimizer = adam`."""
+    near = closest(word.text, tags)
+    context.report(
+        codes.WRONG_TYPE.at(
+            word.span,
+            f"`{field.name}` takes a block, found `{word.text}`",
+            help=(f"write `{field.name} = {near or next(iter(tags))} {{ … }}`",),
         )
     )
     return FAILED

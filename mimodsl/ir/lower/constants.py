@@ -6,7 +6,7 @@ from typing import Final
 from attrs import frozen
 
 from mimodsl.diagnostics import Diagnostic, Label, codes
-from mimodsl.diagnostics.suggest import did_you_mean
+from mimodsl.diagnostics.suggest import did_you_mean, listed
 from mimodsl.ir.evaluate import FAILED, LITERAL_WORDS, Constant, Evaluator, Failed, kind_of
 from mimodsl.ir.lower.names import Report, Scope, Scopes
 from mimodsl.ir.lower.order import in_order_of_need
@@ -38,7 +38,7 @@ class Context:
         """The value of a constant; reports a word that is none."""
         if word.text in self.scope.names(ast.Let):
             return self.constants[word.text]
-        self.scope.missing(ast.Let, ast.Name(text=word.text, span=word.span))
+        self.scope.missing(ast.Let, ast.Name(text=word.text, span=word.span), LITERAL_WORDS)
         return FAILED
 
 
@@ -80,11 +80,15 @@ def _replacements(scopes: Scopes, overrides: Mapping[str, str]) -> dict[str, ast
         start = len(name) + 1
         if name not in own:
             if not scopes.lost.covers(ast.Let, name):
+                near = did_you_mean(name, own)
                 scopes.report(
                     codes.SET_UNKNOWN.at(
                         Span(source, 0, len(name)),
                         f"the main spec has no `let {name}`",
-                        help=did_you_mean(name, own),
+                        notes=(f"`--set` can change {listed(sorted(own))}",)
+                        if own and not near
+                        else (),
+                        help=near,
                     )
                 )
             continue

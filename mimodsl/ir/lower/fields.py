@@ -60,8 +60,14 @@ class FieldReader:
     def _reference(self, value: ast.Value, schema: FieldSchema) -> str | Failed:
         if isinstance(value, ast.Word) and value.text not in LITERAL_WORDS:
             return value.text
+        bare = value.value if isinstance(value, ast.String) and value.value.isidentifier() else ""
         self.context.report(
-            codes.WRONG_TYPE.at(value.span, f"`{schema.name}` takes the name of a {schema.name}")
+            codes.WRONG_TYPE.at(
+                value.span,
+                f"`{schema.name}` takes the name of a {schema.name}",
+                help=(f"write it without quotes: `{bare}`",) if bare else (),
+                edits=(Edit(value.span, bare),) if bare else (),
+            )
         )
         return FAILED
 
@@ -122,12 +128,14 @@ class FieldReader:
 
     def _wrong_type(self, value: ast.Value, schema: FieldSchema, found: str) -> Failed:
         bare = _without_quotes(value, schema)
+        size = _as_size(value, schema)
+        advice = f"write it without quotes: `{bare}`" if bare else size and f"write `{size}`"
         self.context.report(
             codes.WRONG_TYPE.at(
                 value.span,
                 f"`{schema.name}` takes {describe(schema.type)}, found {found}",
                 secondary=self.definition(value, None),
-                help=(f"write it without quotes: `{bare}`",) if bare else (),
+                help=(advice,) if advice else (),
                 edits=(Edit(value.span, bare),) if bare else (),
             )
         )
@@ -158,6 +166,17 @@ def _without_quotes(value: ast.Value, schema: FieldSchema) -> str | None:
     forms += ["none"] if schema.type.optional else []
     if isinstance(value, ast.String) and re.fullmatch("|".join(forms), value.value):
         return value.value or None
+    return None
+
+
+def _as_size(value: ast.Value, schema: FieldSchema) -> str | None:
+    """What `64` or `[64, 64]` would be as a size."""
+    sides = value.items if isinstance(value, ast.List) else (value, value)
+    if Size not in schema.type.bases or len(sides) != 2:
+        return None
+    height, width = sides
+    if isinstance(height, ast.Integer) and isinstance(width, ast.Integer):
+        return f"{height.value}x{width.value}"
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from attrs import field, frozen
 
 from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
-from mimodsl.diagnostics.suggest import corrected, did_you_mean
+from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.kinds import KINDS
 from mimodsl.ir.lower.units import Unit
@@ -83,17 +83,21 @@ class Scope:
     ) -> None:
         """Report a name that is not declared, here or among the `others`, unless it may be lost.
 
-        `advice` is given, with its edits, where no known name is near.
+        `advice` is given, with its edits, where no known name is near, and without it the names
+        that there are.
         """
         if self.lost.covers(kind, name.text):
             return
-        code, words = _UNKNOWN[kind]
+        code, word = _UNKNOWN[kind]
         known = (*self.names(kind), *others)
         near = did_you_mean(name.text, known)
+        verb = "are" if len(known) > 1 else "is only"
+        lists = kind is not ast.Let and known and not near and not advice
         self.report(
             code.at(
                 name.span,
-                f"there is no {words} `{name}`",
+                f"there is no {word} `{name}`",
+                notes=(f"there {verb} {listed(known, 'and')}",) if lists else (),
                 help=near or advice,
                 edits=corrected(name.span, known) if near else edits,
             )

@@ -60,16 +60,24 @@ def _report_missing(main: Unit, scope: Scope) -> None:
         word for word, found in wanted.items() if not found and not scope.lost.may_hold(word)
     ]
     if missing:
-        a, b, *_ = (*grids, "a", "b")
         scope.report(
             codes.MISSING_DECLARATION.at(
                 Span(main.file.source, 0, 0),
                 f"the spec has no {listed(missing)}",
-                help=(f"write `place {a} | {b}`, or `place {a} & {b}` for the same ranks",)
-                if "place" in missing
-                else (),
+                help=_how_to_declare(missing, grids),
             )
         )
+
+
+def _how_to_declare(missing: list[str], grids: tuple[str, ...]) -> tuple[str, ...]:
+    if "grid" in missing:
+        return ("`mimodsl new FILE` writes a spec to begin from",)
+    a, b, *_ = (*grids, "a", "b")
+    forms = {
+        "place": f"write `place {a} | {b}`, or `place {a} & {b}` for the same ranks",
+        "schedule": "write `schedule 1f1b { sequence = … }`",
+    }
+    return tuple(forms[word] for word in missing)
 
 
 def _only[D: (ast.Place, ast.Schedule, ast.Train)](

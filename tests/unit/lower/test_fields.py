@@ -212,3 +212,56 @@ def test_origins_lead_back_to_the_text() -> None:
     assert spec.language.span().text.startswith("module language")
     assert spec.schedule.span("kind").text == "1f1b"
     assert spec.grids[0].views[0].axes[1].span("size").text == "2"
+
+
+@pytest.mark.parametrize(
+    ("field", "help", "fixed"),
+    [
+        ("vocab_size = 8", "did you mean `vocabulary`?", "vocabulary"),
+        ("padded_vocab_size = 8, vocabulary = 8", "did you mean `vocabulary`?", None),
+        ("num_attention_heads = 8", "it belongs into a block: `attention = { heads = … }`", None),
+        ("experts = 8", "it belongs into a block: `moe = { experts = … }`", None),
+        ("attention = { heads = 4, kv_heads = 2 }", "did you mean `kv_groups`?", "kv_groups"),
+    ],
+)
+def test_names_from_elsewhere_are_known(field: str, help: str, fixed: str | None) -> None:
+    (one,) = (
+        one
+        for one in mistakes(f"{BASE}module language : gpt {{\n  {field}\n}}\n")
+        if one.code == "MIMO201"
+    )
+    assert one.help == (help,)
+    assert [edit.replacement for edit in one.edits] == ([fixed] if fixed else [])
+
+
+@pytest.mark.parametrize(
+    ("field", "help"),
+    [
+        ("lr = 1", "it belongs into a block: `optimizer = adamw { lr = … }`"),
+        ("optimizer = adam", "write `optimizer = adamw { … }`"),
+        ("seed = True", "did you mean `true`?"),
+        ("lr_decay = none_such", "write `lr_decay = constant { … }`"),
+    ],
+)
+def test_a_mistake_of_habit_is_told_with_what_is_meant(field: str, help: str) -> None:
+    assert only_mistake(f"{BASE}train {{\n  {field}\n}}\n").help == (help,)
+
+
+@pytest.mark.parametrize("image", ["64", "[64, 64]"])
+def test_a_size_is_shown_for_what_would_be_one(image: str) -> None:
+    text = f"{BASE}module v : vit {{\n  image = {image}\n}}\n"
+    assert "write `64x64`" in [line for one in mistakes(text) for line in one.help]
+
+
+def test_a_grid_in_quotes_is_freed_of_them() -> None:
+    text = f'{BASE}module language : gpt {{\n  grid = "all"\n}}\n'
+    (one,) = (one for one in mistakes(text) if one.code == "MIMO202")
+    assert [edit.replacement for edit in one.edits] == ["all"]
+
+
+def test_a_batch_is_said_to_follow() -> None:
+    text = BASE.replace("sequence", "global_batch_size = 4, sequence", 1)
+    (one,) = (one for one in mistakes(text) if one.code == "MIMO201")
+    assert one.help == (
+        "a step has `micro_batch * microbatches` samples a replica of the language model",
+    )

@@ -116,3 +116,10 @@ def test_what_no_spec_can_do_without(text: str, message: str) -> None:
 
 def test_one_grid_alone_needs_no_place() -> None:
     assert str(spec_of(BASE).place) == "llm"
+
+
+def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
+    one = only_mistake(f"{BASE}module m : transformer {{\n}}\n")
+    assert one.notes == (
+        "there are `radio`, `vit`, `gpt`, `hybrid`, `mlp_projector` and `affine_projector`",
+    )
