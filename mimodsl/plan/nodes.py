@@ -1,17 +1,22 @@
 """Nodes: how many ranks go on each machine of a cluster, and which groups then cross machines."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from math import prod
 from typing import Final
 
 from attrs import frozen
 
 from mimodsl.plan.groups import GroupKind, GroupPlan
-from mimodsl.plan.ranks import Groups
+from mimodsl.plan.ranks import Groups, Ranks
 from mimodsl.plan.whole import Plan
 
 LARGEST: Final = 256
 """Ranks on one node at most: the choice tries every number up to what a node has."""
+
+_COUNTED: Final = 1024
+"""Members of a group up to which they are counted node by node."""
 
 _TENSOR: Final = (("tp",), ("etp",))
 _EXPERT: Final = (("ep",),)
@@ -107,11 +112,27 @@ def block_crossing(block: Groups, per_node: int) -> int:
     extent = sum((factor.size - 1) * factor.stride for factor in block.inner)
     if extent >= per_node:
         return len(block)
+    return sum(_begins(block, per_node)[per_node - extent :])
+
+
+def together(block: Groups, per_node: int) -> int:
+    """How many members of a group share a node: on the node with the fewest of them, in the groups
+    where these are most. Of a very large group as many as a node could have at all.
+    """
+    if block.size > _COUNTED:
+        return prod(min(factor.size, -(-per_node // factor.stride)) for factor in block.inner)
+    places = (place for place, number in enumerate(_begins(block, per_node)) if number)
+    spelled = (Ranks(start=place, factors=block.inner) for place in places)
+    return max(min(Counter(rank // per_node for rank in ranks).values()) for ranks in spelled)
+
+
+def _begins(block: Groups, per_node: int) -> list[int]:
+    """How many groups begin at each place of a node."""
     begins = [0] * per_node
     begins[block.start % per_node] = 1
     for factor in block.outer:
         begins = _repeated(begins, factor.size, factor.stride)
-    return sum(begins[per_node - extent :])
+    return begins
 
 
 def _repeated(counts: list[int], times: int, stride: int) -> list[int]:

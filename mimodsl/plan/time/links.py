@@ -1,14 +1,13 @@
 """How long calls take at least over the links that they have to use."""
 
 from collections.abc import Iterable, Mapping
-from math import ceil, prod
 
 from attrs import frozen
 
 from mimodsl.plan.bridges import BridgePlan
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.groups import GroupKind, GroupPlan
-from mimodsl.plan.nodes import block_crossing
+from mimodsl.plan.nodes import block_crossing, together
 from mimodsl.plan.ranks import Factor, Groups
 from mimodsl.plan.time.accelerator import Accelerator
 from mimodsl.plan.traffic.call import Call, CallKind, Line, Purpose
@@ -45,6 +44,8 @@ class Links:
             sizes[key] = sizes.get(key, 0) + call.bytes
         found: dict[Purpose, float] = {}
         for (line, kind), size in sizes.items():
+            if line.members == 1:
+                continue
             seconds = size * self._a_byte(kind, line, stage)
             found[line.purpose] = found.get(line.purpose, 0.0) + seconds
         return found
@@ -57,20 +58,18 @@ class Links:
         return max(_sent(kind, n) / (inside + network), _sent_out(kind, n, k) / network)
 
     def _together(self, line: Line, stage: int) -> int:
-        """The most members of a group that share a node; all, unless every group crosses nodes."""
-        n = line.members
+        """Members of a group that share a node; all, unless every group crosses nodes."""
         blocks = self._blocks(line, stage)
         if any(block_crossing(block, self.per_node) < len(block) for block in blocks):
-            return n
-        together = max(_on_a_node(block, self.per_node) for block in blocks)
-        return min(together, n - 1)
+            return line.members
+        return max(together(block, self.per_node) for block in blocks)
 
     def _blocks(self, line: Line, stage: int) -> tuple[Groups, ...]:
         group = self.groups.get(line.group)
         if group is None:  # the world's
             return (Groups(start=0, inner=(Factor(line.members, 1),), outer=()),)
         if group.kind is not GroupKind.AXES or "pp" in group.axes:
-            return group.blocks
+            return tuple(block for block in group.blocks if block.size > 1)
         grid = self.grids[group.grid]
         view = next(view for view in grid.views if view.name == group.view)
         return (view.layout.groups(group.axes, at={"pp": stage}),)
@@ -96,11 +95,6 @@ class Links:
         return across + sum(self.seconds((heard,), 0).values())
 
 
-def _on_a_node(block: Groups, per_node: int) -> int:
-    """The most members of a group that one node has room for."""
-    return prod(min(factor.size, ceil(per_node / factor.stride)) for factor in block.inner)
-
-
 def _sent(kind: CallKind, n: int) -> float:
     """Of a message the least that some rank of n sends, or receives, by whatever algorithm.
 
@@ -113,7 +107,7 @@ def _sent(kind: CallKind, n: int) -> float:
         case CallKind.RECEIVE:
             return 0.0  # is the other end of a send, at the same time
         case _:
-            return 1.0 if n > 1 else 0.0
+            return 1.0
 
 
 def _sent_out(kind: CallKind, n: int, k: int) -> float:

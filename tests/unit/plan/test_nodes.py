@@ -1,11 +1,13 @@
 """Which groups cross nodes is counted by strides, and ranks a node are chosen by what crosses."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mimodsl.plan import plan
-from mimodsl.plan.nodes import LARGEST, crossing, node_plan
+from mimodsl.plan.nodes import LARGEST, crossing, node_plan, together
 from mimodsl.plan.ranks import Factorization
 from tests.unit.plan.specs import GPT, vlm
 
@@ -25,6 +27,9 @@ def test_crossing_groups_are_counted_as_by_walking_the_ranks(encoder, dense, per
     whole = plan(vlm(encoder=encoder, dense=dense, expert=expert))
     for group in whole.groups():
         assert crossing(group, per_node) == walked(group, per_node), group.name
+        for block in group.blocks:
+            fewest = (min(Counter(r // per_node for r in members).values()) for members in block)
+            assert together(block, per_node) == max(fewest), group.name
 
 
 def dense(**sizes):

@@ -178,8 +178,8 @@ def test_calls_take_at_least_what_links_leave_them(kind: CallKind, members: int)
         (4, SIZE * (4 - 2) / 4 / 2),
         (2, SIZE * (4 - 1) / 4),
         (8, SIZE * 3 / 4 / 10**6),
-        # On nodes of 5, ranks 0 to 7 of dp groups {0 2 4 6} and {1 3 5 7} both cross, 3 on a node.
-        (5, SIZE * (4 - 3) / 4 / 3),
+        # On nodes of 5, {0 2 4 6} leave one rank alone, {1 3 5 7} two: the luckier group counts.
+        (5, SIZE * (4 - 2) / 4 / 2),
     ],
 )
 def test_members_of_a_group_share_the_network_of_their_node(per_node: int, seconds: float) -> None:
@@ -199,6 +199,13 @@ def test_where_some_groups_stay_inside_a_node_the_network_holds_nobody_up_for_ce
     assert Links.of(planned, slow, 6).seconds((call,), 0) == {Purpose.TENSOR: SIZE * 3 / 4}
     (crossing,) = Links.of(planned, slow, 2).seconds((call,), 0).values()
     assert crossing == pytest.approx(SIZE * 2 / 4 / 2 / 1e-3)
+
+
+def test_of_tied_embeddings_the_two_stages_that_have_them_count() -> None:
+    links = Links.of(plan(alone({"pp": 3})), attrs.evolve(FREE, link=8.0, network=1.0), 2)
+    line = Line(group="llm.embedding", members=2, purpose=Purpose.STEP)
+    call = Call(line=line, kind=CallKind.ALL_REDUCE, size=SIZE)
+    assert links.seconds((call,), 0) == {Purpose.STEP: SIZE}
 
 
 def test_the_world_goes_over_the_network_where_it_has_several_nodes() -> None:
