@@ -47,7 +47,7 @@ def main() -> int:
     check = options.parse_args().check
     stale = [page for page in PAGES if _brought_up_to_date(ROOT / page, check=check)]
     whole = {f"docs/pictures/{name}.svg": draw() for name, draw in PICTURES.items()}
-    whole[SCHEMA] = f"{json.dumps(json_schema(), indent=2)}\n"
+    whole[SCHEMA] = f"{json.dumps(json_schema(ir.KINDS), indent=2)}\n"
     stale += [path for path, text in whole.items() if _is_other(ROOT / path, text, check=check)]
     for page in stale:
         print(f"{page} {'is stale: run `make reference`' if check else 'written'}")

@@ -42,7 +42,17 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
         (("mimodsl.build.assembly", "Assembly"), ("mimodsl.build.assembly", "StepResult")),
     ),
     ("Data of your own", "mimodsl/data.py", (("mimodsl.data", "Data"),)),
-    ("Kinds of your own", "mimodsl/ir/custom.py", (("mimodsl.kinds", "CustomEncoder"),)),
+    (
+        "Kinds of your own",
+        "mimodsl/ir/custom.py",
+        (
+            ("mimodsl.kinds", "CustomKind"),
+            ("mimodsl.kinds", "CustomEncoder"),
+            ("mimodsl.kinds", "CustomProjector"),
+        ),
+    ),
+    ("", "mimodsl/ir/projector.py", (("mimodsl.kinds", "Between"),)),
+    ("", "mimodsl/ir/installed.py", (("mimodsl.kinds", "register"),)),
 )
 """Title, file, and names with the module that users import them from; no title: it goes on."""
 

@@ -9,19 +9,24 @@ from mimodsl.check.rule import Cost, Finding, Findings, Rule, Scope, rule
 from mimodsl.check.scopes import Held, held
 from mimodsl.check.words import code
 from mimodsl.diagnostics import Severity
-from mimodsl.ir.custom import CustomEncoder
-from mimodsl.ir.kinds import Kind, Role, register
+from mimodsl.ir.custom import CustomEncoder, CustomKind, CustomProjector
+from mimodsl.ir.installed import register
+from mimodsl.ir.kinds import Kind, Role
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Constraint, Keyword, knob, node
+from mimodsl.ir.projector import Between
 from mimodsl.ir.types import Size
 
 __all__ = [
     "ABOVE_0",
     "AT_LEAST_0",
     "AT_LEAST_1",
+    "Between",
     "Constraint",
     "Context",
     "Cost",
     "CustomEncoder",
+    "CustomKind",
+    "CustomProjector",
     "Finding",
     "Findings",
     "Held",

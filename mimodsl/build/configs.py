@@ -18,18 +18,17 @@ from mimodsl.check import check, rule_of
 from mimodsl.ir import (
     Activation,
     Attention,
-    CustomEncoder,
     Flow,
     Gpt,
     Grid,
     Hybrid,
     Kernels,
+    LinearProjector,
     MlpProjector,
     Module,
     Moe,
     Norm,
     Precision,
-    Projector,
     Recompute,
     RouterPrecision,
     Spec,
@@ -37,7 +36,7 @@ from mimodsl.ir import (
 )
 from mimodsl.ir.experts import are_grouped
 from mimodsl.ir.kinds import TransformerKind
-from mimodsl.ir.widths import language_kind, projector_ffn, sequence_parallel
+from mimodsl.ir.widths import claims, language_kind, projector_ffn, sequence_parallel
 
 type Fields = dict[str, Any]
 
@@ -195,9 +194,8 @@ def encoder_config(spec: Spec, module: Module) -> TransformerConfig:
 
 
 def custom_config(spec: Spec, module: Module) -> TransformerConfig:
-    """The config of an encoder of another package, which DDP and gradient finalisation read."""
-    kind = module.kind
-    assert isinstance(kind, CustomEncoder)
+    """The config of a module of another package, which DDP and gradient finalisation read."""
+    _, width = claims(spec, module).outputs
     grid = spec.grid_of(module)
     return _config(
         COMMON,
@@ -205,7 +203,7 @@ def custom_config(spec: Spec, module: Module) -> TransformerConfig:
         _kernels(spec),
         NO_EXPERTS,
         _parallel(grid),
-        {"num_layers": 1, "hidden_size": kind.output_width},
+        {"num_layers": 1, "hidden_size": width},
         _no_attention(grid),
     )
 
@@ -215,7 +213,7 @@ def projector_config(spec: Spec, flow: Flow) -> TransformerConfig:
     assert flow.projector is not None
     module = spec.module(flow.projector)
     kind = module.kind
-    assert isinstance(kind, Projector)
+    assert isinstance(kind, LinearProjector)
     grid = spec.grid_of(module)
     return _config(
         COMMON,

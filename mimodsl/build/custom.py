@@ -1,6 +1,8 @@
-"""Encoders of other packages in MIMO: any torch module, held to what its kind says of it."""
+"""Modules of other packages in MIMO: any torch module, held to what its kind says of it."""
 
-from typing import cast
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast, override
 
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.module import MegatronModule
@@ -12,67 +14,101 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
 from mimodsl.build.configs import custom_config
-from mimodsl.ir import CustomEncoder, Module, Spec
-from mimodsl.ir.custom import named
+from mimodsl.ir import Module, Role, Spec
+from mimodsl.ir.custom import Claims, theirs
+from mimodsl.ir.installed import named
+from mimodsl.ir.widths import claims
 
 
 def custom_spec(spec: Spec, module: Module, groups: ProcessGroupCollection) -> ModuleSpec:
-    """What megatron-core builds an encoder of another package from."""
+    """What megatron-core builds an encoder or a projector of another package from."""
     return ModuleSpec(
-        module=Custom,
+        module=CustomProjection if module.role is Role.PROJECTOR else Custom,
         params={
             "config": custom_config(spec, module),
-            "kind": module.kind,
+            "claims": claims(spec, module),
             "groups": groups,
         },
     )
 
 
 class Custom(MegatronModule):
-    """An encoder of another package, in the precision of the spec.
+    """A module of another package, in the precision of the spec.
 
     Raises:
-        ValueError: where the package cannot be had, or its module's weights are not those that
-            its kind says.
+        ValueError: where what is built has other weights, or gives other outputs, than its kind
+            says. What the package's own code raises goes on, with a note.
     """
 
     def __init__(
-        self, config: TransformerConfig, kind: CustomEncoder, groups: ProcessGroupCollection
+        self, config: TransformerConfig, claims: Claims, groups: ProcessGroupCollection
     ) -> None:
         super().__init__(config=config)
-        self.kind = kind
-        self.inner = _built(kind).to(config.params_dtype)
-        _compare(kind, self.inner)
+        self.claims = claims
+        self.inner = _built(claims).to(config.params_dtype)
+        _compare(claims, self.inner)
         # MegatronModule.sharded_state_dict asks parallel_state where a module has no tp_group.
         self.tp_group = groups.tp
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs `[n, *kind.input_shape]` to tokens `[n, kind.tokens, kind.output_width]`."""
-        tokens: Tensor = self.inner(x.to(self.config.params_dtype))
-        expected = (len(x), self.kind.tokens, self.kind.output_width)
-        if tuple(tokens.shape) != expected:
-            raise ValueError(
-                f"{self.kind.keyword} gave {list(tokens.shape)} for {len(x)} inputs, "
-                f"and says {list(expected)}"
-            )
+        """Inputs `[n, *claims.inputs]` to tokens `[n, *claims.outputs]`."""
+        keyword = self.claims.kind.keyword
+        with _blaming(f"the module of {keyword}, given {list(x.shape)}"):
+            tokens: Any = self.inner(x.to(self.config.params_dtype))
+        expected = [len(x), *self.claims.outputs]
+        given = list(tokens.shape) if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
+        if given != expected:
+            raise ValueError(f"{keyword} gave {given} for {len(x)} inputs, and says {expected}")
         return tokens
 
 
-def _built(kind: CustomEncoder) -> nn.Module:
+class CustomProjection(Custom):
+    """A projector, which MIMO hands the tokens of all inputs in one row."""
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens `[n * t, width]` to `[n * u, hidden]`, of `n` inputs."""
+        tokens, width = self.claims.inputs
+        return super().forward(x.view(-1, tokens, width)).flatten(0, 1)
+
+
+def _built(claims: Claims) -> nn.Module:
+    kind = claims.kind
+    builder = f"{kind.builder}, which builds {kind.keyword}"
+    with _blaming(builder):
+        build = named(kind.builder)
+        spec: Any = build(kind) if claims.between is None else build(kind, claims.between)
+    if not isinstance(spec, ModuleSpec):
+        raise ValueError(f"{builder}, gave a {type(spec).__name__}, no ModuleSpec")  # noqa: TRY004
+    with _blaming(builder):
+        module = cast(object, build_module(spec))
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"{builder}, gave the ModuleSpec of no torch module")  # noqa: TRY004
+    return module
+
+
+@contextmanager
+def _blaming(what: str) -> Generator[None]:
+    """Add to an exception of a package's own code what of it failed, and where."""
     try:
-        builder = named(kind.builder)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{kind.builder}, which builds {kind.keyword}: {error}") from error
-    return cast(nn.Module, build_module(builder(kind)))
+        yield
+    except Exception as error:
+        error.add_note(f"in {what}{theirs(error)}")
+        raise
 
 
-def _compare(kind: CustomEncoder, module: nn.Module) -> None:
+def _compare(claims: Claims, module: nn.Module) -> None:
     """Hold the weights that were made to those that memory was planned with."""
+    kind, said = claims.kind, claims.weights
     made = {name: tuple(weight.shape) for name, weight in module.named_parameters()}
-    said = {name: tuple(shape) for name, shape in kind.weights.items()}
     for name in dict.fromkeys([*said, *made]):
         if said.get(name) != made.get(name):
             raise ValueError(
                 f"the weight {name} of {kind.keyword} is {made.get(name, 'not there')} as built "
                 f"by {kind.builder}, and {said.get(name, 'not there')} as its kind says"
             )
+    if list(made) != list(said):
+        raise ValueError(
+            f"the weights of {kind.keyword} are {', '.join(made)} in the order of {kind.builder}, "
+            f"and {', '.join(said)} in that of its kind"
+        )

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import encoder_of
+from mimodsl.ir.widths import tokens_an_image
 
 _REASON: Final = "the bridges of megatron-core 0.19.2 cut images into equal parts"
 
@@ -16,7 +16,7 @@ _REASON: Final = "the bridges of megatron-core 0.19.2 cut images into equal part
 class ImageBridge:
     """The bridge of one flow, as far as the images of a microbatch have to fit it.
 
-    `image_tokens` is what the encoder emits for an image; `encoders` and `languages` are the
+    `image_tokens` is what the language model gets for an image; `encoders` and `languages` are the
     replicas at the two ends. Where `shared`, every rank has a part of both ends. `awaited` says
     that DDP waits in the backward pass for the encoder's gradients.
     """
@@ -84,7 +84,7 @@ def _bridge(spec: Spec, flow: Flow) -> ImageBridge:
     return ImageBridge(
         encoder=flow.encoder,
         token=flow.token,
-        image_tokens=encoder_of(spec, flow).tokens,
+        image_tokens=tokens_an_image(spec, flow),
         encoders=encoder.size("dp"),
         languages=language.size("dp"),
         shared=spans[encoder.name] == spans[language.name],

@@ -9,7 +9,7 @@ from mimodsl.build.configs import projector_config
 from mimodsl.build.custom import custom_spec
 from mimodsl.build.layer_specs import projector_affine, projector_mlp, resolve
 from mimodsl.build.radio import encoder_spec
-from mimodsl.ir import CustomEncoder, Flow, MlpProjector, Spec
+from mimodsl.ir import CustomKind, Flow, MlpProjector, Spec
 from mimodsl.ir.widths import projector_input
 
 
@@ -21,7 +21,7 @@ def modality_spec(spec: Spec, flow: Flow, groups: ProcessGroupCollection) -> Mod
     `[n * tokens, hidden]`, as wide as the language model.
     """
     encoder = spec.module(flow.encoder)
-    make = custom_spec if isinstance(encoder.kind, CustomEncoder) else encoder_spec
+    make = custom_spec if isinstance(encoder.kind, CustomKind) else encoder_spec
     projections = [] if flow.projector is None else [projector_spec(spec, flow, groups)]
     return ModuleSpec(
         module=VisionModalitySubmodules,
@@ -36,7 +36,10 @@ def modality_spec(spec: Spec, flow: Flow, groups: ProcessGroupCollection) -> Mod
 def projector_spec(spec: Spec, flow: Flow, groups: ProcessGroupCollection) -> ModuleSpec:
     """What megatron-core builds a flow's projector from: `[t, encoder width]` to `[t, hidden]`."""
     assert flow.projector is not None
-    kind = spec.module(flow.projector).kind
+    module = spec.module(flow.projector)
+    kind = module.kind
+    if isinstance(kind, CustomKind):
+        return custom_spec(spec, module, groups)
     is_mlp = isinstance(kind, MlpProjector)
     kernels = resolve(spec.train.kernels)
     return ModuleSpec(

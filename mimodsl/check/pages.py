@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from mimodsl.check.catalogue import MEGATRON
+from mimodsl.check.packages import package_rules
 from mimodsl.check.proof import PROVED
 from mimodsl.check.rule import Rule
 from mimodsl.check.rules import RULES
@@ -45,9 +46,19 @@ class Page:
         return [one for one in found if one.code == self.code]
 
 
+def page_of(code: str) -> Page | None:
+    """The page of a code, also of a rule that an installed package brings."""
+    return pages().get(code) or package_pages().get(code)
+
+
+def package_pages() -> dict[str, Page]:
+    """The pages of rules that installed packages bring, by code."""
+    return {code: _rule_page(rule) for code, rule in sorted(package_rules().items())}
+
+
 @cache
 def pages() -> dict[str, Page]:
-    """Every page by its code, in order."""
+    """Every page of mimodsl's own by its code, in order."""
     found = [*map(_code_page, CODES.values()), *map(_rule_page, (*RULES, *PROVED))]
     return {page.code: page for page in sorted(found, key=lambda page: page.code)}
 

@@ -1,19 +1,16 @@
 """Runs every rule over a spec, and turns a crash of a rule into a diagnostic about that rule."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, cast
+from typing import Any
 
 from mimodsl.check.context import Context
+from mimodsl.check.packages import CRASH, of_packages
 from mimodsl.check.proof import PROOF, Proof
 from mimodsl.check.rule import Rule
 from mimodsl.check.rules import RULES
 from mimodsl.diagnostics import Diagnostic, Label, ObjectPath, in_order
 from mimodsl.ir import Spec
-from mimodsl.ir.custom import CustomEncoder, named
 from mimodsl.ir.draft import Draft
-
-CRASH: Final = "MIMO901"
-"""The code of a rule that failed itself: a bug of ours, never the user's mistake."""
 
 
 def check(spec: Spec | Draft, rules: Iterable[Rule[Any]] = RULES) -> tuple[Diagnostic, ...]:
@@ -23,33 +20,15 @@ def check(spec: Spec | Draft, rules: Iterable[Rule[Any]] = RULES) -> tuple[Diagn
     is left out. Takes milliseconds whatever the sizes: no rule counts through ranks.
     """
     context = Context(spec if isinstance(spec, Draft) else Draft.of(spec))
-    found = [diagnostic for one in rules for diagnostic in _run(one, context)]
+    found: list[Diagnostic] = []
     if rules is RULES:
-        found.extend(_of_packages(context))
+        packages = of_packages(context)
+        found.extend(packages.found)
+        context = Context(packages.draft)
+    found.extend(diagnostic for one in rules for diagnostic in _run(one, context))
     if rules is RULES and context.draft.complete and not any(one.is_error for one in found):
         found.extend(_run(PROOF, context))
     return tuple(in_order(found))
-
-
-def _of_packages(context: Context) -> Iterator[Diagnostic]:
-    """What the rules that kinds of other packages bring along find."""
-    kinds = dict.fromkeys(type(module.kind) for module in context.draft.modules)
-    for kind in kinds:
-        if not issubclass(kind, CustomEncoder) or not kind.rules:
-            continue
-        try:
-            rules = cast("tuple[Rule[Any], ...]", named(kind.rules))
-            found = [diagnostic for one in rules for diagnostic in _run(one, context)]
-        except Exception as error:  # noqa: BLE001 - whatever a package does wrong
-            yield Diagnostic(
-                code=CRASH,
-                message=f"the rules of the kind `{kind.keyword}` cannot be had: "
-                f"{type(error).__name__}: {error}",
-                primary=Label(ObjectPath(f"rules.{kind.keyword}"), kind.rules),
-                notes=("this is a mistake of the package that brings the kind",),
-            )
-        else:
-            yield from found
 
 
 def _run(one: Rule[Any] | Proof, context: Context) -> Iterator[Diagnostic]:

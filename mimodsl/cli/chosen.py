@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
+from mimodsl.check.packages import package_rules
 from mimodsl.check.rules import RULES
 from mimodsl.cli.trouble import UsageError
 from mimodsl.diagnostics import Diagnostic, Severity
@@ -35,6 +36,8 @@ def choice(select: Iterable[str], ignore: Iterable[str]) -> Choice:
 
 def _warnings(code: str, option: str) -> str:
     severities = dict.fromkeys(CODES, Severity.ERROR) | {one.code: one.severity for one in RULES}
+    if not any(one.startswith(code) for one in severities):
+        severities |= {one.code: one.severity for one in package_rules().values()}
     found = {severity for one, severity in severities.items() if one.startswith(code)}
     if not found:
         near = closest(code, severities)

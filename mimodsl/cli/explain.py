@@ -25,15 +25,14 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mimodsl.check.pages import pages
+    from mimodsl.check.pages import package_pages, page_of, pages
 
-    known = pages()
     if args.code is None:
-        _list(list(known.values()), as_json=args.json)
-    elif args.code in known:
-        _show(known[args.code], as_json=args.json)
+        _list([*pages().values(), *package_pages().values()], as_json=args.json)
+    elif page := page_of(args.code):
+        _show(page, as_json=args.json)
     else:
-        _refuse(args.code, list(known))
+        _refuse(args.code, [*pages(), *package_pages()])
     return 0
 
 

@@ -226,7 +226,15 @@ BROKEN_KIND: Final = Code(
     id="MIMO113",
     title="kind of an installed package that cannot be had",
     why="A package names a kind of its own with an entry point. It is imported when a spec uses "
-    "it, and has to be a CustomEncoder of the same keyword.",
+    "it, and has to be a CustomEncoder or a CustomProjector of the same keyword, whose fields are "
+    "knobs.",
+)
+SENSELESS_KIND: Final = Code(
+    id="MIMO114",
+    title="kind of another package without sizes",
+    why="A kind of another package says what goes in and comes out, which weights there are and "
+    "what an input costs, with the values that a spec gives it. Where it fails at that, or says "
+    "what is no size, nothing can be planned or built.",
 )
 
 # Values and fields.

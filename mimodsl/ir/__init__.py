@@ -1,7 +1,7 @@
 """The intermediate representation: small frozen classes, one concept a file."""
 
 from mimodsl.ir.blocks import Attention, Balance, Dispatcher, Mamba, Moe, RouterPrecision, Score
-from mimodsl.ir.custom import CustomEncoder
+from mimodsl.ir.custom import CustomEncoder, CustomKind, CustomProjector
 from mimodsl.ir.encoder import Encoder, Radio, VisionEncoder, Vit
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
@@ -20,7 +20,7 @@ from mimodsl.ir.lr_decay import (
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node, Origin
 from mimodsl.ir.placement import Beside, Place, Placed, Together
-from mimodsl.ir.projector import AffineProjector, MlpProjector, Projector
+from mimodsl.ir.projector import AffineProjector, Between, LinearProjector, MlpProjector, Projector
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import AdamW, Ddp, Kernels, LossPer, Precision, Train
@@ -36,9 +36,12 @@ __all__ = [
     "Axis",
     "Balance",
     "Beside",
+    "Between",
     "ConstantLr",
     "CosineLr",
     "CustomEncoder",
+    "CustomKind",
+    "CustomProjector",
     "Ddp",
     "Dispatcher",
     "Encoder",
@@ -52,6 +55,7 @@ __all__ = [
     "Kind",
     "LanguageModel",
     "LinearLr",
+    "LinearProjector",
     "LossPer",
     "LrDecay",
     "Mamba",

@@ -8,9 +8,9 @@ import attrs
 
 from mimodsl.diagnostics.suggest import did_you_mean
 from mimodsl.ir.blocks import Attention, Mamba, Moe
-from mimodsl.ir.custom import kind_of
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
+from mimodsl.ir.installed import kind_of
 from mimodsl.ir.kinds import KINDS
 from mimodsl.ir.lr_decay import ConstantLr, CosineLr, InverseSquareRootLr, LinearLr, WsdLr
 from mimodsl.ir.module import Module

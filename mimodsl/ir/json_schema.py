@@ -7,7 +7,8 @@ from typing import Any, Final, cast, get_type_hints
 import attrs
 
 from mimodsl.ir.document import TYPE, VERSION, classes, type_name
-from mimodsl.ir.kinds import KINDS, Kind
+from mimodsl.ir.installed import installed_kinds
+from mimodsl.ir.kinds import Kind
 from mimodsl.ir.node import KNOB, Knob
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.types import FieldType, field_type
@@ -19,21 +20,27 @@ _PLAIN: Final[Mapping[type, str]] = {
     bool: "boolean",
     str: "string",
 }
+_KIND: Final = "kind"
+"""What any kind is called in the schema."""
 
 type Schema = dict[str, Any]
 
 
-def json_schema() -> Schema:
+def json_schema(kinds: Mapping[str, type[Kind]] | None = None) -> Schema:
     """What a document of `as_document` may look like, in JSON Schema 2020-12.
 
-    It says what single values may be; `check` says whether they go together.
+    It says what single values may be; `check` says whether they go together. Modules are of the
+    `kinds`, without them of all that can be had here, those of installed packages included.
     """
-    known = classes()
+    kinds = installed_kinds() if kinds is None else kinds
+    known: dict[str, type] = {**classes(), **kinds}
+    defs: Schema = {name: _object(cls) for name, cls in known.items()}
+    defs[_KIND] = {"anyOf": [{"$ref": f"#/$defs/{keyword}"} for keyword in kinds]}
     return {
         "$schema": DIALECT,
         "title": f"a mimodsl spec, version {VERSION}",
         "$ref": "#/$defs/spec",
-        "$defs": {name: _object(cls) for name, cls in sorted(known.items())},
+        "$defs": dict(sorted(defs.items())),
     }
 
 
@@ -77,11 +84,11 @@ def _of_type(expected: FieldType, knob: Knob | None) -> Schema:
 
 
 def _options(base: type[Any]) -> Iterator[Schema]:
-    """The forms of one of a field's types; of a module's kind there are as many as kinds."""
+    """The forms of one of a field's types."""
     if base in _PLAIN:
         yield {"type": _PLAIN[base]}
     elif base is Kind:
-        yield from ({"$ref": f"#/$defs/{keyword}"} for keyword in KINDS)
+        yield {"$ref": f"#/$defs/{_KIND}"}
     elif issubclass(base, StrEnum):
         yield {"enum": [str(member) for member in base]}
     else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, cast, dataclass_transform
+from typing import Any, cast, dataclass_transform, get_type_hints
 
 import attrs
 
@@ -75,7 +75,14 @@ class Keyword(StrEnum):
     """The base of every closed choice of words in the language."""
 
 
-def _check_knobs(_cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs.Attribute[Any]"]:
+def _check_knobs(cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs.Attribute[Any]"]:
+    if any(isinstance(field.type, str) and KNOB in field.metadata for field in fields):
+        # A kind of another package may be in a file with `from __future__ import annotations`.
+        types = get_type_hints(cls)
+        fields = [
+            field.evolve(type=types.get(field.name, field.type))  # pyright: ignore[reportUnknownMemberType]
+            for field in fields
+        ]
     return [_checked(field) if KNOB in field.metadata else field for field in fields]
 
 

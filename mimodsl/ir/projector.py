@@ -2,15 +2,36 @@
 
 from typing import ClassVar
 
+from attrs import frozen
+
 from mimodsl.ir.kinds import Activation, Kind, Norm, Role, register
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, knob, node
 
 
+@frozen(kw_only=True)
+class Between:
+    """What a projector stands between: of each input it takes the encoder's `tokens`, `width` wide,
+    and what it gives for them is as wide as the language model, `hidden`."""
+
+    tokens: int
+    width: int
+    hidden: int
+
+
 @node
 class Projector(Kind):
-    """What every projector has. Its input and output widths follow from its neighbours."""
+    """What every projector has: its input and output widths follow from its neighbours."""
 
     role: ClassVar[Role] = Role.PROJECTOR
+
+    def tokens(self, between: Between) -> int:
+        """Tokens given for one input; as many as are taken, unless a kind says otherwise."""
+        return between.tokens
+
+
+@node
+class LinearProjector(Projector):
+    """What a projector of linear layers has."""
 
     bias: bool = knob(default=False, doc="biases in linear layers")
     init_std: float = knob(
@@ -20,7 +41,7 @@ class Projector(Kind):
 
 @register
 @node
-class MlpProjector(Projector):
+class MlpProjector(LinearProjector):
     """A norm and a two-layer MLP."""
 
     keyword: ClassVar[str] = "mlp_projector"
@@ -35,7 +56,7 @@ class MlpProjector(Projector):
 
 @register
 @node
-class AffineProjector(Projector):
+class AffineProjector(LinearProjector):
     """One linear layer."""
 
     keyword: ClassVar[str] = "affine_projector"

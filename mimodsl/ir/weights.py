@@ -4,15 +4,15 @@ Two modules that agree in all of it can take each other's weights, whatever else
 """
 
 from mimodsl.ir.blocks import Attention, Mamba, Moe
-from mimodsl.ir.custom import CustomEncoder
+from mimodsl.ir.custom import CustomKind
 from mimodsl.ir.encoder import Radio, VisionEncoder, Vit
 from mimodsl.ir.kinds import Activation
 from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
 from mimodsl.ir.module import Module
-from mimodsl.ir.projector import MlpProjector, Projector
+from mimodsl.ir.projector import LinearProjector, MlpProjector
 from mimodsl.ir.schema import schema
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import language_kind, projector_ffn, projector_input
+from mimodsl.ir.widths import claims, language_kind, projector_ffn, projector_input
 
 type Fixed = dict[str, object]
 
@@ -26,12 +26,12 @@ def weights_of(spec: Spec, module: Module) -> Fixed:
     fixed: Fixed = {"kind": kind.keyword}
     if isinstance(kind, VisionEncoder):
         return fixed | _encoder(kind)
-    if isinstance(kind, Projector):
+    if isinstance(kind, LinearProjector):
         return fixed | _projector(spec, module, kind)
     if isinstance(kind, LanguageModel):
         return fixed | _language(spec, kind)
-    if isinstance(kind, CustomEncoder):
-        return fixed | {field.name: getattr(kind, field.name) for field in schema(type(kind))}
+    if isinstance(kind, CustomKind):
+        return fixed | _custom(spec, module, kind)
     raise TypeError(f"{type(kind).__name__} has no rule for its weights")
 
 
@@ -49,7 +49,13 @@ def _encoder(kind: VisionEncoder) -> Fixed:
     return fixed
 
 
-def _projector(spec: Spec, module: Module, kind: Projector) -> Fixed:
+def _custom(spec: Spec, module: Module, kind: CustomKind) -> Fixed:
+    """All that a spec says of it, for nobody here knows what of it has no say in its weights."""
+    fields = (field.name for field in schema(type(kind)))
+    return _named(kind, *fields) | dict(claims(spec, module).weights)
+
+
+def _projector(spec: Spec, module: Module, kind: LinearProjector) -> Fixed:
     flow = spec.flow_through(module.name)
     fixed = _named(kind, "bias")
     if flow is None:

@@ -1,10 +1,11 @@
 """What passes between modules: widths and tokens, which follow from the neighbours."""
 
+from mimodsl.ir.custom import Claims, CustomEncoder, CustomProjector
 from mimodsl.ir.encoder import Encoder
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
-from mimodsl.ir.projector import MlpProjector
+from mimodsl.ir.projector import Between, MlpProjector, Projector
 from mimodsl.ir.spec import Spec
 
 
@@ -32,9 +33,34 @@ def projector_ffn(spec: Spec, flow: Flow, projector: MlpProjector) -> int:
     return projector.ffn or 4 * projector_input(spec, flow)
 
 
+def between(encoder: Encoder, language: LanguageModel) -> Between:
+    """What a projector between the two stands between."""
+    return Between(tokens=encoder.tokens, width=encoder.output_width, hidden=language.hidden)
+
+
+def tokens_an_image(spec: Spec, flow: Flow) -> int:
+    """Tokens of one image as the language model gets them, each in place of a placeholder."""
+    if flow.projector is None:
+        return encoder_of(spec, flow).tokens
+    projector = spec.module(flow.projector).kind
+    assert isinstance(projector, Projector)
+    return projector.tokens(between(encoder_of(spec, flow), language_kind(spec)))
+
+
+def claims(spec: Spec, module: Module) -> Claims:
+    """What a module of a kind of another package says of itself in this spec."""
+    kind = module.kind
+    if isinstance(kind, CustomEncoder):
+        return Claims(kind=kind)
+    flow = spec.flow_through(module.name)
+    assert isinstance(kind, CustomProjector)
+    assert flow is not None, "every projector is in a flow"
+    return Claims(kind=kind, between=between(encoder_of(spec, flow), language_kind(spec)))
+
+
 def image_tokens(spec: Spec, flow: Flow) -> int:
     """Placeholder tokens that one sample's images need."""
-    return flow.images * encoder_of(spec, flow).tokens
+    return flow.images * tokens_an_image(spec, flow)
 
 
 def sequence_parallel(spec: Spec, module: Module) -> bool:

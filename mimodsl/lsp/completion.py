@@ -7,7 +7,7 @@ from typing import Final
 from attrs import frozen
 from lsprotocol import types
 
-from mimodsl.ir.custom import installed_kinds
+from mimodsl.ir.installed import installed_kinds
 from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW

@@ -6,7 +6,7 @@ from enum import StrEnum
 from inspect import cleandoc
 from typing import cast
 
-from mimodsl.check.pages import Page, pages
+from mimodsl.check.pages import Page, page_of
 from mimodsl.ir.difference import plain
 from mimodsl.ir.kinds import Kind
 from mimodsl.ir.lower.fields import REFERENCES
@@ -56,7 +56,7 @@ def choice_page(enum: type[StrEnum], field: FieldSchema | None, word: str) -> st
 
 def rule_page(code: str) -> str:
     """What `mimodsl explain` says of a code, without its example; empty for an unknown one."""
-    page = pages().get(code)
+    page = page_of(code)
     return "\n\n".join(_rule_parts(page)) if page else ""
 
 

@@ -6,9 +6,9 @@ from typing import Final
 from attrs import frozen
 from lsprotocol import types
 
-from mimodsl.ir.custom import known_kind
 from mimodsl.ir.evaluate import FAILED
 from mimodsl.ir.flow import Flow
+from mimodsl.ir.installed import known_kind
 from mimodsl.ir.lower.constants import Context, evaluate_lets
 from mimodsl.ir.lower.names import Lost, Scopes
 from mimodsl.ir.node import Node

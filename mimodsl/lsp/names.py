@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from attrs import frozen
 
-from mimodsl.ir.custom import known_kind
 from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.flow import Flow
+from mimodsl.ir.installed import known_kind
 from mimodsl.ir.kinds import Kind
 from mimodsl.ir.lower.fields import REFERENCES, block_fields, block_types
 from mimodsl.ir.lower.names import Named, Scope

@@ -19,7 +19,7 @@ from mimodsl.build.schedule import Microbatch
 from mimodsl.data import Data
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import encoder_of, image_tokens, language_kind
+from mimodsl.ir.widths import encoder_of, image_tokens, language_kind, tokens_an_image
 
 SCENES: Final = 4
 """How many things an image can show."""
@@ -68,7 +68,7 @@ class SyntheticData(Data):
         ids = [
             flow.token
             for flow in self.spec.flows
-            for _ in range(self.count(flow, step, index) * encoder_of(self.spec, flow).tokens)
+            for _ in range(self.count(flow, step, index) * tokens_an_image(self.spec, flow))
         ]
         seen = sum(scene for flow in self.spec.flows for scene in self._scenes(flow, step, index))
         walk = Random(self._key("walk", seen % SCENES)).sample(self.letters, len(self.letters))

@@ -12,10 +12,10 @@ from attrs import frozen
 from torch import Tensor
 
 from mimodsl.data import Data
-from mimodsl.ir.custom import named
 from mimodsl.ir.flow import Flow
+from mimodsl.ir.installed import named
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import encoder_of, language_kind
+from mimodsl.ir.widths import encoder_of, language_kind, tokens_an_image
 from mimodsl.runtime.errors import RunError
 from mimodsl.runtime.worker import short_path
 
@@ -81,7 +81,7 @@ class OwnData(Data):
             found = f"ids from {int(tokens.min())} to {int(tokens.max())}"
             raise self._wrong(what, found, f"ids from 0 to {vocabulary - 1}")
         for flow in self.spec.flows:
-            each = encoder_of(self.spec, flow).tokens
+            each = tokens_an_image(self.spec, flow)
             count = int((tokens[:-1] == flow.token).sum())
             if count % each or count > flow.images * each:
                 room = f"{each} for each of at most {flow.images} images"

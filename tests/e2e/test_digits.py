@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mimodsl
 from mimodsl.cli.main import main
-from mimodsl.ir import custom
+from mimodsl.ir.installed import forget_installed
 from mimodsl.plan import plan
 from mimodsl.plan.memory import peak_memory
 
@@ -40,14 +40,9 @@ def installed(tmp_path_factory):
         patch.delenv("RANK", raising=False)
         patch.syspath_prepend(folder)
         patch.syspath_prepend(EXAMPLE)
-        _forget()
+        forget_installed()
         yield folder, EXAMPLE
-    _forget()
-
-
-def _forget():
-    custom._entry_points.cache_clear()
-    custom._installed_kind.cache_clear()
+    forget_installed()
 
 
 @pytest.fixture
@@ -78,10 +73,10 @@ def test_the_kind_says_what_its_module_holds_saves_and_computes(installed):
         tokens = cnn(images)
     assert tokens.shape == (5, kind.tokens, kind.output_width)
     kept = sum(size for storage, size in saved.items() if storage not in weights)
-    assert kept == 5 * kind.saved_bytes
+    assert kept == 5 * kind.saved_bytes(4)
     assert flops.get_total_flops() == 5 * kind.flops
     memory = peak_memory(plan(spec), 0)
-    assert memory.passes.kept["vision"] == {"custom encoder": 16 * kind.saved_bytes}
+    assert memory.passes.kept["vision"] == {"own module": 16 * kind.saved_bytes(4)}
 
 
 def test_its_rule_finds_and_corrects_a_side(installed, tmp_path, capfd):

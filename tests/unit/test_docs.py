@@ -25,7 +25,7 @@ from attrs import frozen
 import mimodsl
 from mimodsl.cli.main import main
 from mimodsl.diagnostics.render import full
-from mimodsl.ir import custom
+from mimodsl.ir.installed import forget_installed
 from mimodsl.source import SourceFile
 from mimodsl.syntax.formatter import format_source
 
@@ -223,8 +223,7 @@ def install_here(monkeypatch):
         )
     )
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    custom._entry_points.cache_clear()
-    custom._installed_kind.cache_clear()
+    forget_installed()
 
 
 @pytest.fixture(autouse=True)
@@ -234,8 +233,7 @@ def installed_nothing(tmp_path):
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
-    custom._entry_points.cache_clear()
-    custom._installed_kind.cache_clear()
+    forget_installed()
 
 
 def is_known(words: list[str]) -> bool:

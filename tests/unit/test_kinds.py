@@ -6,7 +6,7 @@ from textwrap import dedent
 import pytest
 
 import mimodsl
-from mimodsl.ir import custom
+from mimodsl.ir.installed import forget_installed, installed_kinds
 from mimodsl.ir.lower.entry import load_source
 from mimodsl.ir.schema import schema
 from mimodsl.lsp.names import kind_of
@@ -50,9 +50,8 @@ KIND = dedent(
         def weights(self):
             return {"conv.weight": (self.width, 1, 4, 4), "conv.bias": (self.width,)}
 
-        @property
-        def saved_bytes(self):
-            return 1000
+        def saved_bytes(self, element):
+            return 250 * element
     '''
 )
 RULES = dedent(
@@ -130,14 +129,9 @@ def package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for module in ("strokes_kind", "strokes_rules"):
         monkeypatch.delitem(__import__("sys").modules, module, raising=False)
-    _forget()
+    forget_installed()
     yield lambda name, text: (tmp_path / name).write_text(text)
-    _forget()
-
-
-def _forget():
-    custom._entry_points.cache_clear()
-    custom._installed_kind.cache_clear()
+    forget_installed()
 
 
 def codes(text):
@@ -157,7 +151,7 @@ def test_an_installed_kind_is_as_good_as_a_built_in_one():
     assert spec.module("vision").kind.width == 32
     (bridge,) = mimodsl.plan(spec).bridges
     assert bridge.sent == (4, 128)
-    assert "strokes" in custom.installed_kinds()
+    assert "strokes" in installed_kinds()
 
 
 @pytest.mark.usefixtures("package")
@@ -165,7 +159,7 @@ def test_its_weights_and_activations_are_planned():
     spec = mimodsl.parse(SPEC)
     assert module_parameters(spec, spec.module("vision")).total == 32 * 16 + 32
     memory = peak_memory(plan(spec), 0)
-    assert memory.passes.kept["vision"] == {"custom encoder": 1000}
+    assert memory.passes.kept["vision"] == {"own module": 500}
 
 
 @pytest.mark.usefixtures("package")
@@ -203,7 +197,7 @@ def test_a_kind_that_nobody_has_installed_is_unknown():
 def test_a_broken_package_is_a_diagnostic(package, text, words):
     package("strokes_kind.py", text)
     assert words in codes(SPEC)["MIMO113"].message
-    assert "strokes" not in custom.installed_kinds()
+    assert "strokes" not in installed_kinds()
 
 
 @pytest.mark.parametrize("text", ["RULES = 3\n", "", "RULES = (print,)\n", "import nothing\n"])

@@ -1,13 +1,12 @@
 """Vision encoders and projectors: images in whole patches, and what their ranks cannot do."""
 
-from math import prod
-
 from mimodsl.check.arithmetic import division
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import ENCODER, MODULE, VISION, Held
 from mimodsl.check.words import code, either
-from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Kind, Radio, VisionEncoder
+from mimodsl.diagnostics import Severity
+from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Kind, Radio, Role, VisionEncoder
 
 
 def _around(size: int, step: int) -> tuple[int, ...]:
@@ -256,27 +255,25 @@ def affine_bias(spec: Context, projector: Held[Kind]) -> Findings:
 
 @rule(
     "MIMO559",
-    "an encoder of another package on split ranks",
+    "an encoder of another package on tensor-parallel ranks",
     scope=ENCODER,
-    cost=Cost.SILENT,
+    cost=Cost.WASTE,
+    severity=Severity.WARNING,
 )
 def custom_encoder_is_whole(spec: Context, encoder: Held[Encoder]) -> Findings:
-    """An encoder of a package of one's own is whole on every rank: tp and cp are 1.
+    """An encoder of a package of one's own is whole on every rank: dp alone shares its work.
 
-    mimodsl knows of it what goes in and what comes out, not how its weights could be split, so all
-    ranks of its grid hold the same and share the samples. Its ranks along tp would do the same
-    work twice, and each of them count its gradients.
+    mimodsl knows of it what goes in and what comes out, not how its weights could be split. Ranks
+    along tp hold the same and compute the same: the model trains as it should, at that price.
     """
-    grid = encoder.grid
-    split = [(axis, size) for axis in ("tp", "cp") if (size := encoder.size(axis)) > 1]
-    if not isinstance(encoder.kind, CustomEncoder) or not split:
-        return
-    each = ", ".join(code(f"{axis}:{size}") for axis, size in split)
-    whole = prod(size for _, size in split) * encoder.size("dp")
-    yield Finding(
-        message=f"{code(encoder.name)} is a {code(encoder.kind.keyword)}, which is not split, "
-        f"and its grid has {each}",
-        primary=spec.axis_label(grid, split[0][0], "splits it"),
-        secondary=(spec.label(encoder.module, "name", "whole on every rank"),),
-        help=(f"{code(f'dp:{whole}')} alone spreads samples over the same ranks",),
-    )
+    tp, dp = encoder.size("tp"), encoder.size("dp")
+    if isinstance(encoder.kind, CustomEncoder) and tp > 1:
+        grids = {one.grid for one in spec.draft.modules if one.role is Role.LANGUAGE}
+        where = "on a grid of its own" if encoder.grid.name in grids else "alone"
+        yield Finding(
+            message=f"{code(encoder.name)} is a {code(encoder.kind.keyword)}, which "
+            f"{code(f'tp:{tp}')} does not split",
+            primary=spec.axis_label(encoder.grid, "tp", f"{tp} ranks that compute the same"),
+            secondary=(spec.label(encoder.module, "name", "whole on every rank"),),
+            help=(f"{code(f'dp:{tp * dp}')} {where} spreads samples over as many ranks",),
+        )

@@ -6,14 +6,17 @@ from itertools import chain
 from itertools import count as count_from
 from math import isqrt
 
+from attrs import frozen
+
 from mimodsl.check.arithmetic import next_multiple
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import FLOW, ROUTE, SPEC, Held, Route, sequence_shards
 from mimodsl.check.words import code, count
 from mimodsl.diagnostics import Label
-from mimodsl.ir import Encoder, Flow, VisionEncoder
+from mimodsl.ir import Encoder, Flow, LanguageModel, Projector, VisionEncoder
 from mimodsl.ir.draft import Draft
+from mimodsl.ir.widths import between
 
 
 @rule(
@@ -218,7 +221,8 @@ def _emitted(spec: Context, encoder: Held[Encoder]) -> Label:
 def image_tokens(spec: Context, draft: Draft) -> Findings:
     """The tokens of a sample's images fit into its sequence, with text beside them.
 
-    Every image takes a placeholder for each token that its encoder emits.
+    Every image takes a placeholder for each token that its encoder emits, or what a projector that
+    changes their number makes of these.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -247,43 +251,60 @@ def image_tokens(spec: Context, draft: Draft) -> Findings:
     """
     schedule = draft.schedule
     counts = list(_tokens(draft))
-    total = sum(flow.images * kind.tokens for flow, kind in counts)
+    total = sum(shown.total for shown in counts)
     if schedule is None or not counts or total < schedule.sequence:
         return
     yield Finding(
         message=f"a sample's images take {total} of {schedule.sequence} tokens",
         primary=spec.label(schedule, "sequence", "no room for text"),
-        secondary=tuple(_taken(spec, flow, kind) for flow, kind in counts),
+        secondary=tuple(_taken(spec, shown) for shown in counts),
         help=tuple(_room_help(spec, counts, schedule.sequence, total)),
     )
 
 
-def _taken(spec: Context, flow: Flow, kind: Encoder) -> Label:
-    size = "x".join(map(str, kind.input_shape[1:]))
-    images = f"{count(flow.images, 'image')} of {size}"
-    return spec.label(flow, "path[0]", f"{images}: {flow.images * kind.tokens} tokens")
+@frozen
+class _Shown:
+    """A flow, its encoder, and the tokens of each image as the language model gets them."""
+
+    flow: Flow
+    kind: Encoder
+    each: int
+
+    @property
+    def total(self) -> int:
+        return self.flow.images * self.each
 
 
-def _tokens(draft: Draft) -> Iterator[tuple[Flow, Encoder]]:
+def _taken(spec: Context, shown: _Shown) -> Label:
+    size = "x".join(map(str, shown.kind.input_shape[1:]))
+    images = f"{count(shown.flow.images, 'image')} of {size}"
+    return spec.label(shown.flow, "path[0]", f"{images}: {shown.total} tokens")
+
+
+def _tokens(draft: Draft) -> Iterator[_Shown]:
     for flow in draft.flows:
-        module = draft.module(flow.encoder) if flow.path else None
-        if module is not None and isinstance(module.kind, Encoder):
-            yield flow, module.kind
+        kinds = [module and module.kind for module in map(draft.module, flow.path)]
+        match kinds:
+            case [Encoder() as kind, Projector() as projector, LanguageModel() as language]:
+                yield _Shown(flow, kind, projector.tokens(between(kind, language)))
+            case [Encoder() as kind] | [Encoder() as kind, LanguageModel()]:
+                yield _Shown(flow, kind, kind.tokens)
+            case _:
+                pass
 
 
-def _room_help(
-    spec: Context, counts: list[tuple[Flow, Encoder]], sequence: int, total: int
-) -> Iterator[str]:
+def _room_help(spec: Context, counts: list[_Shown], sequence: int, total: int) -> Iterator[str]:
     """A longer sequence; fewer or smaller images where a single flow is to blame."""
     shards = max((sequence_shards(route.language) for route in ROUTE.subjects(spec)), default=1)
     longer = next_multiple(total + 1, max(shards, 64))
     yield f"{code(f'sequence = {longer}')} leaves {longer - total} for text"
     if len(counts) > 1:
         return
-    ((flow, kind),) = counts
-    if flow.images > 1 and kind.tokens < sequence:
-        yield f"or fewer images: {code(f'images = {(sequence - 1) // kind.tokens}')}"
-    elif isinstance(kind, VisionEncoder) and _is_square(kind):
+    (shown,) = counts
+    flow, kind = shown.flow, shown.kind
+    if flow.images > 1 and shown.each < sequence:
+        yield f"or fewer images: {code(f'images = {(sequence - 1) // shown.each}')}"
+    elif shown.each == kind.tokens and isinstance(kind, VisionEncoder) and _is_square(kind):
         step = kind.patch * (2 if kind.pixel_shuffle else 1)
         side = isqrt((sequence - 1) // flow.images) * step
         if side:

@@ -8,7 +8,7 @@ from mimodsl.export.python.code import text
 from mimodsl.export.python.resolved import LANGUAGE, Resolved
 from mimodsl.export.python.source import constant
 from mimodsl.export.python.trace import BUILD
-from mimodsl.ir.widths import encoder_of, language_kind
+from mimodsl.ir.widths import encoder_of, language_kind, tokens_an_image
 
 _WHOM: Final = " the\n    language model, and the same again to those of each encoder"
 _SAMPLES: Final = BUILD.parent / "runtime" / "data.py"
@@ -132,7 +132,7 @@ def _images(of: Resolved) -> list[str]:
         shape = text(tuple(kind.input_shape))
         rows.append(
             f"    {q(flow.encoder)}: Images(token={flow.token}, count={flow.images}, "
-            f"tokens={kind.tokens}, shape={shape}),"
+            f"tokens={tokens_an_image(of.spec, flow)}, shape={shape}),"
         )
     return rows
 

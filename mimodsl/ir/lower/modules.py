@@ -6,7 +6,8 @@ from attrs import frozen
 
 from mimodsl.diagnostics import Diagnostic, Label, codes
 from mimodsl.diagnostics.suggest import listed
-from mimodsl.ir.custom import BrokenKind, installed_kinds, kind_of
+from mimodsl.ir.custom import BrokenKind
+from mimodsl.ir.installed import installed_kinds, kind_of
 from mimodsl.ir.kinds import Kind
 from mimodsl.ir.lower.blocks import OpenBlock, make, read_block
 from mimodsl.ir.lower.constants import Constants, Context

@@ -1,11 +1,11 @@
-"""An encoder of another package, as a single layer: what its kind says of it."""
+"""A module of a kind of another package, as a single layer: what its kind says of it."""
 
 from collections.abc import Iterator
 from typing import ClassVar, override
 
 from attrs import frozen
 
-from mimodsl.ir.custom import CustomEncoder
+from mimodsl.ir.custom import Claims
 from mimodsl.plan.layers.layer import Layer
 from mimodsl.plan.layers.share import Saved, Share
 from mimodsl.plan.layers.weight import Weight
@@ -13,21 +13,22 @@ from mimodsl.plan.layers.weight import Weight
 
 @frozen(kw_only=True)
 class CustomLayer(Layer):
-    """The whole of an encoder whose inside nobody here knows; no part of it is split."""
+    """The whole of a module whose inside nobody here knows; no part of it is split."""
 
-    title: ClassVar[str] = "custom encoder"
+    title: ClassVar[str] = "own module"
     stacked: ClassVar[bool] = False
 
-    kind: CustomEncoder
+    claims: Claims
 
     @override
     def weights(self) -> Iterator[Weight]:
-        for name, shape in self.kind.weights.items():
-            yield Weight(name=name, shape=tuple(shape))
+        for name, shape in self.claims.weights.items():
+            yield Weight(name=name, shape=shape)
 
     @override
     def saved(self, at: Share) -> Iterator[Saved]:
-        yield Saved(what="activations", size=at.sequences * self.kind.saved_bytes)
+        each = self.claims.saved_bytes(at.element)
+        yield Saved(what="activations", size=at.sequences * each)
 
     @override
     def working(self, at: Share) -> int:

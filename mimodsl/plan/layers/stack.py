@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from mimodsl.ir.blocks import Attention
-from mimodsl.ir.custom import CustomEncoder
+from mimodsl.ir.custom import CustomKind
 from mimodsl.ir.encoder import VisionEncoder
 from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
 from mimodsl.ir.module import Module
-from mimodsl.ir.projector import MlpProjector, Projector
+from mimodsl.ir.projector import LinearProjector, MlpProjector
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import language_kind, projector_ffn, projector_input
+from mimodsl.ir.widths import claims, language_kind, projector_ffn, projector_input
 from mimodsl.plan.layers.attention import AttentionLayer
 from mimodsl.plan.layers.custom import CustomLayer
 from mimodsl.plan.layers.embedding import TokenEmbedding
@@ -37,9 +37,9 @@ def stage_blocks(spec: Spec, role: ModuleRole) -> tuple[Block, ...]:
     kind = role.module.kind
     if isinstance(kind, VisionEncoder):
         return tuple(_encoder(kind))
-    if isinstance(kind, CustomEncoder):
-        return ((CustomLayer(kind=kind),),)
-    if isinstance(kind, Projector):
+    if isinstance(kind, CustomKind):
+        return ((CustomLayer(claims=claims(spec, role.module)),),)
+    if isinstance(kind, LinearProjector):
         return ((_projector(spec, role.module, kind),),)
     assert isinstance(kind, LanguageModel)
     return tuple(_language(spec, kind, role))
@@ -86,7 +86,7 @@ def _encoder(kind: VisionEncoder) -> Iterator[Block]:
         yield attention, mlp
 
 
-def _projector(spec: Spec, module: Module, kind: Projector) -> ProjectorLayer:
+def _projector(spec: Spec, module: Module, kind: LinearProjector) -> ProjectorLayer:
     flow = spec.flow_through(module.name)
     assert flow is not None, "every projector is in a flow"
     width, hidden = projector_input(spec, flow), language_kind(spec).hidden

@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 from mimodsl.ir.encoder import Encoder
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import encoder_of, language_kind
+from mimodsl.ir.widths import image_tokens, language_kind
 from mimodsl.plan.layers import Cut, stage_layers
 from mimodsl.plan.memory.activations import Passes, passes, role_share
 from mimodsl.plan.memory.buffers import FP32, Buffer, element_size, gradient_buffers
@@ -159,7 +159,7 @@ def _handed_on(spec: Spec, own: RankPlan, roles: list[ModuleRole]) -> int:
     share, flow = role_share(spec, last), spec.flow_through(last.name)
     rows = share.rows
     if flow is not None:
-        rows = last.samples_each * flow.images * encoder_of(spec, flow).tokens
+        rows = last.samples_each * image_tokens(spec, flow)
     size = rows * language_kind(spec).hidden * share.residual
     return size * (own.schedule.in_flight + 1)
 

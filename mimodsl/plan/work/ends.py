@@ -68,11 +68,11 @@ def patches(layer: PatchEmbedding, site: Site) -> Iterator[Piece]:
 
 
 def custom(layer: CustomLayer, site: Site) -> Iterator[Piece]:
-    """What its kind says of a forward pass; the input of an encoder needs no gradient."""
+    """What its kind says of a forward pass; an input's gradient is made where one is needed."""
     yield Piece(
-        name="custom encoder",
+        name=layer.title,
         gradient=Gradient.CONVOLUTION,
-        forward=site.sequences * layer.kind.flops,
+        forward=site.sequences * layer.claims.flops,
         repeat=Repeat.NEVER,
     )
 

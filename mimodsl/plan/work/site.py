@@ -5,7 +5,7 @@ from attrs import frozen
 from mimodsl.ir.encoder import VisionEncoder
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import encoder_of, sequence_parallel
+from mimodsl.ir.widths import encoder_of, image_tokens, sequence_parallel
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.layers import Cut
 from mimodsl.plan.memory.buffers import element_size
@@ -83,7 +83,7 @@ def _tokens(spec: Spec, module: Module, samples: int) -> tuple[int, int, int]:
     """Sequences, tokens of each, and word embeddings among them."""
     flow = spec.flow_through(module.name)
     if flow is None:
-        shown = sum(flow.images * encoder_of(spec, flow).tokens for flow in spec.flows)
+        shown = sum(image_tokens(spec, flow) for flow in spec.flows)
         length = spec.schedule.sequence
         return samples, length, samples * (length - shown)
     kind, encoder = module.kind, encoder_of(spec, flow)

@@ -5,8 +5,6 @@ from typing import ClassVar
 
 from mimodsl.kinds import AT_LEAST_1, CustomEncoder, knob, node
 
-FP32 = 4  # bytes
-
 
 @node
 class DigitCnn(CustomEncoder):
@@ -42,14 +40,13 @@ class DigitCnn(CustomEncoder):
             "second.bias": (2 * self.width,),
         }
 
-    @property
-    def saved_bytes(self) -> int:
+    def saved_bytes(self, element: int) -> int:
         """The inputs of both convolutions, what each gives, and which pixel of four was largest."""
         pixels = self.side**2
         first, second = self.width * pixels, 2 * self.width * pixels // 4
         values = pixels + first + first // 4 + second
         largest = first // 4 + second // 4  # an int64 each
-        return FP32 * values + 8 * largest
+        return element * values + 8 * largest
 
     @property
     def flops(self) -> int:

@@ -1,0 +1,138 @@
+"""Where kinds come from: built-in and registered ones, and those of installed packages."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cache
+from importlib import import_module
+from typing import Any, Final, cast
+
+import attrs
+
+from mimodsl.ir.custom import BrokenKind, CustomEncoder, CustomKind, CustomProjector, told_of
+from mimodsl.ir.kinds import KINDS, Kind
+from mimodsl.ir.kinds import register as register_ours
+from mimodsl.ir.node import KNOB
+from mimodsl.ir.schema import schema
+from mimodsl.ir.types import Size
+
+GROUP: Final = "mimodsl.kinds"
+"""The entry points, by keyword, with which installed packages name their kinds."""
+
+_PLAIN: Final = (int, float, bool, str, Size, StrEnum)
+_TAKEN: Final = ("frozen", "grid", "type")
+"""Fields that every module has, and the key that says in JSON what an object is."""
+
+
+def kind_of(keyword: str) -> type[Kind] | None:
+    """The kind of a keyword: a built-in or registered one, else that of an installed package.
+
+    Raises `BrokenKind` where a package names one that can't be had.
+    """
+    return KINDS.get(keyword) or _installed_kind(keyword)
+
+
+def known_kind(keyword: str) -> type[Kind] | None:
+    """As `kind_of`, and `None` for a broken one, too."""
+    try:
+        return kind_of(keyword)
+    except BrokenKind:
+        return None
+
+
+def installed_kinds() -> dict[str, type[Kind]]:
+    """Every kind that can be had, by keyword, the built-in ones first; broken ones are left out."""
+    found = {keyword: known_kind(keyword) for keyword in (*KINDS, *_entry_points())}
+    return {keyword: kind for keyword, kind in found.items() if kind is not None}
+
+
+def forget_installed() -> None:
+    """Look for packages anew: one may have been installed since this process first looked."""
+    _entry_points.cache_clear()
+    _installed_kind.cache_clear()
+
+
+def register[K: type[CustomKind]](kind: K) -> K:
+    """Make a kind known without a package, for a script or a notebook.
+
+    Raises `BrokenKind` where it is none, or where mimodsl has its keyword for one of its own.
+    """
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    for what in _mistakes(kind):
+        raise BrokenKind(f"{name} {what}")
+    if not issubclass(KINDS.get(kind.keyword, CustomKind), CustomKind):
+        raise BrokenKind(f"{name} has the keyword of mimodsl's own kind `{kind.keyword}`")
+    return register_ours(kind)
+
+
+def named(path: str) -> Any:
+    """The object of `package.module:name`. Raises what importing it raises, `AttributeError`, and
+    `ValueError` where the path is none."""
+    module, colon, name = path.partition(":")
+    if not colon or not module or not name:
+        raise ValueError(f"{path!r} is not of the form package.module:name")
+    return getattr(import_module(module), name)
+
+
+@cache
+def _installed_kind(keyword: str) -> type[Kind] | None:
+    entries = _entry_points().get(keyword, ())
+    if not entries:
+        return None
+    places = [entry.value for entry in entries]
+    if len(places) > 1:
+        raise BrokenKind(f"`{keyword}` is named by several packages: {', '.join(places)}")
+    try:
+        kind = entries[0].load()
+    except Exception as error:  # whatever a package does wrong
+        raise BrokenKind(f"`{keyword}` of {places[0]} fails: {told_of(error)}") from error
+    for what in _mistakes(kind):
+        raise BrokenKind(f"`{keyword}` of {places[0]} {what}")
+    if kind.keyword != keyword:
+        raise BrokenKind(f"`{keyword}` of {places[0]} has another keyword, `{kind.keyword}`")
+    return kind
+
+
+@cache
+def _entry_points() -> dict[str, tuple[Any, ...]]:
+    """What installed packages name, by keyword: one entry point, or several that differ."""
+    from importlib.metadata import entry_points  # slow, and for words that nothing else explains
+
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entry_points(group=GROUP):
+        found.setdefault(entry.name, {})[entry.value] = entry
+    return {name: tuple(values.values()) for name, values in found.items()}
+
+
+def _mistakes(kind: object) -> Iterator[str]:
+    """What keeps a class from being a kind of another package, or any other thing from it."""
+    if not (isinstance(kind, type) and issubclass(kind, CustomEncoder | CustomProjector)):
+        yield "is no CustomEncoder and no CustomProjector"
+        return
+    if "__attrs_attrs__" not in vars(kind):
+        yield "is no `@node`"
+        return
+    for name, example in (("keyword", "my_encoder"), ("builder", "package.module:function")):
+        value = getattr(kind, name, None)
+        if not isinstance(value, str) or (":" in example) != (":" in value):
+            yield f'needs a `{name}: ClassVar[str] = "{example}"`'
+    yield from _field_mistakes(kind)
+
+
+def _field_mistakes(kind: type[CustomKind]) -> Iterator[str]:
+    for field in cast("tuple[attrs.Attribute[Any], ...]", attrs.fields(kind)):
+        if field.name in _TAKEN:
+            yield f"has a field `{field.name}`, which means something else in every module"
+        if KNOB not in field.metadata and field.name != "origin":
+            yield f"has a field `{field.name}` that is no `knob`"
+    for one in schema(kind):
+        if not all(map(_is_plain, one.type.bases)):
+            yield f"has a field `{one.name}` of a type that no field has"
+            return
+        refused = None if one.required else one.refusal(one.default)
+        if refused:
+            yield f"has a default of `{one.name}` that it refuses: {refused}"
+
+
+def _is_plain(base: object) -> bool:
+    """Whether a spec, a JSON document and a message can have values of a type."""
+    return isinstance(base, type) and issubclass(base, _PLAIN)
