@@ -66,7 +66,7 @@ class _FirstChoices:
     """
 
     model: MimoModel
-    right: float = 0.0
+    right: list[Tensor] = field(factory=list[Tensor], init=False)
     _hits: list[Tensor] = field(factory=list[Tensor], init=False)
 
     @contextmanager
@@ -93,7 +93,7 @@ class _FirstChoices:
     def _count(self, model: nn.Module, inputs: Any, outputs: tuple[Any, Any]) -> None:  # noqa: ARG002
         """Weigh the hits of a pass by its loss mask [b, s], which comes with its losses."""
         if self._hits:
-            self.right += float((self._hits.pop() * outputs[1]).sum())
+            self.right.append((self._hits.pop() * outputs[1]).sum())
 
 
 def _hits(labels: Tensor, logits: Tensor, tp: dist.ProcessGroup) -> Tensor:
@@ -111,12 +111,11 @@ def _hits(labels: Tensor, logits: Tensor, tp: dist.ProcessGroup) -> Tensor:
     return (label >= largest).transpose(0, 1)
 
 
-def _summed(right: float, schedule: MicrobatchSchedule) -> float:
+def _summed(right: list[Tensor], schedule: MicrobatchSchedule) -> float:
     """The counts of all replicas, each of which every tp rank has. Collective over the world."""
     language = schedule.groups.get(MIMO_LANGUAGE_MODULE_KEY)
-    counts = language is not None and language.layers.tp.rank() == 0
-    total = torch.tensor(
-        right if counts else 0.0, dtype=torch.float64, device=torch.cuda.current_device()
-    )
+    total = torch.zeros((), dtype=torch.float64, device=torch.cuda.current_device())
+    if right and language is not None and language.layers.tp.rank() == 0:
+        total += torch.stack(right).double().sum()
     dist.all_reduce(total)  # pyright: ignore[reportUnknownMemberType]
     return float(total)

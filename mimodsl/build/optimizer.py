@@ -49,9 +49,9 @@ def build_optimizer(
 class OneNormOptimizer(MimoOptimizer):
     """A MimoOptimizer that waits for the device once a step, to read the gradient norm.
 
-    The norm and the clipped gradients are the original's. It also reads a norm of every module, an
-    overflow and a success; and without Transformer Engine or apex, megatron-core 0.19.2 reads the
-    norm of every single parameter (`local_multi_tensor_l2_norm`, utils.py:1325).
+    The norm and the clipped gradients are the original's. That also reads a norm of every module,
+    an overflow and a success; and without Transformer Engine or apex, megatron-core 0.19.2 reads
+    the norm of every single parameter (`local_multi_tensor_l2_norm`, utils.py:1325).
     """
 
     @override
@@ -78,13 +78,19 @@ class OneNormOptimizer(MimoOptimizer):
     @override
     @torch.no_grad()
     def get_grad_norm(self) -> float:
-        """The norm of all modules' gradients, on every rank. Collective over the world."""
+        """The norm of all modules' gradients, on every rank. Collective over the world.
+
+        Each module's first rank speaks for it. The original takes the maximum over all ranks, to
+        which no number at all, on some of them, is less than the zeros of the others.
+        """
         device = torch.cuda.current_device()
         squares = torch.zeros(len(self.module_infos), device=device)
         for index, (_, info) in enumerate(sorted(self.module_infos.items())):
-            if info.optimizer is not None:
-                squares[index] = _square(info.optimizer)
-        dist.all_reduce(squares, op=dist.ReduceOp.MAX)  # pyright: ignore[reportUnknownMemberType]
+            if info.optimizer is not None and info.grid is not None:
+                square = _square(info.optimizer)
+                if dist.get_rank() == info.grid.rank_offset:
+                    squares[index] = square
+        dist.all_reduce(squares)  # pyright: ignore[reportUnknownMemberType]
         return float(squares.sum().sqrt())
 
     def _clip(self, norm: float) -> None:

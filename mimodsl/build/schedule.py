@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -79,11 +80,12 @@ class MicrobatchSchedule:
         """Run every microbatch and, unless `forward_only`, leave the step's gradients in place.
 
         Gradients are then those of the mean loss of the global batch, reduced within each module's
-        own groups. Collective over the world. Raises `ValueError` where a bridge cannot carry the
-        images of a microbatch (`ImageBridge.check`).
+        own groups. Collective over the world. Raises `ValueError` where there are too few
+        microbatches, or a bridge cannot carry the images of one (`ImageBridge.check`).
         """
+        checked = self._checked(microbatches)
         with torch.set_grad_enabled(not forward_only):
-            reports = self._run(iter(microbatches), forward_only)
+            reports = self._run(iter(checked), forward_only)
         sums = self._sum_over_world(reports)
         if not forward_only:
             self._reduce_gradients()
@@ -93,6 +95,18 @@ class MicrobatchSchedule:
         if not forward_only:
             self._scale_gradients(1.0 / max(weight, 1.0))
         return totals
+
+    def _checked(self, microbatches: Iterable[Microbatch]) -> list[Microbatch]:
+        """Those of one step. Counting their tokens waits for the device, which now has little to do
+        yet: during the passes it would run dry at each."""
+        wanted = self.schedule.microbatches
+        taken = list(islice(microbatches, wanted))
+        if len(taken) < wanted:
+            raise ValueError(f"a step has {wanted} microbatches, and was given {len(taken)}")
+        for microbatch in taken:
+            for bridge in self.bridges:
+                bridge.check(microbatch, encodes=bridge.encoder in self.groups)
+        return taken
 
     def _run(self, microbatches: Iterator[Microbatch], forward_only: bool) -> list[torch.Tensor]:
         megatron: Any = schedules
@@ -114,10 +128,7 @@ class MicrobatchSchedule:
         )
 
     def _forward_step(self, microbatches: Iterator[Microbatch], model: Any) -> tuple[Any, Any]:
-        microbatch = next(microbatches)
-        for bridge in self.bridges:
-            bridge.check(microbatch, encodes=bridge.encoder in self.groups)
-        output, loss_mask = model(**microbatch)
+        output, loss_mask = model(**next(microbatches))
         return output, partial(_loss, self.loss_per, loss_mask)
 
     @property

@@ -57,6 +57,8 @@ class _Member:
         os.environ.update(_environment(worker))
         _settle(self.device, worker.rank)
         timeout = _beyond(self.timeout)
+        # Without device_id: bound to a device, torch makes every group with all ranks of the world,
+        # where `mimodsl.build.groups` has its members make it.
         distributed.init_process_group(
             backend=self.device.backend,
             store=TCPStore(_LOOPBACK, self.port, is_master=False, timeout=timeout),

@@ -64,6 +64,20 @@ def under_launcher() -> bool:
     return "RANK" in os.environ
 
 
+def _launched() -> int:
+    """How many ranks a launcher has started."""
+    try:
+        rank, ranks = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    except (KeyError, ValueError) as error:
+        raise WrongWorld(
+            "RANK is set, as a launcher sets it, but RANK and WORLD_SIZE are no rank and number of "
+            "ranks\nhelp: `env -u RANK` before the command starts a world on this machine"
+        ) from error
+    if not 0 <= rank < ranks:
+        raise WrongWorld(f"RANK is {rank} in a world of {ranks} ranks")
+    return ranks
+
+
 def is_first() -> bool:
     """Whether this process speaks for the run."""
     return os.environ.get("RANK", "0") == "0"
@@ -79,7 +93,7 @@ def run(
     started another number of ranks, and what `run_ranks` raises.
     """
     start, spec = time.perf_counter(), training.spec
-    if under_launcher() and (started := int(os.environ["WORLD_SIZE"])) != spec.world:
+    if under_launcher() and (started := _launched()) != spec.world:
         raise WrongWorld(
             f"the spec's world has {spec.world} ranks, the launcher has started {started}"
         )

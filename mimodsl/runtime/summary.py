@@ -1,6 +1,7 @@
 """What a run came to: a few lines for people, one document for programs."""
 
-from typing import Any
+from math import isfinite
+from typing import Any, cast
 
 import attrs
 from rich.console import Console
@@ -57,10 +58,10 @@ def show(run: Run, console: Console) -> None:
 
 
 def as_json(run: Run, path: str) -> dict[str, Any]:
-    """The run as one JSON document. Parameters are by module and rank."""
+    """The run as one JSON document: parameters by module and rank, null where no number is."""
     from mimodsl.plan.show import as_json as plan_as_json
 
-    return {
+    document = {
         "spec": path,
         "device": run.device.value,
         "backend": run.backend,
@@ -83,6 +84,18 @@ def as_json(run: Run, path: str) -> dict[str, Any]:
         "saved": [attrs.asdict(saved) | {"folder": str(saved.folder)} for saved in run.saved],
         "seconds": run.seconds,
     }
+    return finite(document)
+
+
+def finite(value: Any) -> Any:
+    """The value with null in the place of what JSON has no number for."""
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in cast("list[Any]", value)]
+    return value
 
 
 def groups(run: Run) -> tuple[Group, ...]:

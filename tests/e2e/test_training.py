@@ -1,5 +1,6 @@
 """Specs built and trained on CPU ranks, under the guard that no topology is global."""
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import mimodsl
 from mimodsl.build.assembly import StepResult, assemble
 from mimodsl.build.guard import no_parallel_state
 from mimodsl.build.model import modules_of
-from mimodsl.ir import Attention, Ddp, Gpt, Grid, Module, Precision, Spec
+from mimodsl.ir import Attention, Beside, Ddp, Gpt, Grid, Module, Precision, Spec
 from mimodsl.ir.train import LossPer
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.e2e import worlds
+from tests.e2e.checkpoints import layout
 
 SPECS = Path(__file__).parents[2] / "specs"
 STEPS = 3
@@ -103,6 +105,20 @@ def test_overlapped_communication_changes_nothing(demo: list[StepResult]) -> Non
 def test_equal_microbatches_weigh_alike(demo: list[StepResult]) -> None:
     per_microbatch = _trained(_training(_load("nemotron_vlm"), loss_per=LossPer.MICROBATCH))
     assert per_microbatch[-1].grad_norm == pytest.approx(demo[-1].grad_norm, rel=1e-5)
+
+
+def _norm_without_a_number(spec: Spec) -> float:
+    assembly = assemble(spec)
+    if language := modules_of(assembly.model).get("language"):
+        next(language.parameters()).main_grad.fill_(torch.nan)
+    assembly.optimizer.prepare_grads()
+    return assembly.optimizer.get_grad_norm()
+
+
+def test_a_norm_is_no_number_on_all_ranks_where_one_module_has_none() -> None:
+    """Here the first rank, with the encoder alone, has zeros."""
+    spec = layout(Beside, {"dp": 1}, {"dp": 1}, {"edp": 1})
+    assert all(map(math.isnan, worlds.run(2, _norm_without_a_number, spec)))
 
 
 def _changed_by_a_step(spec: Spec) -> dict[str, bool]:

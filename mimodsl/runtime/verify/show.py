@@ -1,8 +1,7 @@
 """A verification for people, in a table and a few lines, and as one document for programs."""
 
 from collections.abc import Iterator
-from math import isfinite
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
 from rich.console import Console, Group
@@ -10,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mimodsl.runtime.summary import finite
 from mimodsl.runtime.verify.shrink import Change
 from mimodsl.runtime.verify.verdict import Check, Difference, StepVerdict, Worst
 from mimodsl.runtime.verify.verify import Verification
@@ -73,7 +73,7 @@ def as_json(verification: Verification, path: str) -> dict[str, Any]:
         "difference": verdict.difference and attrs.asdict(verdict.difference),
         "seconds": verification.seconds,
     }
-    return _plain(document)
+    return finite(document)
 
 
 def _rows(step: StepVerdict) -> Iterator[tuple[str, ...]]:
@@ -155,14 +155,3 @@ def _short(text: str) -> str:
     if len(text) <= _LONG:
         return text
     return f"{text[: _LONG - 8]}… ({len(text)})"
-
-
-def _plain(value: Any) -> Any:
-    """The value with null in the place of what JSON has no number for."""
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in cast("list[Any]", value)]
-    return value

@@ -177,6 +177,13 @@ def test_the_document():
     }
 
 
+def test_the_document_of_a_run_that_diverged_is_json():
+    diverged = attrs.evolve(STEPS[0], loss=float("nan"), grad_norm=float("inf"))
+    run = attrs.evolve(RUN, ranks=(attrs.evolve(RUN.ranks[0], steps=(diverged,)),))
+    (step,) = json.loads(json.dumps(as_json(run, "spec.mimo"), allow_nan=False))["steps"]
+    assert (step["loss"], step["grad_norm"]) == (None, None)
+
+
 def test_a_group_counts_once_however_many_ranks_are_in_it():
     assert [group.tag for group in groups(RUN)] == ["0", "1", "3"]
 
