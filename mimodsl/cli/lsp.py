@@ -19,5 +19,4 @@ def add_to(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:  # noqa: ARG001 - every command takes its arguments
     from mimodsl.lsp.server import serve
 
-    serve()
-    return 0
+    return 0 if serve() else 1

@@ -7,10 +7,10 @@ from typing import Final
 from attrs import frozen
 from lsprotocol import types
 
-from mimodsl.ir.installed import installed_kinds
 from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
+from mimodsl.ir.installed import installed_kinds
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.lower.fields import REFERENCES, block_types
 from mimodsl.ir.lower.names import Named
@@ -22,7 +22,7 @@ from mimodsl.ir.train import Train
 from mimodsl.lsp.cursor import Cursor, cursor
 from mimodsl.lsp.describe import choice_page, class_page, field_page, field_words
 from mimodsl.lsp.names import Fields, fields_of, inner_fields, kind_of
-from mimodsl.lsp.sizes import legal_sizes
+from mimodsl.lsp.sizes import Legal, legal_sizes
 from mimodsl.lsp.specs import Analysis
 from mimodsl.resources import presets_folder
 from mimodsl.source import Span
@@ -38,11 +38,15 @@ type _Kind = types.CompletionItemKind
 
 @frozen(kw_only=True)
 class Completion:
-    """Completes at one place of a text. `snippets` says that the client can fill in templates."""
+    """Completes at one place of a text. `snippets` says that the client can fill in templates.
+
+    `sizes` are those that an axis may have at the cursor.
+    """
 
     analysis: Analysis
     cursor: Cursor
     snippets: bool
+    sizes: tuple[Legal, ...] = ()
 
     def items(self) -> Items:
         """What may stand here, in the order in which it is offered."""
@@ -113,7 +117,7 @@ class Completion:
         elif len(entry) > 1 and self.cursor.last in ("=", "*"):
             yield from self._axes(entry[0], entry[2::1])
         elif self.cursor.last == ":":
-            yield from self._sizes()
+            yield from self._legal()
             yield from self._constants()
 
     def _views(self) -> Items:
@@ -136,9 +140,8 @@ class Completion:
                     after="" if shared else ":",
                 )
 
-    def _sizes(self) -> Items:
-        place = Span(self.analysis.source, self.cursor.start, self.cursor.end)
-        for legal in legal_sizes(self.analysis.source, place, self.analysis.check):
+    def _legal(self) -> Items:
+        for legal in self.sizes:
             yield self._item(
                 str(legal.size),
                 types.CompletionItemKind.Value,
@@ -278,7 +281,7 @@ def _markdown(text: str) -> types.MarkupContent:
     return types.MarkupContent(kind=types.MarkupKind.Markdown, value=text)
 
 
-def completions(
+async def completions(
     analysis: Analysis, position: types.Position, *, snippets: bool
 ) -> list[types.CompletionItem]:
     """What may be written at a position, in order."""
@@ -286,7 +289,11 @@ def completions(
     found = cursor(analysis.source, offset)
     if found is None:
         return []
-    items = Completion(analysis=analysis, cursor=found, snippets=snippets).items()
+    sizes = ()
+    if found.header[:1] == ("grid",) and found.last == ":":
+        place = Span(analysis.source, found.start, found.end)
+        sizes = await legal_sizes(analysis.source, place, analysis.check)
+    items = Completion(analysis=analysis, cursor=found, snippets=snippets, sizes=sizes).items()
     ordered = list(items)
     for index, item in enumerate(ordered):
         item.sort_text = f"{index:04}"

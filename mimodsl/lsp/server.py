@@ -32,6 +32,7 @@ class Session:
     """One editor: its texts, and the check that waits until nothing more is typed."""
 
     server: LanguageServer
+    ended: bool = field(default=False, init=False)
     _specs: Specs | None = field(default=None, init=False)
     _due: set[str] = field(factory=set[str], init=False)
     _waiting: asyncio.TimerHandle | None = field(default=None, init=False)
@@ -80,32 +81,38 @@ class Session:
         return bool(item and item.snippet_support)
 
 
-def serve() -> None:
-    """Serve one editor over standard input and output, until it leaves.
+def serve() -> bool:
+    """Serve one editor over standard input and output; whether it ended the session before it left.
 
     Output is the protocol's alone: whatever else is printed goes to standard error.
     """
-    _log_no_refusals()
+    _log_bugs()
+    session = made()
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output, redirect_stdout(sys.stderr):
-        made().start_io(sys.stdin.buffer, output)
+        session.server.start_io(sys.stdin.buffer, output)
+    return session.ended
 
 
-def _log_no_refusals() -> None:
-    """The client gets what is refused as an answer; in the log it would look like a bug."""
+def _log_bugs() -> None:
+    """Log what must not happen, and no more: editors show the log, and whoever reads it worries.
+
+    The client gets what is refused as an answer. What it calls off too late, or tells a server that
+    does not care, are only warnings of pygls.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda one: not (one.exc_info and one.exc_info[0] is JsonRpcInvalidParams))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.basicConfig(handlers=[handler], level=logging.ERROR)
 
 
-def made() -> LanguageServer:
-    """The server with all its features."""
+def made() -> Session:
+    """A session of a server with all its features."""
     server = LanguageServer(
         "mimodsl", __version__, text_document_sync_kind=types.TextDocumentSyncKind.Full
     )
     session = Session(server)
     for offer in (_texts, _reading, _names, _writing):
         offer(session, partial(_feature, server))
-    return server
+    return session
 
 
 type Offer = Callable[..., Callable[[Callable[..., Any]], Any]]
@@ -116,6 +123,10 @@ def _feature(server: LanguageServer, name: str, options: Any = None) -> Any:
 
 
 def _texts(session: Session, feature: Offer) -> None:
+    @feature(types.SHUTDOWN)
+    def _(_: Any) -> None:
+        session.ended = True
+
     @feature(types.TEXT_DOCUMENT_DID_OPEN)
     def _(params: types.DidOpenTextDocumentParams) -> None:
         session.changed(params.text_document.uri)
@@ -185,9 +196,9 @@ def _writing(session: Session, feature: Offer) -> None:
         types.TEXT_DOCUMENT_COMPLETION,
         types.CompletionOptions(trigger_characters=[":", "=", '"', "*", "|", "&", ">"]),
     )
-    def _(params: types.CompletionParams) -> list[types.CompletionItem]:
+    async def _(params: types.CompletionParams) -> list[types.CompletionItem]:
         analysis = session.analysis(params.text_document)
-        return completions(analysis, params.position, snippets=session.snippets)
+        return await completions(analysis, params.position, snippets=session.snippets)
 
     @feature(types.TEXT_DOCUMENT_FORMATTING)
     def _(params: types.DocumentFormattingParams) -> list[types.TextEdit] | None:

@@ -1,6 +1,7 @@
 """The sizes that an axis may have: asked of the rules, by trying."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from math import prod
 from typing import Any, Final, cast
 
@@ -11,7 +12,7 @@ from mimodsl.check.checked import Checked
 from mimodsl.check.fixing import Check
 from mimodsl.diagnostics import Edit
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.grid import Grid, View
+from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.node import Node
 from mimodsl.source import SourceFile, Span
 
@@ -46,26 +47,25 @@ class _Axis:
         return size * prod(one for name, one in self.grid.sizes(self.view) if name != self.name)
 
 
-def legal_sizes(source: SourceFile, place: Span, check: Check) -> tuple[Legal, ...]:
+async def legal_sizes(source: SourceFile, place: Span, check: Check) -> tuple[Legal, ...]:
     """The sizes that may stand at a place, where one is about to be written; smallest first.
 
     Those that are legal as everything else is come before those that want another axis of the view
     changed. Mistakes that no size changes do not count. Empty where the grid cannot be read.
+    Between two trials others have their turn, and the search can be cancelled.
     """
     trial = _Trial(source=source, place=place, check=check)
-    one = trial.of(1)
+    one = await trial.of(1)
     axis = _axis(one, place.start)
     if axis is None:
         return ()
     sizes = _candidates(one.loaded.draft, axis)
-    blames = {size: _blame(one if size == 1 else trial.of(size)) for size in sizes}
+    blames = {size: _blame(one if size == 1 else await trial.of(size)) for size in sizes}
     common = frozenset[tuple[str, int]].intersection(*blames.values())
     legal = [size for size in sizes if blames[size] == common]
     others = [size for size in sizes if size not in legal]
-    return (
-        *(Legal(size=size) for size in legal),
-        *_with_another(axis, legal, others, trial, common),
-    )
+    balanced = [one async for one in _with_another(axis, legal, others, trial, common)]
+    return (*(Legal(size=size) for size in legal), *balanced)
 
 
 @frozen(kw_only=True)
@@ -74,7 +74,7 @@ class _Trial:
     place: Span
     check: Check
 
-    def of(self, size: int, *edits: Edit) -> Checked:
+    async def of(self, size: int, *edits: Edit) -> Checked:
         """What becomes of the text with a size at the place; edits lie in the text with a 1 there.
 
         They keep their line, and so does every mistake.
@@ -85,6 +85,7 @@ class _Trial:
             grown = len(str(size)) - 1 if edit.span.start > self.place.start else 0
             start, end = edit.span.start + grown, edit.span.end + grown
             changed = f"{changed[:start]}{edit.replacement}{changed[end:]}"
+        await asyncio.sleep(0)
         return self.check(evolve(self.source, text=changed))
 
 
@@ -117,8 +118,27 @@ def _candidates(draft: Draft, axis: _Axis) -> list[int]:
     held = [one for one in draft.modules if one.grid == axis.grid.name]
     numbers = {number for one in held for number in _numbers(one)}
     found = {*_FIRST, *(size for number in (*numbers, *products) for size in _divisors(number))}
-    few = sorted(found | exact)[:_MOST]
-    return sorted({1, *few, *exact})
+    fixed = _fixed(axis)
+    few = [size for size in sorted(found | exact) if all(one % size == 0 for one in fixed)]
+    return sorted({1, *few[:_MOST], *exact})
+
+
+def _fixed(axis: _Axis) -> set[int]:
+    """The ranks that other views cover, whatever the axis's size: it has to divide them."""
+    views = axis.grid.views
+    filled = {one.name for view in views for one in view.axes if _is_filled(one)}
+    moving = {axis.name, *filled}
+    return {
+        prod(size for _, size in axis.grid.sizes(view))
+        for view in views
+        if moving.isdisjoint(one.name for one in view.axes)
+    }
+
+
+def _is_filled(axis: Axis) -> bool:
+    """Whether the axis is what the others leave, `_`."""
+    size = axis.origin.fields.get("size") if axis.origin else None
+    return size is not None and size.text == "_"
 
 
 def _numbers(node: Node) -> Iterator[int]:
@@ -135,13 +155,13 @@ def _divisors(number: int) -> Iterator[int]:
     return (size for size in range(1, number + 1) if number % size == 0)
 
 
-def _with_another(
+async def _with_another(
     axis: _Axis,
     legal: list[int],
     others: list[int],
     trial: _Trial,
     common: frozenset[tuple[str, int]],
-) -> Iterator[Legal]:
+) -> AsyncIterator[Legal]:
     """Sizes that are legal where another axis makes the view cover as many ranks as before.
 
     That is known where all sizes that are legal by themselves cover the same ranks.
@@ -152,7 +172,7 @@ def _with_another(
     target = targets.pop()
     for size in others:
         for name, edit in _balanced(axis, size, target):
-            if _blame(trial.of(size, edit)) == common:
+            if _blame(await trial.of(size, edit)) == common:
                 shift = len(trial.place.text) - 1 if edit.span.start > trial.place.start else 0
                 span = Span(trial.source, edit.span.start + shift, edit.span.end + shift)
                 yield Legal(

@@ -1,11 +1,17 @@
 """What is offered at the cursor, from the language's own classes, in whole and in broken texts."""
 
+import asyncio
+
 import pytest
 from lsprotocol import types
 
 from mimodsl import ir
+from mimodsl.check.checked import checked
 from mimodsl.ir.schema import schema
+from mimodsl.lsp.sizes import legal_sizes
+from mimodsl.source import SourceFile, Span
 from mimodsl.syntax.scan import KEYWORDS
+from tests.unit.lsp.conftest import SPECS
 
 GRID = """\
 grid llm {{
@@ -183,6 +189,41 @@ def test_a_size_divides_heads_and_experts_as_the_rules_have_it(editor):
 def test_mistakes_elsewhere_do_not_matter_to_a_size(editor):
     text = GRID.format(expert="etp:1 * ep:‸ * edp:4 * pp").replace("sequence = 64", "sequnce = 64")
     assert "2" in sizes(editor.complete(text))
+
+
+def test_sizes_that_another_view_rules_out_are_not_tried():
+    path = SPECS / "nemotron_3_nano_vlm.mimo"
+    source = SourceFile(str(path), path.read_text())
+    start = source.text.index(" ep:8") + len(" ep:")
+    tried = []
+
+    def check(text):
+        tried.append(text)
+        return checked(path, text, {})
+
+    found = asyncio.run(legal_sizes(source, Span(source, start, start + 1), check))
+    assert [one.size for one in found] == [1, 2, 4, 8]
+    assert len(tried) == 10  # the divisors of the 48 ranks of the dense view
+
+
+def test_a_search_for_sizes_can_be_called_off():
+    source = SourceFile("spec.mimo", GRID.format(expert="etp:1 * ep: * pp"))
+    start = source.text.index(" * pp\n")
+    tried = []
+
+    async def search():
+        def check(text):
+            tried.append(text)
+            if len(tried) == 2:
+                searching.cancel()
+            return checked(None, text, {})
+
+        searching = asyncio.ensure_future(legal_sizes(source, Span(source, start, start), check))
+        await searching
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(search())
+    assert len(tried) == 2
 
 
 def test_nothing_is_offered_in_comments_and_at_new_names(editor):
