@@ -29,7 +29,8 @@ from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.types import Size
 from mimodsl.plan import plan, sharing
 from mimodsl.plan.sharing import most
-from mimodsl.plan.show.work import print_rank_work, print_work
+from mimodsl.plan.show.work import print_rank_work, print_work, scaled
+from mimodsl.plan.time import ACCELERATORS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
@@ -220,6 +221,18 @@ def work() -> str:
     return f"```text\n{out.getvalue().strip()}\n```\n"
 
 
+def gpus() -> str:
+    """What GPUs do at most, with the sources."""
+    columns = "bf16, fp16", "tf32", "memory", "bandwidth", "NVLink, each way", "network, each way"
+    rows = [f"| | {' | '.join(columns)} | from |", f"|---|{'---:|' * len(columns)}---|"]
+    for one in ACCELERATORS.values():
+        flops = (f"{scaled(number)}FLOP/s" for number in (one.half, one.single))
+        size = f"{one.memory / 1e9:.0f} GB"
+        rates = (f"{scaled(number)}B/s" for number in (one.bandwidth, one.link, one.network))
+        rows.append(f"| `{one.name}` | {' | '.join((*flops, size, *rates))} | {one.source} |")
+    return "\n".join(("", *rows, "", ""))
+
+
 def communicators() -> str:
     """How many communicators a rank of each shipped spec is in."""
     rows = ["| spec | ranks | a group a name | shared |", "|---|---:|---:|---:|"]
@@ -252,6 +265,7 @@ def apart() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "demo spec": demo_spec,
     "work": work,
+    "gpus": gpus,
     "matrix": matrix,
     "communicators": communicators,
     "traffic": traffic,

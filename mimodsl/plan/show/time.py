@@ -30,7 +30,7 @@ def print_time(time: StepTime, console: Console) -> None:
 
 
 def _gpus(time: StepTime) -> str:
-    return f"{time.accelerator.name}, {text.count(time.per_node, 'rank')} a node"
+    return f"{time.accelerator.name}, {time.per_node} a node"
 
 
 def _rate(number: float) -> str:
