@@ -19,7 +19,7 @@ from mimodsl.ir.placement import Beside, Placed, Together
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import AdamW, Ddp, Train
-from mimodsl.ir.types import Size
+from mimodsl.ir.types import Refused, Size
 
 TYPE: Final = "type"
 VERSION: Final = 1
@@ -30,26 +30,18 @@ _NODES: Final[tuple[type, ...]] = (
     *(Attention, Mamba, Moe, Size),
 )
 
-
-_PLACES: Final = (Placed, Beside, Together)
-_PARTS: Final[dict[str, tuple[bool, tuple[type, ...]]]] = {
-    "grids": (True, (Grid,)),
-    "place": (False, _PLACES),
-    "modules": (True, (Module,)),
-    "flows": (True, (Flow,)),
-    "schedule": (False, (Schedule,)),
-    "train": (False, (Train,)),
-    "parts": (True, _PLACES),
-}
-"""Whether a field that checks no type itself is a list, and what it holds."""
+type DocumentPath = tuple[str | int, ...]
+"""Keys and indices that lead to a place in a document."""
 
 
 class BadDocument(ValueError):
-    """A document that no spec makes: the path of the object that is wrong, what is, and help."""
+    """A document that no spec makes: the path of what is wrong, what is wrong there, and help."""
 
-    def __init__(self, path: str, message: str, help: tuple[str, ...] = ()) -> None:
-        super().__init__(f"{path}: {message}" if path else message)
-        self.path, self.message, self.help = path, message, help
+    def __init__(self, path: DocumentPath, message: str, help: tuple[str, ...] = ()) -> None:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+        where = "".join(steps).removeprefix(".")
+        super().__init__(f"{where}: {message}" if where else message)
+        self.path, self.help = path, help
 
 
 def as_document(spec: Spec) -> dict[str, Any]:
@@ -63,17 +55,20 @@ def from_document(document: Any) -> Spec:
     Raises `BadDocument` for anything else that `as_document` does not make.
     """
     if not isinstance(document, Mapping):
-        raise BadDocument("", "the document is not of a spec")
+        raise BadDocument((), "the document is not of a spec")
     document = cast("Mapping[str, Any]", document)
     if document.get("version") != VERSION:
         raise BadDocument(
-            "version",
+            ("version",) if "version" in document else (),
             f"the document has version {document.get('version')!r}, this mimodsl reads {VERSION}",
         )
     fields = {key: value for key, value in document.items() if key not in ("version", "$schema")}
-    spec = _read(fields, classes(), "")
+    try:
+        spec = _read(fields, classes(), ())
+    except RecursionError:
+        raise BadDocument((), "brackets are nested too deeply") from None
     if not isinstance(spec, Spec):
-        raise BadDocument("", "the document is not of a spec")
+        raise BadDocument((), "the document is not of a spec")
     return spec
 
 
@@ -102,15 +97,14 @@ def _fields(cls: Any) -> Iterator[str]:
     return (field.name for field in attrs.fields(cls) if field.name != "origin")
 
 
-def _read(value: Any, classes: Mapping[str, type], path: str) -> Any:
+def _read(value: Any, classes: Mapping[str, type], path: DocumentPath) -> Any:
     if isinstance(value, list):
         items = enumerate(cast("list[Any]", value))
-        return tuple(_read(item, classes, f"{path}[{index}]") for index, item in items)
+        return tuple(_read(item, classes, (*path, index)) for index, item in items)
     if not isinstance(value, Mapping):
         return value
-    inside = f"{path}." if path else ""
     fields = {
-        key: _read(item, classes, f"{inside}{key}")
+        key: _read(item, classes, (*path, key))
         for key, item in cast("Mapping[str, Any]", value).items()
     }
     name = fields.pop(TYPE, None)
@@ -121,26 +115,20 @@ def _read(value: Any, classes: Mapping[str, type], path: str) -> Any:
             return cls(**fields)
     except BadDocument:
         raise
+    except Refused as error:
+        raise BadDocument((*path, error.field), error.problem) from error
     except (TypeError, ValueError) as error:
         raise BadDocument(path, str(error)) from error
     raise BadDocument(path, f"there is no type {name!r}")
 
 
-def _insist_on_fields(cls: type, fields: Mapping[str, Any], path: str) -> None:
+def _insist_on_fields(cls: type, fields: Mapping[str, Any], path: DocumentPath) -> None:
     """`BadDocument` for a field that there is not, and for one that has to be and is not."""
     known = {field.name: field for field in attrs.fields(cast(Any, cls)) if field.name != "origin"}
     for name in fields:
         if name not in known:
-            raise BadDocument(path, f"there is no field `{name}`", did_you_mean(name, known))
+            words = f"`{type_name(cls)}` has no such field"
+            raise BadDocument((*path, name), words, did_you_mean(name, known))
     for name, field in known.items():
         if field.default is attrs.NOTHING and name not in fields:
             raise BadDocument(path, f"the field `{name}` is missing")
-    if cls in (Spec, Beside, Together):
-        for name, value in fields.items():
-            many, allowed = _PARTS[name]
-            parts = (
-                cast("tuple[Any, ...]", value) if many and isinstance(value, tuple) else (value,)
-            )
-            if many != isinstance(value, tuple) or not all(isinstance(p, allowed) for p in parts):
-                words = " or ".join(f"`{type_name(each)}`" for each in allowed)
-                raise BadDocument(path, f"{name}: expected {'a list of ' * many}{words}")

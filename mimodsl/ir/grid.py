@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, Final, cast
 
-from mimodsl.ir.node import AT_LEAST_1, Node, knob, node
+from mimodsl.ir.node import AT_LEAST_1, NOT_EMPTY, Node, items, knob, node
 
 BASE_AXES: Final = ("tp", "cp", "dp", "pp")
 EXPERT_AXES: Final = ("etp", "ep", "edp")
@@ -28,7 +28,7 @@ def _axes(value: Any) -> Any:
     if isinstance(value, Mapping):
         sizes = cast(Mapping[str, int | None], value)
         return tuple(Axis(name=name, size=size) for name, size in sizes.items())
-    return tuple(value)
+    return items(value)
 
 
 @node
@@ -39,7 +39,9 @@ class View(Node):
     """
 
     name: str = knob(doc="`dense` by custom for the base view; `expert` for the experts' view")
-    axes: tuple[Axis, ...] = knob(converter=_axes, doc="the factors, fastest-varying first")
+    axes: tuple[Axis, ...] = knob(
+        converter=_axes, check=NOT_EMPTY, doc="the factors, fastest-varying first"
+    )
 
     def axis(self, name: str) -> Axis | None:
         return next((axis for axis in self.axes if axis.name == name), None)
@@ -52,7 +54,7 @@ def _views(value: Any) -> Any:
     if isinstance(value, Mapping):
         views = cast(Mapping[str, Any], value)
         return tuple(View(name=name, axes=axes) for name, axes in views.items())
-    return tuple(value)
+    return items(value)
 
 
 @node

@@ -75,11 +75,12 @@ def _field(cls: type, field: "attrs.Attribute[Any]") -> Schema:
 
 def _of_type(expected: FieldType, knob: Knob | None) -> Schema:
     options = [option for base in expected.bases for option in _options(base)]
-    if knob and knob.constraint:
-        options = [option | dict(knob.constraint.json) for option in options]
+    limits = dict(knob.constraint.json) if knob and knob.constraint else {}
+    if not expected.many:
+        options = [option | limits for option in options]
     one = options[0] if len(options) == 1 else {"anyOf": options}
     if expected.many:
-        one = {"type": "array", "items": one}
+        one = {"type": "array", "items": one} | limits
     return {"anyOf": [one, {"type": "null"}]} if expected.optional else one
 
 

@@ -1,12 +1,12 @@
 """The base of every IR class: frozen, keyword-only, plain values welcome, each field checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, cast, dataclass_transform, get_type_hints
 
 import attrs
 
-from mimodsl.ir.types import FieldType, describe, field_type
+from mimodsl.ir.types import FieldType, Refused, describe, field_type, unsayable
 from mimodsl.source import Span
 
 KNOB = "mimodsl.knob"
@@ -21,6 +21,7 @@ class Constraint:
     json: Mapping[str, int]
 
 
+NOT_EMPTY = Constraint("of at least one item", bool, {"minItems": 1})
 AT_LEAST_1 = Constraint("at least 1", lambda value: value >= 1, {"minimum": 1})
 AT_LEAST_0 = Constraint("at least 0", lambda value: value >= 0, {"minimum": 0})
 ABOVE_0 = Constraint("above 0", lambda value: value > 0, {"exclusiveMinimum": 0})
@@ -93,7 +94,7 @@ def _checked(field: "attrs.Attribute[Any]") -> "attrs.Attribute[Any]":
     def validate(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
         problem = refusal(value, expected, constraint)
         if problem:
-            raise ValueError(f"{type(instance).__name__}.{attribute.name}: {problem}")
+            raise Refused(type(instance), attribute.name, problem)
 
     return field.evolve(
         converter=field.converter or _converter(expected),  # pyright: ignore[reportUnknownMemberType]
@@ -107,9 +108,29 @@ def refusal(value: object, expected: FieldType, constraint: Constraint | None) -
         return None
     if not expected.accepts(value):
         return f"expected {describe(expected)}, found {value!r}"
+    if problem := unsayable(value):
+        return problem
     if constraint is not None and not constraint.accepts(value):
         return f"must be {constraint.words}, found {value}"
     return None
+
+
+def items(value: Any) -> Any:
+    """What a list of nodes is made of; what cannot be one is left for `holds` to refuse."""
+    return tuple(cast("Iterable[Any]", value)) if isinstance(value, Iterable) else value
+
+
+def holds(*classes: type, many: bool = True) -> Callable[[Any, Any, Any], None]:
+    """Checks that a field which is no knob holds such a node, or a tuple of them."""
+    expected = FieldType(bases=classes, many=many)
+
+    def validate(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if not expected.accepts(value):
+            words = " or ".join(f"`{cls.__name__.lower()}`" for cls in classes)
+            problem = f"expected {'a list of ' * many}{words}, found {value!r:.80}"
+            raise Refused(type(instance), attribute.name, problem)
+
+    return validate
 
 
 def _converter(expected: FieldType) -> Callable[[Any], Any] | None:

@@ -1,10 +1,11 @@
 """Placement: which rank spans grids share, and in what order they lie in the world."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 import attrs
 
-from mimodsl.ir.node import Node, knob, node
+from mimodsl.ir.node import Node, holds, items, knob, node
 
 
 @node
@@ -17,15 +18,23 @@ class Placed(Node):
         return self.grid
 
 
-def _parts(value: Iterable["str | Place"]) -> "tuple[Place, ...]":
-    return tuple(Placed(grid=part) if isinstance(part, str) else part for part in value)
+def _parts(value: Any) -> Any:
+    parts = items(value)
+    if not isinstance(parts, tuple):
+        return parts
+    named = cast("tuple[Any, ...]", parts)
+    return tuple(Placed(grid=part) if isinstance(part, str) else part for part in named)
+
+
+def _are_places(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    holds(*PLACES)(instance, attribute, value)  # two of these classes are yet to be made
 
 
 @node
 class Beside(Node):
     """`a | b`: disjoint rank spans, in order. Parts may be given as grid names."""
 
-    parts: "tuple[Place, ...]" = attrs.field(converter=_parts)
+    parts: "tuple[Place, ...]" = attrs.field(converter=_parts, validator=_are_places)
 
     def __str__(self) -> str:
         return " | ".join(
@@ -37,7 +46,7 @@ class Beside(Node):
 class Together(Node):
     """`a & b`: the same ranks. Parts may be given as grid names."""
 
-    parts: "tuple[Place, ...]" = attrs.field(converter=_parts)
+    parts: "tuple[Place, ...]" = attrs.field(converter=_parts, validator=_are_places)
 
     def __str__(self) -> str:
         return " & ".join(
@@ -46,6 +55,8 @@ class Together(Node):
 
 
 type Place = Placed | Beside | Together
+
+PLACES: Final = (Placed, Beside, Together)
 
 
 def grid_names(place: Place) -> tuple[str, ...]:

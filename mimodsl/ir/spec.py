@@ -9,8 +9,8 @@ from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.module import Module
-from mimodsl.ir.node import Node, node
-from mimodsl.ir.placement import Place, Placed, rank_spans
+from mimodsl.ir.node import Node, holds, items, node
+from mimodsl.ir.placement import PLACES, Place, Placed, rank_spans
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.train import Train
 
@@ -23,12 +23,12 @@ def _place(value: Any) -> Any:
 class Spec(Node):
     """A model, its grids and its training. `place` may be left out where one grid stands alone."""
 
-    grids: tuple[Grid, ...] = attrs.field(converter=tuple)
-    place: Place = attrs.field(converter=_place)
-    modules: tuple[Module, ...] = attrs.field(converter=tuple)
-    flows: tuple[Flow, ...] = attrs.field(converter=tuple, default=())
-    schedule: Schedule = attrs.field()
-    train: Train = attrs.field(factory=Train)
+    grids: tuple[Grid, ...] = attrs.field(converter=items, validator=holds(Grid))
+    place: Place = attrs.field(converter=_place, validator=holds(*PLACES, many=False))
+    modules: tuple[Module, ...] = attrs.field(converter=items, validator=holds(Module))
+    flows: tuple[Flow, ...] = attrs.field(converter=items, validator=holds(Flow), default=())
+    schedule: Schedule = attrs.field(validator=holds(Schedule, many=False))
+    train: Train = attrs.field(validator=holds(Train, many=False), factory=Train)
 
     @cast(Any, place).default  # a `place` that pyright takes for a Place
     def _only_grid(self) -> Place:

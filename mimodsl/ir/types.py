@@ -1,20 +1,38 @@
 """The types that a field of the language may have, read off class annotations."""
 
+import math
 import types
 from enum import StrEnum
 from typing import Any, TypeAliasType, Union, cast, get_args, get_origin
 
-from attrs import frozen
+from attrs import Attribute, field, frozen
+
+from mimodsl.syntax.limits import MAX_INTEGER
 
 type Items = tuple[object, ...]
+
+
+class Refused(ValueError):
+    """A value that a field does not take."""
+
+    def __init__(self, cls: type, field: str, problem: str) -> None:
+        super().__init__(f"{cls.__name__}.{field}: {problem}")
+        self.field, self.problem = field, problem
+
+
+def _is_side(instance: object, attribute: "Attribute[int]", value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Refused(type(instance), attribute.name, f"expected an integer, found {value!r}")
+    if not 1 <= value <= MAX_INTEGER:
+        raise Refused(type(instance), attribute.name, f"must be at least 1, found {value}")
 
 
 @frozen(kw_only=True)
 class Size:
     """Height by width, in pixels: `512x512`."""
 
-    height: int
-    width: int
+    height: int = field(validator=_is_side)
+    width: int = field(validator=_is_side)
 
     def __str__(self) -> str:
         return f"{self.height}x{self.width}"
@@ -45,6 +63,19 @@ class FieldType:
         return isinstance(value, self.bases)
 
 
+def unsayable(value: object) -> str | None:
+    """Why no text can say a value, whatever its type; `None` where one can."""
+    if isinstance(value, tuple):
+        return next(filter(None, map(unsayable, cast(Items, value))), None)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"must be finite, found {value}"
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        return "must fit into 64 bits"
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return f"must be characters of Unicode, found {value!a}"
+    return None
+
+
 def field_type(annotation: Any) -> FieldType:
     """Read an annotation such as `int`, `float | None`, `Moe | None` or `tuple[str, ...]`."""
     if isinstance(annotation, TypeAliasType):
@@ -73,7 +104,7 @@ def describe(expected: FieldType) -> str:
     """The type in a user's words: `an integer or none`."""
     words = [_describe_base(base) for base in expected.bases]
     if expected.many:
-        words = [f"a list of {' or '.join(words)}"]
+        words = [f"a list, each item {' or '.join(words)}"]
     if expected.optional:
         words.append("`none`")
     return " or ".join(words)

@@ -1,18 +1,20 @@
 """Specs of JSON files: text to a document with no doubt in it, and the document to a spec."""
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from itertools import count
+from typing import Any, Final, NoReturn, cast
 
-from mimodsl.diagnostics import Diagnostic, Label, ObjectPath, codes
-from mimodsl.ir.document import BadDocument, from_document
+from mimodsl.diagnostics import Diagnostic, codes
+from mimodsl.ir.document import BadDocument, DocumentPath, from_document
 from mimodsl.ir.spec import Spec
 from mimodsl.source import SourceFile, Span
 
 
 def read_json(source: SourceFile, overrides: Mapping[str, str]) -> Spec | Diagnostic:
-    """The spec of a JSON document, or what is wrong with it: at its place in the text where the
-    text is no JSON, else at the path of the object. A document has no constants to override."""
+    """The spec of a JSON document, or what is wrong with it, at its place in the text. A document
+    has no constants to override."""
     start = Span(source, 0, 0)
     for name in overrides:
         return codes.SET_UNKNOWN.at(start, f"`--set {name}`: a JSON document has no constants")
@@ -22,7 +24,8 @@ def read_json(source: SourceFile, overrides: Mapping[str, str]) -> Spec | Diagno
         place = Span(source, error.pos, min(error.pos + 1, len(source.text)))
         return codes.NOT_JSON.at(place, f"this is not JSON: {error.msg}")
     except BadDocument as error:
-        return _at(error, source)
+        span = Span(source, *_place(source.text, error.path))
+        return codes.NOT_A_DOCUMENT.at(span, str(error), help=error.help)
     except ValueError as error:
         return codes.NOT_JSON.at(start, str(error))
 
@@ -48,11 +51,39 @@ def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number of JSON")
 
 
-def _at(error: BadDocument, source: SourceFile) -> Diagnostic:
-    path = f"{source.path}: {error.path}" if error.path else source.path
-    return Diagnostic(
-        code=codes.NOT_A_DOCUMENT.id,
-        message=error.message,
-        primary=Label(ObjectPath(path)),
-        help=error.help,
-    )
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_DECODER: Final = json.JSONDecoder()
+
+
+def _place(text: str, path: DocumentPath) -> tuple[int, int]:
+    """From where to where the text of a document says what lies at a path, with its key."""
+    start = value = _skip(text, 0)
+    for step in path:
+        start, value = _member(text, value, step)
+    return start, _after(text, value)
+
+
+def _member(text: str, opening: int, step: str | int) -> tuple[int, int]:
+    """Where a member of the object or list that opens there begins, and where its value does."""
+    start = _skip(text, opening + 1)
+    for index in count():
+        key, value = index, start
+        if isinstance(step, str):
+            key, end = cast("tuple[str, int]", _DECODER.raw_decode(text, start))
+            value = _skip(text, _skip(text, end) + 1)  # behind the colon
+        if key == step:
+            return start, value
+        start = _skip(text, _skip(text, _after(text, value)) + 1)  # behind the comma
+    raise AssertionError("a path of the document leads to what is in it")
+
+
+def _after(text: str, value: int) -> int:
+    """Where the value that begins there ends."""
+    return _DECODER.raw_decode(text, value)[1]
+
+
+def _skip(text: str, place: int) -> int:
+    """The next place that is not between two tokens."""
+    match = _SPACE.match(text, place)
+    assert match is not None
+    return match.end()

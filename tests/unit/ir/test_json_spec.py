@@ -8,6 +8,8 @@ import pytest
 import mimodsl
 from mimodsl.check.checked import checked
 from mimodsl.cli.main import main
+from mimodsl.diagnostics import Diagnostic
+from mimodsl.diagnostics.render import full
 from mimodsl.syntax.reader import read_source
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -25,9 +27,13 @@ def write(tmp_path):
 
 
 def found(path: Path) -> list[str]:
+    return [f"{one.code} {one.primary.where} {one.message}" for one in mistakes(path)]
+
+
+def mistakes(path: Path) -> tuple[Diagnostic, ...]:
     result = checked(path, read_source(path, path.name), {}, whole=True)
     assert (result.spec is None) == bool(result.errors)
-    return [f"{one.code} {one.primary.where} {one.message}" for one in result.diagnostics]
+    return result.diagnostics
 
 
 @pytest.mark.parametrize("path", sorted(SPECS.glob("*.mimo")), ids=lambda path: path.stem)
@@ -46,37 +52,51 @@ def test_every_shipped_spec_comes_back_through_a_file(path, tmp_path):
         ('{"a": 1, "a": 2}', "MIMO015 spec.json:1:1 the key `a` stands twice in one object"),
         ('{"a": NaN}', "MIMO015 spec.json:1:1 NaN is no number of JSON"),
         ("[" * 60_000, "MIMO015 spec.json:1:1 brackets are nested too deeply"),
-        ("[1]", "MIMO016 spec.json the document is not of a spec"),
+        ("[1]", "MIMO016 spec.json:1:1 the document is not of a spec"),
         (
-            '{"version": 2}',
-            "MIMO016 spec.json: version the document has version 2, this mimodsl reads 1",
+            '{\n"a": [{}, "}"], "version" : 2}',
+            "MIMO016 spec.json:2:17 version: the document has version 2, this mimodsl reads 1",
+        ),
+        (
+            '{"version": 1, "b": ' + "[" * 990 + "]" * 990 + "}",
+            "MIMO016 spec.json:1:1 brack",
         ),
     ],
 )
 def test_text_that_is_no_document(write, text, expected):
-    assert found(write(text)) == [expected]
+    (one,) = found(write(text))
+    assert one.startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "expected"),
+    ("before", "after", "place", "message"),
     [
-        ('"seed"', '"sede"', "MIMO016 spec.json: train there is no field `sede`"),
-        ('"precision": "fp32"', '"precision": "fp64"', "MIMO016 spec.json: train Train.precision:"),
-        ('"type": "moe"', '"type": "mow"', "MIMO016 spec.json: modules[0].kind.moe there is no"),
-        (
-            '"layers": 2,',
-            "",
-            "MIMO016 spec.json: modules[0].kind the field `layers` is missing",
-        ),
-        # What rules find has the path of the object.
-        ('"hidden": 64', '"hidden": 63', "MIMO504 modules.language.kind.attention.heads"),
+        ('"seed"', '"sede"', '"sede": 1', "train.sede: `train` has no such field"),
+        ('"precision": "fp32"', '"precision": "no"', '"precision": "no"', "train.precision: exp"),
+        ('"size": 2', '"size": 0', '"size": 0', "grids[0].views[0].axes[0].size: must be at"),
+        ('"type": "moe"', '"type": "mow"', '"moe": {', "modules[0].kind.moe: there is no type"),
+        ('"layers": 2,', "", '"kind": {', "modules[0].kind: the field `layers` is missing"),
+        ('"grids": [', '"grids": [3, ', '"grids": [3', "grids: expected a list of `grid`, found"),
+        ('"lr": 0.003', '"lr": 1e999', '"lr": 1e999', "train.optimizer.lr: must be finite"),
+        ('"lr": 0.003', f'"lr": {10**99}', '"lr": 1', "train.optimizer.lr: must fit into 64"),
+        ('"name": "llm"', r'"name": "\ud800"', '"name":', "grids[0].name: must be characters of"),
     ],
 )
-def test_documents_that_are_wrong(write, before, after, expected):
+def test_documents_that_are_wrong_are_so_at_a_place(write, before, after, place, message):
     text = mimodsl.to_json(SPEC)
     assert before in text
-    (first, *_) = found(write(text.replace(before, after, 1)))
-    assert first.startswith(expected)
+    path = write(text.replace(before, after, 1))
+    (one,) = mistakes(path)
+    assert one.code == "MIMO016"
+    assert one.message.startswith(message)
+    assert one.primary.where.text.startswith(place)
+    assert full.render([one])
+
+
+def test_what_rules_find_has_the_path_of_the_object(write):
+    text = mimodsl.to_json(SPEC).replace('"hidden": 64', '"hidden": 63', 1)
+    (first, *_) = found(write(text))
+    assert first.startswith("MIMO504 modules.language.kind.attention.heads")
 
 
 def test_no_value_of_the_wrong_kind_is_a_traceback(write):

@@ -114,6 +114,17 @@ def test_what_is_not_changed_keeps_its_place_in_the_text(spec):
         (lambda spec: spec.substitute({"modules.language.moe.expert": 1}), "no 'expert' in"),
         (lambda spec: spec.substitute({"modules.nobody.moe": 1}), "no 'nobody' in"),
         (lambda spec: spec.substitute({"schedule.sequence.long": 1}), "no 'long' in"),
+        (lambda spec: spec.substitute({"grids": 5}), "Spec.grids: expected a list of `grid`"),
+        (lambda spec: spec.substitute({"grids.llm": None}), "Spec.grids: expected a list of"),
+        (lambda spec: spec.substitute({"place": 3}), "Spec.place: expected `placed` or"),
+        (lambda spec: spec.substitute({"place.parts": 3}), "Beside.parts: expected a list of"),
+        (lambda spec: spec.substitute({"schedule": None}), "Spec.schedule: expected `schedule`"),
+        (lambda spec: spec.substitute({"grids.llm.views": 5}), "Grid.views: expected a list"),
+        (lambda spec: spec.with_grid("llm", dense={}), "View.axes: must be of at least one item"),
+        (lambda spec: spec.with_train(optimizer={"lr": float("inf")}), "AdamW.lr: must be finite"),
+        (lambda spec: spec.with_module("language", hidden=2**63), "hidden: must fit into 64 bits"),
+        (lambda _: mimodsl.Size(height=0, width=1), "Size.height: must be at least 1, found 0"),
+        (lambda _: mimodsl.Size(height=1, width="1"), "Size.width: expected an integer, found '1'"),
     ],
 )
 def test_what_leads_nowhere_is_refused(spec, change, words):
