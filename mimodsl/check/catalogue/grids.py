@@ -37,7 +37,7 @@ GRIDS: Final = Area(
             ends=Handled(
                 "the spec's world is compared with the one that was formed, before any grid",
                 "tests/e2e/test_launch_build.py::"
-                "test_under_torchrun_a_world_of_another_size_is_refused",
+                "test_under_a_launcher_a_world_of_another_size_is_refused",
             ),
         ),
         Fact(

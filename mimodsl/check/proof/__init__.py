@@ -3,7 +3,8 @@
 Rules find what is known to go wrong. This shows that nothing of its kind is left, by writing out
 what ranks do and running it. It assumes that megatron-core 0.19.2 does what `communication`,
 `passes` and `creation` say (tests compare them with it), that a pass ends where all members of its
-groups run it, and that one rank stands for those that differ from it along an axis alone.
+groups run it, that one rank stands for those that differ from it along an axis alone (`cut`), and a
+few pipeline stages for many (`shortening`).
 """
 
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from mimodsl.check.proof.creation import prove_groups
 from mimodsl.check.proof.cut import cut
 from mimodsl.check.proof.pages import PROVED, report
 from mimodsl.check.proof.schedule import prove_step
-from mimodsl.check.rules.layout import MOST_STAGES
+from mimodsl.check.proof.shortening import shortened
 from mimodsl.diagnostics import Diagnostic
+from mimodsl.ir.draft import Draft
 from mimodsl.plan import plan
 
 __all__ = ["PROOF", "PROVED", "Proof"]
@@ -33,15 +35,14 @@ class Proof:
     def run(self, spec: Context) -> Iterator[Diagnostic]:
         """The first fault; nothing where the spec is proved. Takes milliseconds for any world.
 
-        Of pipelines too long for that (a rule says so) groups alone are proved.
+        Ranks of a fault are those of the shortened spec.
         """
-        planned = plan(spec.draft.whole())
-        small = cut(planned)
-        fault = prove_groups(small)
-        if fault is None and planned.stages <= MOST_STAGES + 1:
-            fault = prove_step(small)
+        whole = spec.draft.whole()
+        short = shortened(whole, plan(whole).stages)
+        small = cut(plan(short))
+        fault = prove_groups(small) or prove_step(small)
         if fault is not None:
-            yield from report(spec, fault)
+            yield from report(Context(Draft.of(short)), fault)
 
 
 PROOF: Final = Proof()

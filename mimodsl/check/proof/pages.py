@@ -69,10 +69,10 @@ def parting(spec: Context, fault: Parting) -> Findings:
 def deadlock(spec: Context, fault: Deadlock) -> Findings:
     """Every rank comes to the end of a step: no circle of ranks waits for one another.
 
-    This is proved for every spec without errors. A few ranks stand for the world: every stage, a
-    leader and another rank, the ends of the data-parallel axis. Their programs (sends and receives
-    over bridges and between stages, the groups of each pass, reductions and the optimizer) run on
-    an abstract machine on which nothing is buffered.
+    This is proved for every spec without errors. A few ranks stand for the world: some stages of a
+    long pipeline and all of a short one, a leader and another rank, the ends of the data-parallel
+    axis. Their programs (sends and receives over bridges and between stages, the groups of each
+    pass, reductions and the optimizer) run on an abstract machine on which nothing is buffered.
     """
     first, second = fault.circle[0].rank, fault.circle[0].partner
     length = len(fault.circle)

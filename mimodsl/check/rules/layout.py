@@ -1,13 +1,10 @@
 """The layout of modules: which of them share ranks, and with what."""
 
-from typing import Final
-
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.rules.placement import placed_grids
-from mimodsl.check.scopes import COMPLETE, LANGUAGE, SPEC, Held, is_sound, spans_of
+from mimodsl.check.scopes import COMPLETE, SPEC, is_sound, spans_of
 from mimodsl.check.words import code, either
-from mimodsl.diagnostics import Severity
 from mimodsl.ir import LanguageModel
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.placement import grid_names
@@ -137,46 +134,3 @@ def idle_grid(spec: Context, draft: Draft) -> Findings:
                 ),
                 help=(f"put a module on it with {code(f'grid = {grid.name}')}, or leave it out",),
             )
-
-
-MOST_STAGES: Final = 128
-"""Stages of a pipeline whose step is proved: running it takes the square of them."""
-
-
-@rule(
-    "MIMO627",
-    "a pipeline too long to be proved",
-    scope=LANGUAGE,
-    cost=Cost.UNCLEAR,
-    severity=Severity.WARNING,
-)
-def unproved_pipeline(spec: Context, language: Held[LanguageModel]) -> Findings:
-    """Steps of pipelines of more than 128 stages are not run by the proof.
-
-    It follows every pass of every stage, whose number grows with the square of the stages, and a
-    check is to take no time. Rules, and the proof of the groups, cover such a spec like any other.
-
-    Example:
-        grid llm {
-          dense = pp:256
-        }
-
-        module language : gpt {
-          layers     = 256
-          hidden     = 64
-          vocabulary = 512
-          attention  = { heads = 4 }
-        }
-
-        schedule 1f1b {
-          sequence     = 64
-          microbatches = 8
-        }
-    """
-    stages = language.size("pp")
-    if stages > MOST_STAGES:
-        yield Finding(
-            message=f"a step of {stages} stages is not proved, only one of up to {MOST_STAGES}",
-            primary=spec.axis_label(language.grid, "pp", "a longer pipeline"),
-            help=(f"up to {code(f'pp:{MOST_STAGES}')} is proved; longer ones build all the same",),
-        )
