@@ -121,5 +121,5 @@ def test_one_grid_alone_needs_no_place() -> None:
 def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
     one = only_mistake(f"{BASE}module m : transformer {{\n}}\n")
     assert one.notes == (
-        "there are `radio`, `vit`, `gpt`, `hybrid`, `mlp_projector` and `affine_projector`",
+        "there are `radio`, `vit`, `mlp_projector`, `affine_projector`, `gpt` and `hybrid`",
     )
