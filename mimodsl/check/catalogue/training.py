@@ -174,6 +174,17 @@ OPTIMIZERS: Final = Area(
             ),
         ),
         Fact(
+            at=("fusions/fused_cross_entropy.py:82", "model_parallel_config.py:536-543"),
+            cost=Cost.SILENT,
+            says="The fused cross entropy rounds its gradients to bf16 in any precision; that of "
+            "Transformer Engine has known faults.",
+            ends=Handled(
+                "models in bf16 alone have it, on GPUs, and never Transformer Engine's",
+                "tests/unit/build/test_loss.py::"
+                "test_it_is_taken_on_gpus_where_its_bf16_gradient_is_no_loss",
+            ),
+        ),
+        Fact(
             at=("optimizer/optimizer_config.py:425-436", "optimizer/optimizer_config.py:470-479"),
             cost=Cost.RAISES,
             says="Optimizer states of other precisions need options of Transformer Engine's Adam.",

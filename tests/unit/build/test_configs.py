@@ -238,17 +238,6 @@ def test_local_experts_are_grouped_unless_told_otherwise() -> None:
         assert config.moe_grouped_gemm is expected
 
 
-@pytest.mark.parametrize("has_gpu", [True, False])
-@pytest.mark.parametrize("precision", list(Precision))
-def test_cross_entropy_is_fused_on_gpus_where_its_bf16_gradient_is_no_loss(
-    monkeypatch: pytest.MonkeyPatch, precision: Precision, has_gpu: bool
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
-    config = language_config(spec(precision=precision))
-    assert config.cross_entropy_loss_fusion is (has_gpu and precision is Precision.BF16)
-    assert config.cross_entropy_fusion_impl == "native"
-
-
 @pytest.mark.parametrize(
     ("table", "node"),
     [
