@@ -35,6 +35,17 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
     ("", "mimodsl/plan/roles.py", (("mimodsl.plan", "ModuleRole"),)),
     ("", "mimodsl/plan/groups.py", (("mimodsl.plan", "GroupPlan"),)),
     ("", "mimodsl/plan/bridges.py", (("mimodsl.plan", "BridgePlan"),)),
+    ("The time of a step", "mimodsl/plan/time/step.py", (("mimodsl.plan.time", "least_time"),)),
+    ("", "mimodsl/plan/time/accelerator.py", (("mimodsl.plan.time", "Accelerator"),)),
+    (
+        "",
+        "mimodsl/plan/time/least.py",
+        (
+            ("mimodsl.plan.time", "StepTime"),
+            ("mimodsl.plan.time", "StageTime"),
+            ("mimodsl.plan.time", "Least"),
+        ),
+    ),
     ("Diagnostics", "mimodsl/diagnostics/diagnostic.py", (("mimodsl.diagnostics", "Diagnostic"),)),
     (
         "On a rank",

@@ -16,6 +16,8 @@ from mimodsl.ir import Spec
 from mimodsl.plan import Plan, plan
 from mimodsl.plan.show import as_json, render
 from mimodsl.plan.show.rows import group_rows, row_count
+from mimodsl.plan.show.time import time_json
+from mimodsl.plan.time import ACCELERATORS, least_time
 from tests.work import peak, steps
 
 RANKS = 1_048_576
@@ -121,6 +123,7 @@ def everything(spec: Spec) -> None:
     for rank in (None, 3):
         render(planned, Console(file=StringIO(), width=100), rank)
         json.dumps(as_json(planned, rank))
+    json.dumps(time_json(least_time(planned, ACCELERATORS["h100"])))
 
 
 @pytest.fixture
