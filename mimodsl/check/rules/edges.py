@@ -1,13 +1,13 @@
 """Edges: how replicas of an encoder and of the language model meet at the bridge between grids."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mimodsl.check.arithmetic import divides_one_way, divisors, nearest, next_multiple
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import ROUTE, Held, Route, spans_of
 from mimodsl.check.words import code, either
-from mimodsl.ir import Grid, Precision
+from mimodsl.ir import Precision
 from mimodsl.ir.kinds import Kind
 
 
@@ -206,6 +206,7 @@ def fan(spec: Context, route: Route) -> Findings:
     """
     a, b = route.encoder.size("dp"), route.language.size("dp")
     if not divides_one_way(a, b):
+        fits = replicas(spec, route, (*divisors(b), next_multiple(a, b)))
         yield Finding(
             message=f"{a} replicas of {code(route.encoder.name)} and {b} of "
             f"{code(route.language.name)} do not divide one way",
@@ -214,13 +215,18 @@ def fan(spec: Context, route: Route) -> Findings:
                 spec.axis_label(route.language.grid, "dp", f"{b} replicas"),
                 spec.label(route.flow, "path", "the bridge between them"),
             ),
-            help=(_fan_help(route.encoder.grid, a, b),),
+            help=(f"{fits} in {code(route.encoder.grid.name)} divides one way",),
         )
 
 
-def _fan_help(grid: Grid, own: int, other: int) -> str:
-    fits = nearest(own, (*divisors(other), next_multiple(own, other)))
-    return f"{either(code(f'dp:{size}') for size in fits)} in {code(grid.name)} divides one way"
+def replicas(spec: Context, route: Route, sizes: Iterable[int]) -> str:
+    """The nearest of some dp sizes for an encoder; on shared ranks, with a tp that keeps these."""
+    grid, dp = route.encoder.grid, route.encoder.size("dp")
+    if not is_colocated(spec, route):
+        return either(code(f"dp:{size}") for size in nearest(dp, sizes))
+    both = dp * grid.size("tp")
+    fits = nearest(dp, (size for size in sizes if both % size == 0))
+    return either(f"{code(f'dp:{size}')} with {code(f'tp:{both // size}')}" for size in fits)
 
 
 @rule(

@@ -1,6 +1,6 @@
 """Vision encoders and projectors: images in whole patches, and what their ranks cannot do."""
 
-from mimodsl.check.arithmetic import division
+from mimodsl.check.arithmetic import division, next_multiple
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
 from mimodsl.check.scopes import ENCODER, MODULE, VISION, Held
@@ -10,9 +10,9 @@ from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Kind, Radio, Rol
 
 
 def _around(size: int, step: int) -> tuple[int, ...]:
-    """The multiples of a step at or below a size and above it, 0 left out."""
-    below = size // step * step
-    return tuple(found for found in (below, below + step) if found)
+    """The nearest multiples of a step, of which a size may be one; 0 is none."""
+    below, above = size // step * step, next_multiple(size, step)
+    return (below, above) if below else (above,)
 
 
 def _image_help(kind: VisionEncoder, step: int) -> str:

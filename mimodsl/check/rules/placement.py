@@ -126,7 +126,7 @@ def placed_twice(spec: Context, draft: Draft) -> Findings:
     "MIMO403",
     "grids of different sizes on the same ranks",
     scope=TOGETHER,
-    cost=Cost.LATE,
+    cost=Cost.HANGS,
     mirrors=(
         "models/mimo/config/role.py:86",
         "models/mimo/model/base.py:463",
@@ -195,7 +195,7 @@ def _resize_help(spec: Context, part: Place, target: int) -> str:
     "MIMO404",
     "grids that share some of their ranks",
     scope=SPEC,
-    cost=Cost.LATE,
+    cost=Cost.HANGS,
     mirrors=("models/mimo/config/role.py:86", "models/mimo/model/base.py:463"),
     seen="The run hangs in its first step until NCCL's timeout: shared ranks never run the "
     "language model.",
@@ -225,6 +225,7 @@ def partial_overlap(spec: Context, draft: Draft) -> Findings:
         return
     placed = {one.grid: one for one in placed_grids(draft.place)}
     spans = spans_of(draft)
+    together, beside = (code(f"place {sign.join(spans)}") for sign in (" & ", " | "))
     for (a, one), (b, other) in combinations(spans.items(), 2):
         common = min(one.stop, other.stop) - max(one.start, other.start)
         if common > 0 and one != other:
@@ -233,7 +234,7 @@ def partial_overlap(spec: Context, draft: Draft) -> Findings:
                 primary=spec.label(placed[b], None, _ranks(other)),
                 secondary=(spec.label(placed[a], None, _ranks(one)),),
                 notes=("two grids have the same ranks, or none in common",),
-                help=(f"{code(f'{a} & {b}')} with grids of one size, or {code(f'{a} | {b}')}",),
+                help=(f"{together} with grids of one size, or {beside}",),
             )
 
 

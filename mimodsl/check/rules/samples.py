@@ -1,14 +1,9 @@
 """Samples: how a batch is dealt to the replicas of an encoder and of the language model."""
 
-from mimodsl.check.arithmetic import (
-    divides_one_way,
-    divisors,
-    nearest,
-    next_multiple,
-)
+from mimodsl.check.arithmetic import divides_one_way, divisors, next_multiple
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
-from mimodsl.check.rules.edges import is_colocated
+from mimodsl.check.rules.edges import is_colocated, replicas
 from mimodsl.check.scopes import ROUTE, GridView, Route, spans_of
 from mimodsl.check.words import code, count, either
 from mimodsl.ir import Grid, View
@@ -72,8 +67,7 @@ def samples(spec: Context, route: Route) -> Findings:
     if schedule is None or not divides_one_way(a, b) or schedule.micro_batch * b % a == 0:
         return
     total, ratio = schedule.micro_batch * b, a // b
-    fits = nearest(a, (size for size in divisors(total) if divides_one_way(size, b)))
-    dp = either(code(f"dp:{size}") for size in fits)
+    fits = (size for size in divisors(total) if divides_one_way(size, b))
     yield Finding(
         message=f"{total} samples a microbatch do not divide over {a} replicas of "
         f"{code(route.encoder.name)}",
@@ -84,7 +78,7 @@ def samples(spec: Context, route: Route) -> Findings:
         ),
         help=(
             f"{code(f'micro_batch = {next_multiple(schedule.micro_batch, ratio)}')} divides",
-            f"so does {dp} in {code(route.encoder.grid.name)}",
+            f"so does {replicas(spec, route, fits)} in {code(route.encoder.grid.name)}",
         ),
     )
 

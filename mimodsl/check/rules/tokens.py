@@ -121,11 +121,13 @@ def token_in_vocabulary(spec: Context, route: Route) -> Findings:
     "MIMO608",
     "a flow without images",
     scope=FLOW,
-    cost=Cost.LATE,
-    seen="Ranks of the encoder stop in the first step, for want of images.",
+    cost=Cost.WASTE,
+    seen="Nothing: the language model learns from text, and the encoder not at all.",
 )
 def no_images(spec: Context, flow: Flow) -> Findings:
-    """A sample has an image for each of its flows: an encoder cannot run on none.
+    """A sample has an image for each of its flows: an encoder that is never shown one is idle.
+
+    A sample of one's own data may have fewer than its flows say.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -188,7 +190,6 @@ def widths(spec: Context, route: Route) -> Findings:
     """
     kind, hidden = route.encoder.kind, route.language.kind.hidden
     if route.projector is None and kind.output_width != hidden:
-        flow = f"flow {route.encoder.name} -> projector -> {route.language.name}"
         yield Finding(
             message=f"{code(route.encoder.name)} emits tokens {kind.output_width} wide, "
             f"{code(route.language.name)} takes {hidden}",
@@ -197,8 +198,17 @@ def widths(spec: Context, route: Route) -> Findings:
                 _emitted(spec, route.encoder),
                 spec.label(route.language.kind, "hidden", f"{hidden} wide"),
             ),
-            help=(f"put a projector between them: {code(flow)}",),
+            help=_projector_help(spec, route),
         )
+
+
+def _projector_help(spec: Context, route: Route) -> tuple[str, ...]:
+    taken = spec.draft.module("projector") is not None
+    name = f"project_{route.encoder.name}" if taken else "projector"
+    grid = f"grid = {route.encoder.grid.name}" if len(spec.draft.grids) > 1 else ""
+    module = f"module {name} : mlp_projector {{ {grid} }}".replace("{  }", "{}")
+    flow = f"flow {route.encoder.name} -> {name} -> {route.language.name}"
+    return (f"declare {code(module)}", f"and write {code(flow)}")
 
 
 def _emitted(spec: Context, encoder: Held[Encoder]) -> Label:
