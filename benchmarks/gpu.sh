@@ -3,7 +3,7 @@
 #
 #   benchmarks/gpu.sh PART [WORLD] [LOGS]
 #
-# PART is layouts, tests, by_hand, fusions or profile; WORLD, 2 unless given, is the number of GPUs, of which each
+# PART is layouts, tests, by_hand, fusions, profile or steps; WORLD, 2 unless given, is the number of GPUs, of which each
 # rank has one; logs and tables go to the folder LOGS. Transformer Engine is used where it is installed.
 set -uo pipefail
 part=${1:?a part}
@@ -73,8 +73,12 @@ profile() {
     --set "each=$half"
 }
 
+steps() {
+  run step_time python3 benchmarks/step_time.py --out "$out/step_time.md"
+}
+
 case $part in
-layouts | tests | by_hand | fusions | profile) "$part" ;;
+layouts | tests | by_hand | fusions | profile | steps) "$part" ;;
 *)
   echo "no part $part" >&2
   exit 2

@@ -10,7 +10,7 @@ from mimodsl.plan.groups import GroupKind, GroupPlan
 from mimodsl.plan.nodes import block_crossing, together
 from mimodsl.plan.ranks import Factor, Groups
 from mimodsl.plan.time.accelerator import Accelerator
-from mimodsl.plan.traffic.call import Call, CallKind, Line, Purpose
+from mimodsl.plan.traffic.call import WORLD, Call, CallKind, Line, Purpose
 from mimodsl.plan.whole import Plan
 
 
@@ -19,7 +19,7 @@ class Links:
     """The links of a world on nodes of `per_node` ranks: fast ones inside, a network between.
 
     A group goes over the network where all groups of its name and stage have members on several
-    nodes. Where only some do, it is taken for one of the others.
+    nodes. Where only some do, it is taken for one of the others: what is stated holds for each.
     """
 
     accelerator: Accelerator
@@ -65,9 +65,9 @@ class Links:
         return max(together(block, self.per_node) for block in blocks)
 
     def _blocks(self, line: Line, stage: int) -> tuple[Groups, ...]:
-        group = self.groups.get(line.group)
-        if group is None:  # the world's
+        if line.group == WORLD:
             return (Groups(start=0, inner=(Factor(line.members, 1),), outer=()),)
+        group = self.groups[line.group]
         if group.kind is not GroupKind.AXES or "pp" in group.axes:
             return tuple(block for block in group.blocks if block.size > 1)
         grid = self.grids[group.grid]

@@ -20,9 +20,9 @@ from mimodsl.plan.work.step import StageSpan
 def stage_time(planned: Plan, span: StageSpan, links: Links) -> StageTime:
     """The least time of the ranks of a span."""
     own = planned.rank(span.ranks[0])
-    bytes_ = moved(planned.spec, own.modules)
-    forward, backward = _passes(planned, span, links, bytes_)
-    before, after = _end(planned, own, links, bytes_, (forward, backward))
+    moves = moved(planned.spec, own.modules)
+    forward, backward = _passes(planned, span, links, moves)
+    before, after = _end(planned, own, links, moves, (forward, backward))
     output, gradient = _messages(planned, own, links)
     return StageTime(
         stage=span.stage,
@@ -37,7 +37,7 @@ def stage_time(planned: Plan, span: StageSpan, links: Links) -> StageTime:
     )
 
 
-def _passes(planned: Plan, span: StageSpan, links: Links, bytes_: Moved) -> tuple[Least, Least]:
+def _passes(planned: Plan, span: StageSpan, links: Links, moves: Moved) -> tuple[Least, Least]:
     """The forward and the backward pass of a microbatch, one after the other on every rank."""
     peak = links.accelerator.peak(planned.spec.train.precision)
     counted = [one for module in span.modules for one in module.counted]
@@ -48,12 +48,12 @@ def _passes(planned: Plan, span: StageSpan, links: Links, bytes_: Moved) -> tupl
     return (
         Least(
             arithmetic=flops.forward / peak,
-            memory=bytes_.forward / links.accelerator.bandwidth,
+            memory=moves.forward / links.accelerator.bandwidth,
             **_calls(links, forward, stage),
         ),
         Least(
             arithmetic=(flops.backward + flops.extra) / peak,
-            memory=bytes_.backward / links.accelerator.bandwidth,
+            memory=moves.backward / links.accelerator.bandwidth,
             **_calls(links, backward, stage),
         ),
     )
@@ -82,7 +82,7 @@ def _gathered(planned: Plan, span: StageSpan) -> tuple[list[Call], list[Call]]:
 
 
 def _end(
-    planned: Plan, own: RankPlan, links: Links, bytes_: Moved, passes: tuple[Least, Least]
+    planned: Plan, own: RankPlan, links: Links, moves: Moved, passes: tuple[Least, Least]
 ) -> tuple[Least, Least]:
     """What comes before the passes of a step and what comes after them.
 
@@ -106,8 +106,8 @@ def _end(
     reduced = over_replicas(CallKind.REDUCE_SCATTER, backward if ddp.overlap_grad_reduce else 0.0)
     sums = (one for one in calls if one.line.purpose is Purpose.STEP)
     return (
-        Least(memory=bytes_.updated / bandwidth, waited=gathered),
-        Least(memory=bytes_.scaled / bandwidth, waited=reduced | links.seconds(sums, stage)),
+        Least(memory=moves.updated / bandwidth, waited=gathered),
+        Least(memory=moves.scaled / bandwidth, waited=reduced | links.seconds(sums, stage)),
     )
 
 

@@ -23,6 +23,7 @@ from mimodsl.ir import (
 from mimodsl.plan import plan
 from mimodsl.plan.memory import gradient_buffers, passes
 from mimodsl.plan.parameters import module_parameters
+from mimodsl.plan.show.time import duration
 from mimodsl.plan.time import ACCELERATORS, Accelerator, Least, StepTime, least_time
 from mimodsl.plan.time.links import Links
 from mimodsl.plan.timing import StageTimes, step_time
@@ -347,6 +348,22 @@ def test_the_production_model_takes_half_a_second_for_reasons_that_can_be_worked
     assert time.seconds == pytest.approx(alone_ + filling + last.before.seconds, rel=0.2)
     # All ranks at their peak, all the time, for 27.6 GFLOP a token.
     assert time.seconds * time.utilization == pytest.approx(27.6e9 * 393_216 / 64 / 989.5e12, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (123.4, "123 s"),
+        (0.9996, "1.00 s"),
+        (0.9994, "999 ms"),
+        (0.0123, "12.3 ms"),
+        (2e-6, "2.00 µs"),
+        (6e-10, "0.60 ns"),
+        (0.0, "–"),
+    ],
+)
+def test_durations_have_three_digits(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize("per_node", [0, 257])
