@@ -1,6 +1,6 @@
 """A spec as a plain document (what JSON can hold), and back: for programs and for checkpoints."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, cast
 
@@ -14,7 +14,7 @@ from mimodsl.ir.installed import kind_of
 from mimodsl.ir.kinds import KINDS
 from mimodsl.ir.lr_decay import ConstantLr, CosineLr, InverseSquareRootLr, LinearLr, WsdLr
 from mimodsl.ir.module import Module
-from mimodsl.ir.node import Node
+from mimodsl.ir.node import Node, Origin
 from mimodsl.ir.placement import Beside, Placed, Together
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.spec import Spec
@@ -33,6 +33,9 @@ _NODES: Final[tuple[type, ...]] = (
 type DocumentPath = tuple[str | int, ...]
 """Keys and indices that lead to a place in a document."""
 
+type Origins = Callable[[DocumentPath, tuple[str, ...]], Origin]
+"""The origin of the node at a path, of which some fields are given."""
+
 
 class BadDocument(ValueError):
     """A document that no spec makes: the path of what is wrong, what is wrong there, and help."""
@@ -49,8 +52,9 @@ def as_document(spec: Spec) -> dict[str, Any]:
     return {"version": VERSION} | _written(spec)
 
 
-def from_document(document: Any) -> Spec:
-    """The spec of a document. Fields that are left out have their defaults.
+def from_document(document: Any, origins: Origins | None = None) -> Spec:
+    """The spec of a document. Fields that are left out have their defaults; `origins` say where
+    nodes were written, if anywhere.
 
     Raises `BadDocument` for anything else that `as_document` does not make.
     """
@@ -64,7 +68,7 @@ def from_document(document: Any) -> Spec:
         )
     fields = {key: value for key, value in document.items() if key not in ("version", "$schema")}
     try:
-        spec = _read(fields, classes(), ())
+        spec = _read(fields, classes(), origins, ())
     except RecursionError:
         raise BadDocument((), "brackets are nested too deeply") from None
     if not isinstance(spec, Spec):
@@ -97,14 +101,16 @@ def _fields(cls: Any) -> Iterator[str]:
     return (field.name for field in attrs.fields(cls) if field.name != "origin")
 
 
-def _read(value: Any, classes: Mapping[str, type], path: DocumentPath) -> Any:
+def _read(
+    value: Any, classes: Mapping[str, type], origins: Origins | None, path: DocumentPath
+) -> Any:
     if isinstance(value, list):
         items = enumerate(cast("list[Any]", value))
-        return tuple(_read(item, classes, (*path, index)) for index, item in items)
+        return tuple(_read(item, classes, origins, (*path, index)) for index, item in items)
     if not isinstance(value, Mapping):
         return value
     fields = {
-        key: _read(item, classes, (*path, key))
+        key: _read(item, classes, origins, (*path, key))
         for key, item in cast("Mapping[str, Any]", value).items()
     }
     name = fields.pop(TYPE, None)
@@ -112,7 +118,9 @@ def _read(value: Any, classes: Mapping[str, type], path: DocumentPath) -> Any:
         cls = (classes.get(name) or kind_of(name)) if isinstance(name, str) else None
         if cls is not None:
             _insist_on_fields(cls, fields, path)
-            return cls(**fields)
+            if origins is None or not issubclass(cls, Node):
+                return cls(**fields)
+            return cls(**fields, origin=origins(path, tuple(fields)))
     except BadDocument:
         raise
     except Refused as error:

@@ -3,13 +3,17 @@
 import json
 import re
 from collections.abc import Mapping
-from itertools import count
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
+
+from attrs import frozen
 
 from mimodsl.diagnostics import Diagnostic, codes
 from mimodsl.ir.document import BadDocument, DocumentPath, from_document
+from mimodsl.ir.node import Origin
 from mimodsl.ir.spec import Spec
 from mimodsl.source import SourceFile, Span
+
+_TOO_DEEP: Final = "brackets are nested too deeply"
 
 
 def read_json(source: SourceFile, overrides: Mapping[str, str]) -> Spec | Diagnostic:
@@ -19,15 +23,19 @@ def read_json(source: SourceFile, overrides: Mapping[str, str]) -> Spec | Diagno
     for name in overrides:
         return codes.SET_UNKNOWN.at(start, f"`--set {name}`: a JSON document has no constants")
     try:
-        return from_document(decoded(source.text))
+        document = decoded(source.text)
+        places = _Places.of(source)
     except json.JSONDecodeError as error:
         place = Span(source, error.pos, min(error.pos + 1, len(source.text)))
         return codes.NOT_JSON.at(place, f"this is not JSON: {error.msg}")
-    except BadDocument as error:
-        span = Span(source, *_place(source.text, error.path))
-        return codes.NOT_A_DOCUMENT.at(span, str(error), help=error.help)
     except ValueError as error:
         return codes.NOT_JSON.at(start, str(error))
+    except RecursionError:
+        return codes.NOT_JSON.at(start, _TOO_DEEP)
+    try:
+        return from_document(document, places.origin)
+    except BadDocument as error:
+        return codes.NOT_A_DOCUMENT.at(places.spans[error.path][0], str(error), help=error.help)
 
 
 def decoded(text: str) -> Any:
@@ -35,7 +43,7 @@ def decoded(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unambiguous, parse_constant=_refuse_constant)
     except RecursionError:
-        raise ValueError("brackets are nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -55,31 +63,59 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _DECODER: Final = json.JSONDecoder()
 
 
-def _place(text: str, path: DocumentPath) -> tuple[int, int]:
-    """From where to where the text of a document says what lies at a path, with its key."""
-    start = value = _skip(text, 0)
-    for step in path:
-        start, value = _member(text, value, step)
-    return start, _after(text, value)
+@frozen
+class _Places:
+    """Where all that is in a document stands in its text."""
+
+    source: SourceFile
+    spans: Mapping[DocumentPath, tuple[Span, Span]]
+    """By path: the value with its key, and the value."""
+
+    @classmethod
+    def of(cls, source: SourceFile) -> "_Places":
+        """The places in a text that is JSON."""
+        spans: dict[DocumentPath, tuple[Span, Span]] = {}
+        start = _skip(source.text, 0)
+        _note(source, start, start, (), spans)
+        return cls(source, spans)
+
+    def value(self, path: DocumentPath) -> Span:
+        return self.spans[path][1]
+
+    def origin(self, path: DocumentPath, fields: tuple[str, ...]) -> Origin:
+        """The origin of a node, with the places of its fields and of their items."""
+        places = {name: self.value((*path, name)) for name in fields}
+        for name in fields:
+            index = 0
+            while (item := (*path, name, index)) in self.spans:
+                places[f"{name}[{index}]"] = self.value(item)
+                index += 1
+        return Origin(span=self.value(path), name=places.get("name"), fields=places)
 
 
-def _member(text: str, opening: int, step: str | int) -> tuple[int, int]:
-    """Where a member of the object or list that opens there begins, and where its value does."""
-    start = _skip(text, opening + 1)
-    for index in count():
-        key, value = index, start
-        if isinstance(step, str):
-            key, end = cast("tuple[str, int]", _DECODER.raw_decode(text, start))
-            value = _skip(text, _skip(text, end) + 1)  # behind the colon
-        if key == step:
-            return start, value
-        start = _skip(text, _skip(text, _after(text, value)) + 1)  # behind the comma
-    raise AssertionError("a path of the document leads to what is in it")
-
-
-def _after(text: str, value: int) -> int:
-    """Where the value that begins there ends."""
-    return _DECODER.raw_decode(text, value)[1]
+def _note(
+    source: SourceFile,
+    start: int,
+    value: int,
+    path: DocumentPath,
+    spans: dict[DocumentPath, tuple[Span, Span]],
+) -> int:
+    """Notes where a value, and all in it, stands; returns where it ends."""
+    text, opening = source.text, source.text[value]
+    if opening in "{[":
+        index, place = 0, _skip(text, value + 1)
+        while text[place] not in "}]":
+            key, inside = index, place
+            if opening == "{":
+                key, end = _DECODER.raw_decode(text, place)
+                inside = _skip(text, _skip(text, end) + 1)  # behind the colon
+            after = _skip(text, _note(source, place, inside, (*path, key), spans))
+            index, place = index + 1, _skip(text, after + 1) if text[after] == "," else after
+        end = place + 1
+    else:
+        end = _DECODER.raw_decode(text, value)[1]
+    spans[path] = Span(source, start, end), Span(source, value, end)
+    return end
 
 
 def _skip(text: str, place: int) -> int:

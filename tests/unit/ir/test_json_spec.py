@@ -59,7 +59,7 @@ def test_every_shipped_spec_comes_back_through_a_file(path, tmp_path):
         ),
         (
             '{"version": 1, "b": ' + "[" * 990 + "]" * 990 + "}",
-            "MIMO016 spec.json:1:1 brack",
+            "MIMO015 spec.json:1:1 brack",
         ),
     ],
 )
@@ -93,10 +93,32 @@ def test_documents_that_are_wrong_are_so_at_a_place(write, before, after, place,
     assert full.render([one])
 
 
-def test_what_rules_find_has_the_path_of_the_object(write):
+@pytest.mark.parametrize(
+    ("before", "after", "code", "place"),
+    [
+        ('"hidden": 64', '"hidden": 63', "MIMO504", "4"),
+        ('"size": 4', '"size": 3', "MIMO301", "["),
+        ('"grid": "llm"', '"grid": "lm"', "MIMO401", '"llm"'),
+    ],
+)
+def test_what_rules_find_has_its_place_too_and_no_edits(write, before, after, code, place):
+    text = mimodsl.to_json(SPEC)
+    assert before in text
+    (one, *_) = mistakes(write(text.replace(before, after, 1)))
+    assert one.code.startswith(code)
+    assert one.primary.where.text.startswith(place)
+    assert one.edits == ()
+
+
+def test_the_same_mistake_in_two_documents_is_two(write, capsys):
     text = mimodsl.to_json(SPEC).replace('"hidden": 64', '"hidden": 63', 1)
-    (first, *_) = found(write(text))
-    assert first.startswith("MIMO504 modules.language.kind.attention.heads")
+    path = write(text)
+    other = path.with_name("other.json")
+    other.write_text(text)
+    assert main(["check", str(path), str(other), "--format", "concise"]) == 1
+    *lines, _ = capsys.readouterr().out.splitlines()
+    files = [line.partition(":")[0] for line in lines]
+    assert files.count(str(path)) == files.count(str(other)) == len(files) / 2 > 0
 
 
 def test_no_value_of_the_wrong_kind_is_a_traceback(write):
