@@ -263,11 +263,12 @@ def a_rank(planned: Plan, rank: int, *, share: bool = SHARE) -> int:
 def most(planned: Plan, *, share: bool = SHARE) -> int:
     """How many communicators the rank with the most is in, the world's own left out.
 
-    Ranks differ by their stage, and within it by whether they lead at a bridge: the first or the
-    last does.
+    Ranks differ by whether their stage is the first, the last or between, and within it by whether
+    they lead at a bridge: the first or the last does.
     """
     every = communicators(planned, share=share)
-    stages = (grid.stage(stage) for grid in planned.grids for stage in range(grid.axis("pp")))
+    ends = ((grid, grid.axis("pp") - 1) for grid in planned.grids)
+    stages = (grid.stage(stage) for grid, last in ends for stage in {0, min(1, last), last})
     return max(
         sum(one.of(rank) is not None for one in every)
         for stage in stages
