@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import os
 import shutil
 import tempfile
@@ -46,13 +47,16 @@ def _replace(path: Path, pieces: Iterable[str]) -> None:
 
 def create(path: Path, text: str) -> None:
     """Makes a file of a text, whole or not at all. Raises `FileExistsError` where there is one."""
-    _create(path, (text,))
-
-
-def _create(path: Path, pieces: Iterable[str]) -> None:
-    with _written(path, pieces) as temporary:
+    with _written(path, (text,)) as temporary:
         temporary.chmod(0o666 & ~_umask())
-        path.hardlink_to(temporary)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            temporary.replace(path)
 
 
 def write(path: Path, text: str) -> None:
@@ -68,7 +72,9 @@ def write_pieces(path: Path, pieces: Iterable[str]) -> None:
         with _errors_of(path), path.open("w", encoding="utf-8") as device:
             device.writelines(pieces)
     else:
-        _create(path, pieces)
+        with _written(path, pieces) as temporary:
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
 
 
 @contextlib.contextmanager

@@ -60,6 +60,7 @@ class UnitReader:
     read: Read = read_source
     _characters: int = field(default=0, init=False)
     _declarations: int = field(default=0, init=False)
+    _is_too_large: bool = field(default=False, init=False)
     _units: dict[Path, Unit] = field(factory=dict[Path, Unit], init=False)
     _open: list[tuple[Path, Span]] = field(factory=list[tuple[Path, Span]], init=False)
 
@@ -74,7 +75,7 @@ class UnitReader:
     def _unit(self, source: SourceFile, place: _Place | None) -> Unit:
         parsed = parse_source(source)
         for one in parsed.diagnostics:
-            self.report(one)
+            self._say(one)
         file = self._within_limit(parsed.file)
         self._characters += len(source.text)
         self._declarations += len(file.declarations)
@@ -82,13 +83,21 @@ class UnitReader:
         found = tuple(unit for unit in used if unit is not None)
         return Unit(file=file, used=found, incomplete=len(found) < len(used))
 
+    def _say(self, diagnostic: Diagnostic) -> None:
+        """Report a mistake; that the spec is too large is one, however many files make it so."""
+        if diagnostic.code == codes.TOO_LARGE.id:
+            if self._is_too_large:
+                return
+            self._is_too_large = True
+        self.report(diagnostic)
+
     def _within_limit(self, file: ast.File) -> ast.File:
         """The file without those declarations that are too many for the spec."""
         room = MAX_DECLARATIONS - self._declarations
         if len(file.declarations) <= room:
             return file
         first = file.declarations[room]
-        self.report(
+        self._say(
             codes.TOO_LARGE.at(
                 ast.keyword_span(first), f"the spec has more than {MAX_DECLARATIONS} declarations"
             )
@@ -99,13 +108,13 @@ class UnitReader:
     def _use(self, use: ast.Use, user: _Place | None) -> Unit | None:
         place = self._locate(use, user)
         if isinstance(place, Diagnostic):
-            self.report(place)
+            self._say(place)
             return None
         if place.path in self._units:
             return self._units[place.path]
         source = self._obstacle(use, place) or self._source(use, place)
         if isinstance(source, Diagnostic):
-            self.report(source)
+            self._say(source)
             return None
         self._open.append((place.path, use.path.span))
         self._units[place.path] = self._unit(source, place)

@@ -1,5 +1,6 @@
 """`mimodsl new` starts a spec: whole, sound, and never over another file."""
 
+import errno
 import os
 
 import pytest
@@ -64,3 +65,19 @@ def test_wrong_usage_writes_nothing(mimodsl, tmp_path, monkeypatch, arguments, w
     assert ran.code == 2
     assert words in ran.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_needs_no_hard_links(mimodsl, tmp_path, monkeypatch, demo):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refused)
+    path = tmp_path / "mine.mimo"
+    assert mimodsl("new", path).code == 0
+    assert path.read_text() == demo.read_text()
+    path.write_text("mine")
+    assert "is there already" in mimodsl("new", path).err
+    assert path.read_text() == "mine"
+    output = tmp_path / "spec.json"
+    assert mimodsl("export", demo, "--to", "json", "--output", output).code == 0
+    assert {one.name for one in tmp_path.iterdir()} == {"mine.mimo", "spec.json"}

@@ -197,3 +197,22 @@ def test_a_byte_order_mark_is_no_text(folder: Path) -> None:
     main.write_bytes(("\ufeff" + BASE).encode())
     spec_of(load(main))
     spec_of(parse("\ufeff" + BASE))
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "limit"),
+    [
+        (300, "", "256 files"),
+        (300, "let a{0} = 1\nlet b{0} = 1\n", "512 declarations"),
+        (10, "#" * 10_000, "65,536 characters"),
+    ],
+)
+def test_that_a_spec_is_too_large_is_said_once(
+    folder: Path, number: int, text: str, limit: str
+) -> None:
+    for index in range(number):
+        (folder / f"{index}.mimo").write_text(text.format(index))
+    uses = "".join(f'use "{index}.mimo"\n' for index in range(number))
+    (one,) = load(write(folder, main=f"{uses}{BASE}")).diagnostics
+    assert one.code == "MIMO014"
+    assert limit in one.message
