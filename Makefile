@@ -105,6 +105,15 @@ editor: ## Build and test the extension for VS Code (needs npm)
 	@npm run package --prefix grammars/vscode --silent
 	@npm test --prefix grammars/vscode --silent
 
+# Of code-server only VS Code itself is used, which needs no compiler; the browser is the system's Chromium.
+.PHONY: editors
+editors: $(READY) editor ## Try the extension in VS Code, and the server in what other editors there are
+	@npm install --prefix tests/editors/vscode --no-package-lock --ignore-scripts --no-audit --no-fund --silent
+	@npm install --prefix tests/editors/vscode/node_modules/code-server/lib/vscode --omit=dev \
+	  --ignore-scripts --no-audit --no-fund --silent
+	@npm test --prefix tests/editors/vscode --silent
+	@$(BIN)/python -m pytest -rs tests/editors
+
 .PHONY: ready
 ready: lint types layers docs test ## Run everything that a change must pass
 

@@ -22,6 +22,7 @@ from mimodsl.lsp.edits import formatted
 from mimodsl.lsp.hover import hover
 from mimodsl.lsp.reports import reports
 from mimodsl.lsp.specs import Analysis, Specs
+from mimodsl.lsp.tokens import LEGEND, tokens
 
 DELAY: Final = 0.1
 """Seconds without a further keystroke after which a text is checked."""
@@ -153,6 +154,10 @@ def _reading(session: Session, feature: Offer) -> None:
     @feature(types.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
     def _(params: types.DocumentSymbolParams) -> list[types.DocumentSymbol]:
         return outline.symbols(session.analysis(params.text_document))
+
+    @feature(types.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, LEGEND)
+    def _(params: types.SemanticTokensParams) -> types.SemanticTokens:
+        return tokens(session.analysis(params.text_document))
 
     @feature(types.TEXT_DOCUMENT_FOLDING_RANGE)
     def _(params: types.FoldingRangeParams) -> list[types.FoldingRange]:
