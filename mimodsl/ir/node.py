@@ -126,8 +126,7 @@ def holds(*classes: type, many: bool = True) -> Callable[[Any, Any, Any], None]:
 
     def validate(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
         if not expected.accepts(value):
-            words = " or ".join(f"`{cls.__name__.lower()}`" for cls in classes)
-            problem = f"expected {'a list of ' * many}{words}, found {value!r:.80}"
+            problem = f"expected {describe(expected)}, found {value!r:.80}"
             raise Refused(type(instance), attribute.name, problem)
 
     return validate

@@ -115,5 +115,5 @@ def _describe_base(base: type) -> str:
         return _WORDS[base]
     if issubclass(base, StrEnum):
         return "one of " + ", ".join(f"`{member}`" for member in base)
-    tag: str = getattr(cast(object, base), "tag", base.__name__.lower())
-    return f"a `{tag} {{ … }}` block"
+    tag: str | None = getattr(cast(object, base), "tag", None)
+    return f"a `{tag} {{ … }}` block" if tag else f"`{base.__name__}`"

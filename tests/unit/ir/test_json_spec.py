@@ -76,7 +76,7 @@ def test_text_that_is_no_document(write, text, expected):
         ('"size": 2', '"size": 0', '"size": 0', "grids[0].views[0].axes[0].size: must be at"),
         ('"type": "moe"', '"type": "mow"', '"moe": {', "modules[0].kind.moe: there is no type"),
         ('"layers": 2,', "", '"kind": {', "modules[0].kind: the field `layers` is missing"),
-        ('"grids": [', '"grids": [3, ', '"grids": [3', "grids: expected a list of `grid`, found"),
+        ('"grids": [', '"grids": [3, ', '"grids": [3', "grids: expected a list, each item `Grid`"),
         ('"lr": 0.003', '"lr": 1e999', '"lr": 1e999', "train.optimizer.lr: must be finite"),
         ('"lr": 0.003', f'"lr": {10**99}', '"lr": 1', "train.optimizer.lr: must fit into 64"),
         ('"name": "llm"', r'"name": "\ud800"', '"name":', "grids[0].name: must be characters of"),
