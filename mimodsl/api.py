@@ -122,7 +122,10 @@ def _text(value: Any) -> str:
 def check(spec: Spec) -> tuple[Diagnostic, ...]:
     """Every mistake in a spec, in order of place; empty where it can be built. Never raises."""
     from mimodsl.check.runner import check as run_rules
+    from mimodsl.ir.spec import Spec
 
+    if not isinstance(spec, Spec):  # pyright: ignore[reportUnnecessaryIsInstance] - a path, perhaps
+        raise TypeError(f"expected a Spec, as mimodsl.load makes of a file, found {spec!r:.80}")
     return run_rules(spec)
 
 

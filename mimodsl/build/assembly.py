@@ -117,6 +117,8 @@ def assemble(
     own. `on_phase` hears of each phase as it begins. Raises `ValueError` where the world has not as
     many ranks as the spec.
     """
+    if not dist.is_initialized():
+        raise ValueError("this process is no rank yet: under torchrun, call mimodsl.join() first")
     if dist.get_world_size() != spec.world:
         raise ValueError(f"the spec has {spec.world} ranks, the world {dist.get_world_size()}")
     on_phase("process groups")

@@ -57,6 +57,12 @@ class Diagnostic:
     help: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = field(default=())
 
+    def __str__(self) -> str:
+        """As the command line shows it, with the lines of source that it is about."""
+        from mimodsl.diagnostics.render import full
+
+        return full.render([self])
+
     @property
     def is_error(self) -> bool:
         return self.severity is Severity.ERROR

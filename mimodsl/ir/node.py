@@ -75,6 +75,10 @@ class Origin:
 class Keyword(StrEnum):
     """The base of every closed choice of words in the language."""
 
+    def __repr__(self) -> str:
+        """The plain word, which Python users may write, too."""
+        return repr(self.value)
+
 
 def _check_knobs(cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs.Attribute[Any]"]:
     if any(isinstance(field.type, str) and KNOB in field.metadata for field in fields):
@@ -147,6 +151,14 @@ def _converter(expected: FieldType) -> Callable[[Any], Any] | None:
     return convert
 
 
+def _default(field: "attrs.Attribute[Any]") -> object:
+    """What a field is that is not given; `NOTHING` where it has to be, or follows from others."""
+    start: Any = field.default
+    if not hasattr(start, "factory"):
+        return start
+    return attrs.NOTHING if start.takes_self else start.factory()
+
+
 @dataclass_transform(
     kw_only_default=True, frozen_default=True, field_specifiers=(knob, attrs.field)
 )
@@ -155,7 +167,7 @@ def node[T](cls: type[T]) -> type[T]:
 
     The class refuses a value of the wrong type or against its constraint with `ValueError`.
     """
-    return attrs.frozen(kw_only=True, field_transformer=_check_knobs)(cls)
+    return attrs.frozen(kw_only=True, repr=False, field_transformer=_check_knobs)(cls)
 
 
 @node
@@ -163,6 +175,15 @@ class Node:
     """An IR object. Its origin takes no part in equality and is absent where Python made it."""
 
     origin: Origin | None = attrs.field(default=None, eq=False, repr=False, hash=False)
+
+    def __repr__(self) -> str:
+        """The call that makes it, without what is as by default."""
+        said = (
+            f"{field.name}={value!r}"
+            for field in attrs.fields(type(self))
+            if field.repr and (value := getattr(self, field.name)) != _default(field)
+        )
+        return f"{type(self).__name__}({', '.join(said)})"
 
     def span(self, field: str | None = None) -> Span | None:
         """Where a field's value (or, without a field, the whole node) was written."""

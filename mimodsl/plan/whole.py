@@ -47,6 +47,9 @@ class RankPlan:
     crossings: tuple[Crossing, ...]
     schedule: StageSchedule
 
+    def __repr__(self) -> str:
+        return f"<RankPlan: rank {self.rank}, {', '.join(role.name for role in self.modules)}>"
+
     def module(self, name: str) -> ModuleRole | None:
         """The rank's part of a module; `None` where it has none."""
         return next((role for role in self.modules if role.name == name), None)
@@ -82,6 +85,15 @@ class Plan:
     world: int
     grids: tuple[GridPlan, ...]
     bridges: tuple[BridgePlan, ...]
+
+    def __repr__(self) -> str:
+        return f"<Plan: {self.world} ranks, {self.layout.value}>"
+
+    def __str__(self) -> str:
+        """As `mimodsl plan` shows it."""
+        from mimodsl.plan.show import plain
+
+        return plain(self)
 
     def grid(self, name: str) -> GridPlan:
         """The grid of that name; `KeyError` without one."""

@@ -160,8 +160,10 @@ def join(choice: DeviceChoice = DeviceChoice.AUTO, timeout: float = 300.0) -> De
     Raises `NoDevice` where there are too few GPUs for `cuda`, and `ValueError` without a launcher
     and for `meta`.
     """
-    if not under_launcher() or choice is DeviceChoice.META:
-        raise ValueError("a process joins a world on cpu or cuda, and torchrun starts it")
+    if choice is DeviceChoice.META:
+        raise ValueError("a process joins a world on cpu or cuda")
+    if not under_launcher():
+        raise ValueError("there is no world to join: torchrun has to start this process")
     device = _device(choice, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     join_launched(device, timeout)
     return device

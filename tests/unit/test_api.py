@@ -22,6 +22,7 @@ from mimodsl import (
     Train,
     View,
 )
+from mimodsl.cli.main import main
 
 SPECS = Path(__file__).parents[2] / "specs"
 DEMO = SPECS / "nemotron_vlm.mimo"
@@ -132,6 +133,27 @@ def test_functions_keep_their_names_whatever_is_imported():
     assert plan_checked is not mimodsl.plan
     for name in ("build", "check", "load", "parse", "plan"):
         assert callable(getattr(mimodsl, name))
+
+
+def test_what_a_prompt_shows_is_short_and_what_is_printed_is_whole(capsys):
+    spec = mimodsl.load(DEMO)
+    assert repr(spec.modules[1]) == (
+        "Module(name='projector', grid='encoder', kind=MlpProjector(activation='squared_relu'))"
+    )
+    assert eval(repr(spec.modules), vars(mimodsl.ir)) == spec.modules
+    plan = mimodsl.plan(spec)
+    assert repr(plan) == "<Plan: 8 ranks, non-colocated>"
+    assert repr(plan.rank(4)) == "<RankPlan: rank 4, language>"
+    assert main(["plan", str(DEMO)]) == 0
+    assert str(plan) == capsys.readouterr().out.strip("\n")
+    (mistake, *_) = mimodsl.check(spec.with_module("vision", heads=5))
+    assert str(mistake).startswith(f"error[{mistake.code}]: {mistake.message}\n  --> ")
+
+
+@pytest.mark.parametrize("function", [mimodsl.check, mimodsl.plan])
+def test_a_path_in_the_place_of_a_spec_is_told_to_be_loaded(function):
+    with pytest.raises(TypeError, match="expected a Spec, as"):
+        function("specs/nemotron_vlm.mimo")
 
 
 def test_every_ir_name_is_at_hand():

@@ -1,5 +1,7 @@
 """A plan for the eye (terminal tables) and for programs (plain values, ready for JSON)."""
 
+from io import StringIO
+
 from rich.console import Console
 
 from mimodsl.plan.show.document import as_json
@@ -7,7 +9,15 @@ from mimodsl.plan.show.rank import show_rank
 from mimodsl.plan.show.world import show_world
 from mimodsl.plan.whole import Plan
 
-__all__ = ["as_json", "render"]
+__all__ = ["as_json", "plain", "render"]
+
+
+def plain(plan: Plan) -> str:
+    """What `render` prints of a plan, without colour, in lines of at most 120 columns."""
+    stream = StringIO()
+    console = Console(file=stream, highlight=False, no_color=True, force_jupyter=False, width=120)
+    render(plan, console)
+    return "\n".join(line.rstrip() for line in stream.getvalue().strip("\n").splitlines())
 
 
 def render(plan: Plan, console: Console, rank: int | None = None) -> None:
