@@ -8,6 +8,7 @@ from rich.table import Table
 
 from mimodsl.plan.show import text
 from mimodsl.plan.show.tables import print_table, table, title
+from mimodsl.plan.show.work import scaled
 from mimodsl.plan.time import Least, StageTime, StepTime
 from mimodsl.plan.time.least import ARITHMETIC, MEMORY
 from mimodsl.plan.traffic.call import Purpose
@@ -34,7 +35,7 @@ def _gpus(time: StepTime) -> str:
 
 
 def _rate(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:#.3g}"
+    return scaled(number).strip() if number >= 99.95 else f"{number:#.3g}"
 
 
 def _stages(time: StepTime) -> Table:
