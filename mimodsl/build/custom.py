@@ -1,7 +1,5 @@
 """Modules of other packages in MIMO: any torch module, held to what its kind says of it."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, cast, override
 
 from megatron.core.process_groups_config import ProcessGroupCollection
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 
 from mimodsl.build.configs import custom_config
 from mimodsl.ir import Module, Role, Spec
-from mimodsl.ir.custom import Claims, theirs
+from mimodsl.ir.custom import Claims, theirs, told_of
 from mimodsl.ir.installed import named
 from mimodsl.ir.widths import claims
 
@@ -36,8 +34,8 @@ class Custom(MegatronModule):
     """A module of another package, in the precision of the spec.
 
     Raises:
-        ValueError: where what is built has other weights, or gives other outputs, than its kind
-            says. What the package's own code raises goes on, with a note.
+        ValueError: where the package's builder fails, or what it builds has other weights, or
+            gives other outputs, than its kind says.
     """
 
     def __init__(
@@ -53,8 +51,11 @@ class Custom(MegatronModule):
     def forward(self, x: Tensor) -> Tensor:
         """Inputs `[n, *claims.inputs]` to tokens `[n, *claims.outputs]`."""
         keyword = self.claims.kind.keyword
-        with _blaming(f"the module of {keyword}, given {list(x.shape)}"):
+        try:
             tokens: Any = self.inner(x.to(self.config.params_dtype))
+        except Exception as error:
+            error.add_note(f"in the module of {keyword}, given {list(x.shape)}{theirs(error)}")
+            raise
         expected = [len(x), *self.claims.outputs]
         given = list(tokens.shape) if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
         if given != expected:
@@ -75,26 +76,16 @@ class CustomProjection(Custom):
 def _built(claims: Claims) -> nn.Module:
     kind = claims.kind
     builder = f"{kind.builder}, which builds {kind.keyword}"
-    with _blaming(builder):
+    try:
         build = named(kind.builder)
         spec: Any = build(kind) if claims.between is None else build(kind, claims.between)
-    if not isinstance(spec, ModuleSpec):
-        raise ValueError(f"{builder}, gave a {type(spec).__name__}, no ModuleSpec")  # noqa: TRY004
-    with _blaming(builder):
-        module = cast(object, build_module(spec))
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"{builder}, gave the ModuleSpec of no torch module")  # noqa: TRY004
-    return module
-
-
-@contextmanager
-def _blaming(what: str) -> Generator[None]:
-    """Add to an exception of a package's own code what of it failed, and where."""
-    try:
-        yield
+        module = cast(object, build_module(spec)) if isinstance(spec, ModuleSpec) else None
     except Exception as error:
-        error.add_note(f"in {what}{theirs(error)}")
-        raise
+        # megatron-core makes its own exception of another, and loses its notes (spec_utils.py).
+        raise ValueError(f"{builder}, fails: {told_of(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"{builder}, gave {spec!r:.60}, no ModuleSpec of a torch module")  # noqa: TRY004
+    return module
 
 
 def _compare(claims: Claims, module: nn.Module) -> None:

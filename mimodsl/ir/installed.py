@@ -39,6 +39,12 @@ def known_kind(keyword: str) -> type[Kind] | None:
         return None
 
 
+def shadowed(keyword: str) -> str | None:
+    """The place of an installed package's kind whose keyword is one of mimodsl's own."""
+    entries = _entry_points().get(keyword, ()) if keyword in KINDS else ()
+    return entries[0].value if entries else None
+
+
 def installed_kinds() -> dict[str, type[Kind]]:
     """Every kind that can be had, by keyword, the built-in ones first; broken ones are left out."""
     found = {keyword: known_kind(keyword) for keyword in (*KINDS, *_entry_points())}

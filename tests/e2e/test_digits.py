@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from megatron.core.transformer.spec_utils import build_module
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 import mimodsl
 from mimodsl.cli.main import main
 from mimodsl.ir.installed import forget_installed
+from mimodsl.ir.widths import claims
 from mimodsl.plan import plan
 from mimodsl.plan.memory import peak_memory
+from tests.e2e import worlds
+from tests.e2e.test_export_python import assert_same, exported, run_script, train
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "digits"
-SPEC = EXAMPLE / "digits.mimo"
+SPEC, RESAMPLED = EXAMPLE / "digits.mimo", EXAMPLE / "resampled.mimo"
 DATA = ["--data", "mimo_digits.samples:Digits", "--eval-steps", 5]
 
 
@@ -54,13 +58,8 @@ def build(installed, capfd):
     return run
 
 
-def test_the_kind_says_what_its_module_holds_saves_and_computes(installed):
-    from mimo_digits.cnn import Cnn
-
-    spec = mimodsl.load(SPEC)
-    assert mimodsl.check(spec) == ()
-    kind = spec.module("vision").kind
-    cnn, images = Cnn(kind.width), torch.randn(5, *kind.input_shape)
+def measured(module, inputs):
+    """What a forward pass gives, what it keeps besides weights, in bytes, and its operations."""
     saved = {}
 
     def pack(tensor):
@@ -68,15 +67,39 @@ def test_the_kind_says_what_its_module_holds_saves_and_computes(installed):
         saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    weights = {weight.untyped_storage().data_ptr() for weight in cnn.parameters()}
+    weights = {weight.untyped_storage().data_ptr() for weight in module.parameters()}
     with saved_tensors_hooks(pack, lambda tensor: tensor), FlopCounterMode(display=False) as flops:
-        tokens = cnn(images)
-    assert tokens.shape == (5, kind.tokens, kind.output_width)
+        outputs = module(inputs)
     kept = sum(size for storage, size in saved.items() if storage not in weights)
-    assert kept == 5 * kind.saved_bytes(4)
-    assert flops.get_total_flops() == 5 * kind.flops
-    memory = peak_memory(plan(spec), 0)
-    assert memory.passes.kept["vision"] == {"own module": 16 * kind.saved_bytes(4)}
+    return outputs, kept, flops.get_total_flops()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_kinds_say_what_their_modules_hold_save_and_compute(installed, dtype):
+    from mimo_digits import cnn, resampler
+
+    spec = mimodsl.load(RESAMPLED)
+    for name, builder in (("vision", cnn.build), ("projector", resampler.build)):
+        said = claims(spec, spec.module(name))
+        place = () if said.between is None else (said.between,)
+        module = build_module(builder(said.kind, *place)).to(dtype)
+        inputs = torch.randn(5, *said.inputs, dtype=dtype, requires_grad=name == "projector")
+        outputs, kept, flops = measured(module, inputs)
+        assert outputs.shape == (5, *said.outputs)
+        assert kept == 5 * said.saved_bytes(dtype.itemsize)
+        assert flops == 5 * said.flops
+        assert {key: tuple(one.shape) for key, one in module.named_parameters()} == said.weights
+
+
+def test_plans_count_with_what_the_kinds_say(installed):
+    spec = mimodsl.load(RESAMPLED)
+    assert mimodsl.check(spec) == ()
+    kept = peak_memory(plan(spec), 0).passes.kept
+    for name in ("vision", "projector"):
+        own = claims(spec, spec.module(name))
+        assert kept[name] == {"own module": 16 * own.saved_bytes(4)}
+    (bridge,) = mimodsl.plan(spec).bridges
+    assert bridge.sent == (16 * 2, 64)
 
 
 def test_its_rule_finds_and_corrects_a_side(installed, tmp_path, capfd):
@@ -108,9 +131,22 @@ def test_it_learns_to_read_and_goes_on_in_another_layout(build, tmp_path):
     assert again["accuracy"] == pytest.approx(reads["accuracy"], abs=1 / 320)
 
 
-def test_its_layout_is_proven_to_train_as_one_rank(installed, capfd):
-    assert main(["verify", str(SPEC), "--steps", "1", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["equal"] is True
+def test_their_layout_is_proven_to_train_as_one_rank(installed, tmp_path, capfd):
+    """Also where tensor parallelism gives several ranks the same of both modules."""
+    path = tmp_path / "split.mimo"
+    path.write_text(RESAMPLED.read_text().replace("dp:2", "tp:2 * dp:2"))
+    assert main(["verify", str(path), "--steps", "1", "--json"]) == 0
+    found = capfd.readouterr()
+    assert "warning[MIMO559]" in found.err
+    assert json.loads(found.out)["equal"] is True
+
+
+def test_a_script_takes_both_modules_from_their_package(installed, tmp_path):
+    spec = mimodsl.load(RESAMPLED).with_schedule(micro_batch=2)
+    script = exported(spec, tmp_path)
+    assert "from mimo_digits.resampler import build as build_resampler" in script.read_text()
+    expected = worlds.run(spec.world, train, spec)
+    assert_same(worlds.run(spec.world, run_script, script)[0], expected[0])
 
 
 def test_its_own_loop_runs_under_torchrun(installed, tmp_path):

@@ -6,14 +6,19 @@ from textwrap import dedent
 import pytest
 
 import mimodsl
+from mimodsl.cli.main import main
 from mimodsl.ir.installed import forget_installed, installed_kinds
 from mimodsl.ir.lower.entry import load_source
 from mimodsl.ir.schema import schema
+from mimodsl.ir.transfer import transfers
+from mimodsl.kinds import register
+from mimodsl.lsp.describe import rule_page
 from mimodsl.lsp.names import kind_of
 from mimodsl.lsp.specs import scope_of
 from mimodsl.plan import plan
 from mimodsl.plan.memory import peak_memory
 from mimodsl.plan.parameters import module_parameters
+from mimodsl.plan.work.step import rank_work
 from mimodsl.syntax.reader import source_of
 
 KIND = dedent(
@@ -130,7 +135,12 @@ def package(tmp_path, monkeypatch):
     for module in ("strokes_kind", "strokes_rules"):
         monkeypatch.delitem(__import__("sys").modules, module, raising=False)
     forget_installed()
-    yield lambda name, text: (tmp_path / name).write_text(text)
+
+    def change(name, text):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    yield change
     forget_installed()
 
 
@@ -191,13 +201,74 @@ def test_a_kind_that_nobody_has_installed_is_unknown():
         ("raise RuntimeError('worn out')\n", "RuntimeError: worn out"),
         ("Strokes = 3\n", "is no CustomEncoder"),
         ("from mimodsl.ir import Gpt as Strokes\n", "is no CustomEncoder"),
-        (KIND.replace('= "strokes"', '= "lines"'), "has another keyword"),
+        (KIND.replace('= "strokes"', '= "lines"'), "has another keyword, `lines`"),
+        (KIND.replace("@node\n", ""), "is no `@node`"),
+        (KIND.replace("    builder:", "    maker:"), "needs a `builder: ClassVar[str]"),
+        (KIND.replace("strokes_in_torch:build", "strokes_in_torch"), "needs a `builder"),
+        (KIND.replace("width: int", "frozen: int"), "has a field `frozen`, which means something"),
+        (KIND.replace("    side:", "    loose: int = 3\n    side:"), "`loose` that is no `knob`"),
+        (KIND.replace("side: int", "side: dict"), "has a field `side` of a type that no field"),
+        (KIND.replace("default=8", "default=0"), "a default of `side` that it refuses: must be at"),
     ],
 )
 def test_a_broken_package_is_a_diagnostic(package, text, words):
     package("strokes_kind.py", text)
     assert words in codes(SPEC)["MIMO113"].message
     assert "strokes" not in installed_kinds()
+
+
+def test_two_packages_with_one_word_are_a_diagnostic(package):
+    package("strokes-1.0.dist-info/entry_points.txt", "[mimodsl.kinds]\nstrokes = other:Other\n")
+    twin = {"METADATA": "Metadata-Version: 2.1\nName: twin\nVersion: 1.0\n"}
+    twin["entry_points.txt"] = "[mimodsl.kinds]\nstrokes = strokes_kind:Strokes\n"
+    for name, text in twin.items():
+        package(f"twin-1.0.dist-info/{name}", text)
+    assert "named by several packages: " in codes(SPEC)["MIMO113"].message
+
+
+def test_a_word_of_mimodsl_stays_its_own(package):
+    package(
+        "strokes-1.0.dist-info/entry_points.txt", "[mimodsl.kinds]\nvit = strokes_kind:Strokes\n"
+    )
+    unknown = codes(SPEC.replace(": strokes", ": vit"))["MIMO201"]
+    assert any("strokes_kind:Strokes" in note for note in unknown.notes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("// 4) ** 2", "/ 4) ** 2", "says 4.0 of its `tokens`, not an integer, at least 1"),
+        ("return self.width", "return self.widht", "fails at its `output_width`: AttributeError"),
+        ("return 1, self.side, self.side", "return self.side", "says 8 of its `input_shape`"),
+        ("def weights(self):", "def heights(self):", "does not say its `weights`"),
+        (
+            '"conv.bias": (self.width,)',
+            '"conv.bias": (0,)',
+            "says (0,) of its `weights['conv",
+        ),
+        ("250 * element", "-element", "says -4 of its `saved_bytes`, not an integer, at least 0"),
+        ("def saved_bytes(self, element)", "def saved_bytes(self)", "fails at its `saved_bytes`"),
+    ],
+)
+def test_a_kind_without_sizes_is_a_diagnostic_and_nothing_follows_from_it(package, old, new, words):
+    package("strokes_kind.py", KIND.replace(old, new))
+    (found,) = codes(SPEC).values()
+    assert found.code == "MIMO114"
+    assert words in found.message
+    assert found.notes == ("this is a mistake of the package that brings the kind",)
+
+
+def test_a_rule_of_the_package_speaks_before_its_sizes(package):
+    small = codes(SPEC.replace("width", "side = 3\n  width"))
+    assert small.keys() == {"STROKES001"}
+    package("strokes_rules.py", RULES.replace("encoder.kind.side % 4", "1 // 0"))
+    for module in ("strokes_kind", "strokes_rules"):
+        __import__("sys").modules.pop(module, None)
+    forget_installed()
+    crashed = codes(SPEC)["MIMO901"]
+    assert "the rule STROKES001 of the kind `strokes` failed: ZeroDivisionError" in crashed.message
+    assert "strokes_rules.py:" in crashed.message
+    assert codes(SPEC.replace("width", "side = 3\n  width")).keys() == {"MIMO114"}
 
 
 @pytest.mark.parametrize("text", ["RULES = 3\n", "", "RULES = (print,)\n", "import nothing\n"])
@@ -226,3 +297,129 @@ def test_editors_know_it_too():
     kind = kind_of("strokes", scope_of(main))
     assert [field.name for field in schema(kind)] == ["side", "width"]
     assert kind_of("stroke", scope_of(main)) is None
+
+
+PROJECTOR = dedent(
+    '''\
+    from __future__ import annotations
+
+    from typing import ClassVar
+
+    from mimodsl.kinds import AT_LEAST_1, CustomProjector, knob, node
+
+
+    @node
+    class Fold(CustomProjector):
+        """Folds rows of tokens into one, and a product."""
+
+        keyword: ClassVar[str] = "fold"
+        builder: ClassVar[str] = "fold_in_torch:build"
+
+        row: int = knob(default=2, check=AT_LEAST_1, doc="tokens in a row")
+
+        def tokens(self, between):
+            return between.tokens // self.row
+
+        def weights(self, between):
+            return {"weight": (between.hidden, between.width * self.row)}
+
+        def flops(self, between):
+            return 2 * between.tokens * between.width * between.hidden
+
+        def saved_bytes(self, between, element):
+            return between.tokens * between.width * element
+    '''
+)
+FOLDED = SPEC.replace("mlp_projector {", "fold {")
+
+
+@pytest.fixture
+def fold(package, monkeypatch):
+    """Adds a projector to the package."""
+    monkeypatch.delitem(__import__("sys").modules, "fold_kind", raising=False)
+    entries = "[mimodsl.kinds]\nstrokes = strokes_kind:Strokes\nfold = fold_kind:Fold\n"
+    package("strokes-1.0.dist-info/entry_points.txt", entries)
+    package("fold_kind.py", PROJECTOR)
+    return package
+
+
+@pytest.mark.usefixtures("fold")
+def test_a_projector_changes_the_tokens_that_everything_counts_with():
+    spec = mimodsl.parse(FOLDED)
+    assert mimodsl.check(spec) == ()
+    assert mimodsl.parse(str(spec)) == spec
+    assert mimodsl.from_json(mimodsl.to_json(spec)) == spec
+    planned = mimodsl.plan(spec)
+    (bridge,) = planned.bridges
+    assert bridge.sent == (2, 128)  # of one sample, four tokens without it
+    assert module_parameters(spec, spec.module("projector")).total == 128 * 64
+    assert peak_memory(planned, 0).passes.kept["projector"] == {"own module": 4 * 32 * 2}
+    work = {one.module.name: one.flops for one in rank_work(planned, 0)}
+    assert work["projector"].forward == 2 * 4 * 32 * 128
+    assert work["projector"].backward == 2 * work["projector"].forward
+    assert transfers(spec, spec)[1].loads
+    rows = mimodsl.parse(FOLDED.replace("fold {", "fold {\n  row = 4"))
+    assert transfers(spec, rows)[1].reason == "row: 2 → 4"
+
+
+@pytest.mark.usefixtures("fold")
+def test_images_that_leave_no_room_are_counted_behind_the_projector():
+    full = FOLDED.replace("token = 511", "token = 511, images = 8")
+    assert "MIMO612" not in codes(full)
+    found = codes(full.replace("images = 8", "images = 16"))["MIMO612"]
+    assert found.message == "a sample's images take 32 of 32 tokens"
+    assert "or fewer images: `images = 15`" in found.help
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("// self.row", "// (self.row - 2)", "fails at its `tokens`: ZeroDivisionError"),
+        (
+            "2 * between.tokens",
+            "2.0 * between.tokens",
+            "of its `flops`, not an integer",
+        ),
+        ("def weights", "def heights", "does not say its `weights`"),
+    ],
+)
+def test_a_projector_without_sizes_is_a_diagnostic(fold, old, new, words):
+    fold("fold_kind.py", PROJECTOR.replace(old, new))
+    (found,) = codes(FOLDED).values()
+    assert found.code == "MIMO114"
+    assert words in found.message
+
+
+@pytest.mark.usefixtures("fold")
+def test_an_encoder_without_sizes_silences_its_projector(package):
+    package("strokes_kind.py", KIND.replace("return self.width", "return None"))
+    assert codes(FOLDED).keys() == {"MIMO114"}
+
+
+@pytest.mark.usefixtures("fold")
+def test_commands_know_what_packages_bring(capsys, tmp_path):
+    assert main(["explain", "STROKES001"]) == 0
+    assert "a side that is not cut evenly" in capsys.readouterr().out
+    assert rule_page("STROKES001").startswith("**STROKES001**")
+    assert main(["explain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[-1]["code"] == "STROKES001"
+    path = tmp_path / "drawn.mimo"
+    path.write_text(FOLDED)
+    assert main(["check", str(path), "--ignore", "STROKES001"]) != 0
+    assert "STROKES001 is an error" in capsys.readouterr().err
+    kinds = mimodsl.json_schema()["$defs"]["kind"]["anyOf"]
+    assert {"$ref": "#/$defs/fold"} in kinds
+
+
+def test_what_is_registered_in_place_is_held_to_the_same(monkeypatch):
+    monkeypatch.setattr("mimodsl.ir.installed.KINDS", kinds := dict(mimodsl.KINDS))
+    monkeypatch.setattr("mimodsl.ir.kinds.KINDS", kinds)
+    here = {"__name__": "here"}
+    exec(KIND, here)
+    assert register(here["Strokes"]) is here["Strokes"]
+    assert register(here["Strokes"]) is kinds["strokes"]  # a cell of a notebook, run again
+    here["Strokes"].keyword = "vit"
+    with pytest.raises(ValueError, match="has the keyword of mimodsl's own kind `vit`"):
+        register(here["Strokes"])
+    with pytest.raises(ValueError, match="is no CustomEncoder and no CustomProjector"):
+        register(mimodsl.Gpt)

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from string import Template
 from typing import Any, Final
 
+from mimodsl.export.python import packages
 from mimodsl.export.python.code import Code, items, keywords, name, text
 from mimodsl.export.python.code import double_quoted as q
 from mimodsl.export.python.resolved import Resolved
 from mimodsl.export.python.source import bases, definition
-from mimodsl.ir import Flow, Gpt, Module, Positions, Radio, VisionEncoder
+from mimodsl.ir import CustomKind, Flow, Gpt, Module, Positions, Radio, Spec, VisionEncoder
 from mimodsl.ir.widths import language_kind
 
 _TIED: Final = "tie_embeddings_and_output_weights_state_dict"
@@ -168,18 +169,27 @@ def modality(of: Resolved, flow: Flow) -> str:
     build = of.builder.projector
     params = {"config": name(f"{own}_config()"), "groups": name("groups")}
     build.encoder_spec = _answering(name("ModuleSpec")(module=name(title), params=params))
+    build.custom_spec = _custom_spec
     build.projector_config = _answering(name(f"{flow.projector or own}_config()"))
     source = text(build.modality_spec(of.spec, flow, name("groups")), 4, 11)
     both = f"`{own}` and `{flow.projector}`" if flow.projector else f"`{own}`"
+    towers = [of.spec.module(module) for module in flow.path[:-1]]
+    classes = [packages.module_class(of, one) for one in towers if isinstance(one.kind, CustomKind)]
+    if not isinstance(of.spec.module(own).kind, CustomKind):
+        classes.insert(0, _encoder(of, of.spec.module(own), title))
     lines = [
-        _encoder(of, of.spec.module(own), title),
-        "\n",
+        *(line for one in classes for line in (one, "\n")),
         f"def {own}_spec(groups: ProcessGroupCollection) -> ModuleSpec:",
         f'    """What MimoModel builds {both} from on a rank with these groups."""',
         *([f"    kernels = {of.kernel_set}"] if "kernels." in source else []),
         f"    return {source}",
     ]
     return "\n".join(lines)
+
+
+def _custom_spec(_: Spec, module: Module, groups: Code) -> Code:
+    params = {"config": name(f"{module.name}_config()"), "groups": groups}
+    return name("ModuleSpec")(module=name(packages.title(module)), params=params)
 
 
 _CROPPING: Final = """

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from mimodsl.export.python.code import Code, name, said
 from mimodsl.export.python.trace import Traced
-from mimodsl.ir import CustomEncoder, Flow, Kernels, Spec
+from mimodsl.ir import CustomKind, Flow, Kernels, Spec
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.whole import Plan
 
@@ -29,12 +29,6 @@ class Resolved:
     @classmethod
     def of(cls, plan: Plan) -> "Resolved":
         """`ValueError` where no script can have it."""
-        for module in plan.spec.modules:
-            if isinstance(module.kind, CustomEncoder):
-                raise ValueError(  # noqa: TRY004 - the spec's, not a caller's
-                    f"modules.{module.name}: {module.kind.keyword} is of another package, whose "
-                    "builder is given a kind of mimodsl; a script that has none cannot build it"
-                )
         for named in (*plan.spec.modules, *plan.grids):
             if not named.name.isidentifier():
                 raise ValueError(f"{named.name!r} is no name in Python, where a script needs one")
@@ -107,8 +101,12 @@ class Resolved:
         spec, build = self.spec, self.builder.configs
         configs: dict[str, Code] = {}
         for flow in self.flows:
-            configs[flow.encoder] = build.encoder_config(spec, spec.module(flow.encoder))
-            if flow.projector:
-                configs[flow.projector] = build.projector_config(spec, flow)
+            for module in map(spec.module, flow.path[:-1]):
+                if isinstance(module.kind, CustomKind):
+                    configs[module.name] = build.custom_config(spec, module)
+                elif module.name == flow.encoder:
+                    configs[module.name] = build.encoder_config(spec, module)
+                else:
+                    configs[module.name] = build.projector_config(spec, flow)
         configs[spec.language.name] = build.language_config(spec)
         return {module: said(config) for module, config in configs.items()}

@@ -5,13 +5,14 @@ import builtins
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mimodsl._version import __version__
 from mimodsl.export.python import modules, topology, training
 from mimodsl.export.python.code import WIDTH, text
 from mimodsl.export.python.data import data
+from mimodsl.export.python.packages import package_imports, packages
 from mimodsl.export.python.resolved import Resolved
 from mimodsl.export.python.source import definition, imports, is_defined
 from mimodsl.export.target import Launch
@@ -44,7 +45,8 @@ def script(of: Resolved, launch: Launch) -> str:
         for title, section in _ordered(sections)
     )
     body = re.sub(r"\n{4,}", "\n\n\n", body)
-    return f"{_head(of, launch)}\n{_imports(body)}\n\n{_values(of)}\n\n\n{body}\n"
+    taken = _imports(body, package_imports(of))
+    return f"{_head(of, launch)}\n{taken}\n\n{_values(of)}\n\n\n{body}\n"
 
 
 def _spaced(section: str) -> str:
@@ -121,9 +123,9 @@ def _made(source: str) -> set[str]:
     return made
 
 
-def _imports(body: str) -> str:
+def _imports(body: str, theirs: Mapping[str, str]) -> str:
     """Import statements for what a body uses and does not make, in three blocks."""
-    known = {**imports(), **_OWN_IMPORTS}
+    known = {**imports(), **_OWN_IMPORTS, **theirs}
     having = _made(body) | set(dir(builtins))
     wanted = ["torch", *_used(body)]
     lines = {known[name] for name in wanted if name in known and name not in having}
@@ -135,9 +137,10 @@ def _imports(body: str) -> str:
         else:
             plain.append((line.split()[1], line))
     every = plain + [(module, _from(module, names)) for module, names in taken.items()]
+    others = {"torch", "megatron"} | {line.split()[1].partition(".")[0] for line in theirs.values()}
     blocks: dict[bool, list[str]] = {False: [], True: []}
     for module, line in sorted(every, key=lambda one: (one[1].startswith("from"), one[0])):
-        blocks[module.partition(".")[0] in ("torch", "megatron")].append(line)
+        blocks[module.partition(".")[0] in others].append(line)
     return "\n\n".join("\n".join(block) for block in blocks.values() if block)
 
 
@@ -153,13 +156,15 @@ def _head(of: Resolved, launch: Launch) -> str:
     ranks = of.spec.world
     source = f" from {_quotable(launch.source)}" if launch.source else ""
     name = _quotable(launch.name)
+    theirs = packages(of)
+    needed = f"megatron-core and {', '.join(theirs)}" if theirs else "megatron-core alone"
     said = (
         f"Written by mimodsl {__version__}{source}, for megatron-core 0.19.2, to whose files "
         "comments refer. All process groups come from grids; `parallel_state` is not initialised."
     )
     return "\n".join(
         [
-            f'"""Trains {name} on {ranks} ranks with megatron-core alone.',
+            f'"""Trains {name} on {ranks} ranks with {needed}.',
             "",
             f"    torchrun --nproc-per-node {ranks} {name}.py --steps {launch.steps}",
             "",

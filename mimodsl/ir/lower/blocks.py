@@ -8,6 +8,7 @@ from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
 from mimodsl.diagnostics.suggest import closest, corrected, did_you_mean, listed
 from mimodsl.ir.elsewhere import derived, field_meant
 from mimodsl.ir.evaluate import FAILED, LITERAL_WORDS, Failed
+from mimodsl.ir.installed import shadowed
 from mimodsl.ir.lower.constants import Context
 from mimodsl.ir.lower.fields import FieldReader, block_types
 from mimodsl.ir.lower.names import Report
@@ -115,7 +116,10 @@ def _unknown_field(
     return codes.UNKNOWN_FIELD.at(
         key.span,
         f"{title(cls)} has no field `{key}`",
-        notes=() if advice else (f"its fields are {listed(sorted(known), 'and')}",),
+        notes=(
+            *_shadowed(cls),
+            *(() if advice else (f"its fields are {listed(sorted(known), 'and')}",)),
+        ),
         help=advice,
         edits=edits,
     )
@@ -130,6 +134,12 @@ def _inside(word: str, fields: Iterable[FieldSchema]) -> str | None:
                 opener = f"{tag} {{" if len(block_types(field)) > 1 or tag != field.name else "{"
                 return f"it belongs into a block: `{field.name} = {opener} {found} = … }}`"
     return None
+
+
+def _shadowed(cls: type[Node]) -> tuple[str, ...]:
+    """That an installed package means something else by the same word, perhaps as the user does."""
+    place = shadowed(getattr(cls, "keyword", ""))
+    return (f"the word is mimodsl's own: the kind of {place} is not had by it",) if place else ()
 
 
 def title(cls: type[Node]) -> str:

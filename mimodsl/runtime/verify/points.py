@@ -11,6 +11,7 @@ from megatron.core.models.common.language_module.language_module import Language
 from torch import Tensor, nn
 
 from mimodsl.build.assembly import Assembly
+from mimodsl.build.custom import Custom
 from mimodsl.build.model import modules_of
 from mimodsl.build.radio import ImageEncoder
 from mimodsl.ir.flow import Flow
@@ -68,11 +69,13 @@ class Watcher:
 
     def _watch_modality(self, flow: Flow, modality: nn.Module) -> None:
         for module in modality.modules():
-            if isinstance(module, ImageEncoder):
+            is_built_in = isinstance(module, ImageEncoder)
+            if is_built_in or type(module) is Custom:
                 point = Point(module=flow.encoder, name="images")
                 hook = self._before("x", lambda x: x.square().flatten(1).sum(1), point, ())
                 module.register_forward_pre_hook(hook, with_kwargs=True)
-                self._watch_layers(flow.encoder, module, ())
+                if is_built_in:
+                    self._watch_layers(flow.encoder, module, ())
                 self._watch_output(flow.encoder, module)
         if flow.projector is not None:
             self._watch_output(flow.projector, modality)

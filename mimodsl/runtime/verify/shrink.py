@@ -8,7 +8,8 @@ from typing import Any, Final, cast
 import attrs
 from attrs import frozen
 
-from mimodsl.ir.encoder import VisionEncoder
+from mimodsl.ir.custom import CustomProjector
+from mimodsl.ir.encoder import Radio, VisionEncoder
 from mimodsl.ir.grid import EXPERT_VIEW, Grid, View
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
@@ -93,10 +94,24 @@ def _narrower(spec: Spec) -> Spec:
 def _narrow_tower(spec: Spec, module: Module) -> Module:
     kind, grid = module.kind, spec.grid_of(module)
     if isinstance(kind, VisionEncoder):
-        return attrs.evolve(module, kind=small_encoder(kind, grid))
+        small = small_encoder(kind, grid)
+        return attrs.evolve(module, kind=_as_many_tokens(spec, module, kind, small))
     if isinstance(kind, Projector):
         return attrs.evolve(module, kind=small_projector(kind, grid))
     return module
+
+
+def _as_many_tokens(
+    spec: Spec, module: Module, kind: VisionEncoder, small: VisionEncoder
+) -> VisionEncoder:
+    """The small encoder, with its images as large as before where a projector of another package
+    takes their tokens: nobody here knows which numbers of them it can take."""
+    flow = spec.flow_through(module.name)
+    projector = spec.module(flow.projector).kind if flow and flow.projector else None
+    if not isinstance(projector, CustomProjector):
+        return small
+    largest = {"max_image": kind.max_image} if isinstance(kind, Radio) else {}
+    return attrs.evolve(small, image=kind.image, **largest)
 
 
 def _flows(spec: Spec, language: LanguageModel) -> tuple[Any, ...]:

@@ -1,9 +1,9 @@
-"""What a spec may say of a `digit_cnn`, and what follows from that; nothing here imports torch."""
+"""What a spec may say of both kinds, and what follows from that; nothing here imports torch."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from mimodsl.kinds import AT_LEAST_1, CustomEncoder, knob, node
+from mimodsl.kinds import AT_LEAST_1, Between, CustomEncoder, CustomProjector, knob, node
 
 
 @node
@@ -54,3 +54,39 @@ class DigitCnn(CustomEncoder):
         first = 2 * 9 * self.width * pixels
         second = 2 * 9 * self.width * 2 * self.width * pixels // 4
         return first + second
+
+
+@node
+class Resampler(CustomProjector):
+    """Learned queries that look at all tokens of an image, each for one token of its own."""
+
+    keyword: ClassVar[str] = "resampler"
+    builder: ClassVar[str] = "mimo_digits.resampler:build"
+
+    queries: int = knob(default=2, check=AT_LEAST_1, doc="tokens given for an image")
+
+    def tokens(self, between: Between) -> int:  # noqa: ARG002 - however many are taken
+        return self.queries
+
+    def weights(self, between: Between) -> Mapping[str, tuple[int, ...]]:
+        width, hidden = between.width, between.hidden
+        return {
+            "queries": (self.queries, hidden),
+            "keys.weight": (hidden, width),
+            "keys.bias": (hidden,),
+            "values.weight": (hidden, width),
+            "values.bias": (hidden,),
+            "output.weight": (hidden, hidden),
+            "output.bias": (hidden,),
+        }
+
+    def saved_bytes(self, between: Between, element: int) -> int:
+        """The tokens taken, their keys and values, which of them are drawn, and what is."""
+        taken = between.tokens * (between.width + 2 * between.hidden)
+        return element * (taken + self.queries * (between.tokens + between.hidden))
+
+    def flops(self, between: Between) -> int:
+        taken, hidden = between.tokens, between.hidden
+        keys_and_values = 2 * 2 * taken * between.width * hidden
+        drawn = 2 * 2 * self.queries * taken * hidden
+        return keys_and_values + drawn + 2 * self.queries * hidden * hidden
