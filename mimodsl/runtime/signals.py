@@ -22,6 +22,14 @@ class Terminated(SystemExit):
         self.signal = signal.Signals(number)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a command that catches it and exits with a code of its own.
+
+    Where a plain `KeyboardInterrupt` has passed an `exec` of text, of which imports have some,
+    CPython 3.12 kills the process at its exit by SIGINT, caught or not (Python/pythonrun.c).
+    """
+
+
 @define
 class Ending:
     """What becomes of the signals that ask a process to end.
@@ -30,6 +38,7 @@ class Ending:
     for such a block. Those after it are dropped: the end that they ask for has begun.
     """
 
+    _interrupt: type[KeyboardInterrupt] = KeyboardInterrupt
     _first: int | None = field(default=None, init=False)
     _settled: bool = field(default=False, init=False)
     _raising: bool = field(default=False, init=False)
@@ -73,7 +82,7 @@ class Ending:
         if self._first is None or self._settled or not self._raising:
             return
         self._settled = True
-        raise KeyboardInterrupt if self._first == signal.SIGINT else Terminated(self._first)
+        raise self._interrupt if self._first == signal.SIGINT else Terminated(self._first)
 
 
 @contextmanager
@@ -90,7 +99,7 @@ def ending_signals(*, last: bool = False) -> Generator[Ending]:
         with outer.waiting():
             yield outer
         return
-    ending = Ending()
+    ending = Ending(Interrupted if last else KeyboardInterrupt)
     if threading.current_thread() is not threading.main_thread() or "RANK" in os.environ:
         yield ending
         return

@@ -269,13 +269,19 @@ import atexit, signal, sys
 from mimodsl.cli import build, main
 
 atexit.register(signal.raise_signal, signal.SIGINT)
-build._run = lambda args: signal.raise_signal(signal.SIGINT)
+build._run = lambda args: exec("signal.raise_signal(signal.SIGINT)")
 sys.exit(main.main())
 """
 
 
-def test_ctrl_c_again_at_exit_shows_no_traceback():
+def test_ctrl_c_in_any_code_and_again_at_exit_ends_in_a_word_and_1(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("module")
+    (folder / "command.py").write_text(AT_EXIT)
     ended = subprocess.run(
-        [sys.executable, "-c", AT_EXIT, *SMALL], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "command", *SMALL],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "interrupted\n")
