@@ -152,6 +152,13 @@ def one_rank(spec: Spec) -> Spec:
     )
 
 
+def in_two(spec: Spec) -> Spec:
+    """The same samples a step, in two microbatches."""
+    schedule = spec.schedule
+    each = schedule.micro_batch * schedule.microbatches // 2
+    return attrs.evolve(spec, schedule=attrs.evolve(schedule, micro_batch=each, microbatches=2))
+
+
 def frozen_encoder(spec: Spec) -> Spec:
     return with_modules(spec, lambda module: {"frozen": module.name == "vision"})
 
@@ -281,7 +288,7 @@ SUBSTRATE = (
     Trained(
         number=10,
         title="MIMO with Mamba-MoE, non-colocated: 1F1B over the bridges",
-        spec=laid_out(MAMBA_MOE_VLM, Beside, **HALVES),
+        spec=laid_out(MAMBA_MOE_VLM, Beside, **HALVES, micro_batch=2),
     ),
     Trained(
         number=11,
@@ -356,22 +363,24 @@ LAYOUTS = (
     ),
     Trained(
         title="cp 2 in a language model of its own, without attention",
-        spec=alone(
-            NEMOTRON,
-            {"tp": 2, "cp": 2, "dp": 2},
-            {"ep": 4, "edp": 2},
-            pattern="MEM-",
-            attention=None,
+        spec=in_two(
+            alone(
+                NEMOTRON,
+                {"tp": 2, "cp": 2, "dp": 2},
+                {"ep": 4, "edp": 2},
+                pattern="MEM-",
+                attention=None,
+            )
         ),
     ),
-    Trained(title="Frozen encoder, its projector trained", spec=frozen_encoder(NEMOTRON)),
+    Trained(title="Frozen encoder, its projector trained", spec=in_two(frozen_encoder(NEMOTRON))),
     Trained(
         title="Two encoders with two tokens, on one grid",
-        spec=_with_two_encoders(NEMOTRON, "encoder"),
+        spec=in_two(_with_two_encoders(NEMOTRON, "encoder")),
     ),
     Trained(
         title="Two encoders with two tokens, on grids of their own",
-        spec=_with_two_encoders(_with_a_third_grid(NEMOTRON), "third"),
+        spec=in_two(_with_two_encoders(_with_a_third_grid(NEMOTRON), "third")),
     ),
     Trained(
         title="Two encoders with two tokens, colocated",

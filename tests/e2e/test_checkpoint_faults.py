@@ -6,12 +6,15 @@ import shutil
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import frozen
 
 from mimodsl.cli.main import main
 from mimodsl.runtime.checkpoint import find
 from tests.e2e.launched import launched
+from tests.e2e.tiny import tiny
 
 SPECS = Path(__file__).parents[2] / "specs"
 SMALL = ("build", str(SPECS / "nemotron_vlm_colocated.mimo"), "--set", "world=2", "--device", "cpu")
@@ -20,6 +23,48 @@ SMALL = ("build", str(SPECS / "nemotron_vlm_colocated.mimo"), "--set", "world=2"
 @pytest.fixture(autouse=True)
 def outside_a_launcher(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
+
+
+@pytest.fixture
+def faulty(tmp_path, capfd) -> "Faulty":
+    """A run of a tiny model, of which two ranks hold a half each."""
+    spec = tmp_path / "tiny.mimo"
+    spec.write_text(tiny(2).replace("dp:", "tp:"))
+    return Faulty(spec=str(spec), folder=tmp_path / "run", capfd=capfd)
+
+
+@frozen(kw_only=True)
+class Faulty:
+    """Runs that save into one folder after each step, of which the first breaks off."""
+
+    spec: str
+    folder: Path
+    capfd: Any
+
+    def start(self, *options: str) -> int:
+        return main(["build", self.spec, "--device", "cpu", "--save", str(self.folder), *options])
+
+    def broken_off(self) -> list[str]:
+        """What the first run says, whose second save breaks off; checks what it leaves."""
+        assert self.start("--steps", "3", "--save-every", "1") == 1
+        out, err = self.capfd.readouterr()
+        first = self.folder / "step-00000001"
+        assert f"saved step 1 in {first}" in out
+        assert find(self.folder).folder == first
+        assert "Traceback" not in err
+        lines = err.splitlines()
+        assert sum(line.startswith("error:") for line in lines) == 1
+        assert f"note: the last whole checkpoint is {first}" in lines
+        assert {path.name.partition("-")[0] for path in self.folder.iterdir()} == {"latest", "step"}
+        return lines
+
+    def goes_on(self) -> None:
+        """The next run takes up the last whole checkpoint."""
+        assert self.start("--steps", "1", "--load", str(self.folder)) == 0
+        assert find(self.folder).manifest.step == 2
+        names = {path.name.partition(".")[0] for path in self.folder.iterdir()}
+        assert names == {"latest", "step-00000001", "step-00000002"}
+        self.capfd.readouterr()
 
 
 def in_second_save(monkeypatch, module: str, name: str, rank: int, act) -> None:
@@ -47,32 +92,6 @@ def fill_the_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
-def broken_off(folder: Path, capfd) -> list[str]:
-    """What a run says whose second save breaks off; checks what it leaves."""
-    capfd.readouterr()
-    assert main([*SMALL, "--steps", "3", "--save", str(folder), "--save-every", "1"]) == 1
-    out, err = capfd.readouterr()
-    first = folder / "step-00000001"
-    assert f"saved step 1 in {first}" in out
-    assert find(folder).folder == first
-    assert "Traceback" not in err
-    lines = err.splitlines()
-    assert sum(line.startswith("error:") for line in lines) == 1
-    assert f"note: the last whole checkpoint is {first}" in lines
-    assert {path.name.partition("-")[0] for path in folder.iterdir()} == {"latest", "step"}
-    return lines
-
-
-def goes_on(folder: Path, capfd) -> None:
-    """The next run takes up the last whole checkpoint."""
-    again = ("--steps", "1", "--load", str(folder), "--save", str(folder))
-    assert main([*SMALL, *again]) == 0
-    assert find(folder).manifest.step == 2
-    names = {path.name.partition(".")[0] for path in folder.iterdir()}
-    assert names == {"latest", "step-00000001", "step-00000002"}
-    capfd.readouterr()
-
-
 @pytest.mark.parametrize(
     ("module", "function", "rank"),
     [
@@ -83,64 +102,62 @@ def goes_on(folder: Path, capfd) -> None:
     ],
     ids=["gathering", "writing", "written", "renaming"],
 )
-def test_a_rank_killed_in_a_save_leaves_the_last_one(
-    module, function, rank, tmp_path, capfd, monkeypatch
-):
+def test_a_rank_killed_in_a_save_leaves_the_last_one(module, function, rank, faulty, monkeypatch):
     with monkeypatch.context() as patch:
         in_second_save(patch, module, function, rank, die)
-        lines = broken_off(tmp_path, capfd)
+        lines = faulty.broken_off()
     assert lines[:2] == [
         f"error: rank {rank} failed (saving step 2)",
         "  the process was killed by signal 9 (SIGKILL)",
     ]
-    goes_on(tmp_path, capfd)
+    faulty.goes_on()
 
 
-def test_a_kill_before_latest_is_replaced_leaves_both_loadable(tmp_path, capfd, monkeypatch):
+def test_a_kill_before_latest_is_replaced_leaves_both_loadable(faulty, monkeypatch):
     with monkeypatch.context() as patch:
         in_second_save(patch, "folder", "_name_latest", 0, die)
-        broken_off(tmp_path, capfd)
-    assert find(tmp_path / "step-00000002").manifest.step == 2
-    goes_on(tmp_path, capfd)
-    assert find(tmp_path).folder.name == "step-00000002.1"
-    assert not (tmp_path / "step-00000002").exists()
+        faulty.broken_off()
+    assert find(faulty.folder / "step-00000002").manifest.step == 2
+    faulty.goes_on()
+    assert find(faulty.folder).folder.name == "step-00000002.1"
+    assert not (faulty.folder / "step-00000002").exists()
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_full_disk_ends_in_one_message(rank, tmp_path, capfd, monkeypatch):
+def test_a_full_disk_ends_in_one_message(rank, faulty, monkeypatch):
     with monkeypatch.context() as patch:
         in_second_save(patch, "saving", "results_in_process", rank, fill_the_disk)
-        lines = broken_off(tmp_path, capfd)
+        lines = faulty.broken_off()
     assert lines == [
-        f"error: step 2 could not be saved to {tmp_path}",
+        f"error: step 2 could not be saved to {faulty.folder}",
         f"  rank {rank}: [Errno 27] File too large",
-        f"note: the last whole checkpoint is {tmp_path / 'step-00000001'}",
+        f"note: the last whole checkpoint is {faulty.folder / 'step-00000001'}",
     ]
-    goes_on(tmp_path, capfd)
+    faulty.goes_on()
 
 
-def test_a_full_disk_at_the_last_file_ends_in_one_message(tmp_path, capfd, monkeypatch):
+def test_a_full_disk_at_the_last_file_ends_in_one_message(faulty, monkeypatch):
     with monkeypatch.context() as patch:
         in_second_save(patch, "saving", "commit", 0, fill_the_disk)
-        lines = broken_off(tmp_path, capfd)
+        lines = faulty.broken_off()
     assert lines[:2] == [
-        f"error: step 2 could not be saved to {tmp_path}",
+        f"error: step 2 could not be saved to {faulty.folder}",
         "  [Errno 27] File too large",
     ]
-    goes_on(tmp_path, capfd)
+    faulty.goes_on()
 
 
-def test_ctrl_c_in_a_save_leaves_the_last_one(tmp_path, capfd, monkeypatch):
+def test_ctrl_c_in_a_save_leaves_the_last_one(faulty, monkeypatch):
     def interrupt_the_launcher():
         os.kill(os.getppid(), signal.SIGINT)
         threading.Event().wait()
 
     with monkeypatch.context() as patch:
         in_second_save(patch, "saving", "commit", 0, interrupt_the_launcher)
-        assert main([*SMALL, "--steps", "3", "--save", str(tmp_path), "--save-every", "1"]) == 1
-    assert capfd.readouterr().err == "interrupted\n"
-    assert find(tmp_path).manifest.step == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"latest", "step-00000001"}
+        assert faulty.start("--steps", "3", "--save-every", "1") == 1
+    assert faulty.capfd.readouterr().err == "interrupted\n"
+    assert find(faulty.folder).manifest.step == 1
+    assert {path.name for path in faulty.folder.iterdir()} == {"latest", "step-00000001"}
 
 
 def test_under_a_launcher_the_first_rank_alone_speaks_of_checkpoints(tmp_path):

@@ -72,7 +72,7 @@ def assert_same(found: Steps, expected: Steps) -> None:
 
 
 CASES = {
-    "side by side": ("nemotron_vlm", {}),
+    "side by side": ("nemotron_vlm", {"replicas": "1"}),
     "together": ("nemotron_vlm_colocated", {"world": "4"}),
     "pipeline": ("nemotron_vlm_pp", {}),
     "experts": ("gpt_moe", {}),

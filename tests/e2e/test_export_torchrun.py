@@ -9,32 +9,14 @@ import pytest
 
 from mimodsl.cli.main import main
 from tests.e2e.launched import free_ports
-
-TINY = """
-let replicas = 3
-
-grid all {
-  dense = dp:replicas
-}
-
-module language : gpt {
-  layers     = 1
-  hidden     = 32
-  vocabulary = 64
-  attention  = { heads = 2 }
-}
-
-schedule no_pipelining {
-  sequence = 16
-}
-"""
+from tests.e2e.tiny import tiny
 
 
 @pytest.fixture
 def exported(tmp_path, monkeypatch):
     """Exports the spec for the CPU and starts the script on a node; gives the process."""
     monkeypatch.delenv("RANK", raising=False)
-    (tmp_path / "tiny.mimo").write_text(TINY)
+    (tmp_path / "tiny.mimo").write_text(tiny(3))
     script = tmp_path / "train.sh"
 
     def export(*options: str) -> None:

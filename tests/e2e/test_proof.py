@@ -161,6 +161,7 @@ SPECS = {
         (ROOT / "tests" / "golden" / "ok" / "two_encoders.mimo")
         .read_text()
         .replace("etp:2 * ep:2", "etp:1 * ep:4")
+        .replace("microbatches = 8", "microbatches = 4")
     ),
     "three stages, tied": _alone(
         {"dense": {"dp": 2, "pp": 3}, "expert": {"ep": 2, "pp": None}},

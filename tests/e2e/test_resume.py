@@ -9,30 +9,14 @@ from mimodsl.cli.main import main
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.run import agreed
 from mimodsl.runtime.train import Training
-
-TINY = """
-grid all {
-  dense = dp:3
-}
-
-module language : gpt {
-  layers     = 1
-  hidden     = 32
-  vocabulary = 64
-  attention  = { heads = 2 }
-}
-
-schedule no_pipelining {
-  sequence = 16
-}
-"""
+from tests.e2e.tiny import tiny
 
 
 @pytest.fixture
 def spec(tmp_path, monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     path = tmp_path / "tiny.mimo"
-    path.write_text(TINY)
+    path.write_text(tiny(3))
     return path
 
 
@@ -68,5 +52,5 @@ def test_checkpoints_without_a_latest_one_are_not_trained_over(spec, tmp_path, c
 
 
 def test_the_first_rank_says_what_is_trained():
-    trainings = [Training(spec=mimodsl.parse(TINY), steps=steps) for steps in (2, 7, 9)]
+    trainings = [Training(spec=mimodsl.parse(tiny(3)), steps=steps) for steps in (2, 7, 9)]
     assert run_ranks(3, lambda worker: agreed(trainings[worker.rank])) == (trainings[0],) * 3

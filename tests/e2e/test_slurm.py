@@ -10,24 +10,9 @@ from attrs import frozen
 
 from mimodsl.cli.main import main
 from tests.e2e import slurm
+from tests.e2e.tiny import tiny
 
 DEMO = Path(__file__).parents[2] / "specs" / "nemotron_vlm.mimo"
-TINY = """
-grid all {
-  dense = dp:1
-}
-
-module language : gpt {
-  layers     = 1
-  hidden     = 32
-  vocabulary = 64
-  attention  = { heads = 2 }
-}
-
-schedule no_pipelining {
-  sequence = 16
-}
-"""
 # Runs in every Python of a job that finds it on its path. In the middle of the second save of the
 # first attempt, before `latest` names it, the rank dies or the time is said to be nearly up.
 IN_THE_SECOND_SAVE = """
@@ -103,17 +88,17 @@ def jobs(tmp_path_factory):
             found = {"PYTHON": sys.executable, "PYTHONPATH": path, **environment}
             return Submitted(cluster, cluster.submit(script, **found), run)
 
-        tiny = tmp_path_factory.mktemp("spec") / "tiny.mimo"
-        tiny.write_text(TINY)
+        spec = tmp_path_factory.mktemp("spec") / "tiny.mimo"
+        spec.write_text(tiny(1))
         steps = ("--steps", "3", "--save-every", "1", "--retries", "1")
         yield {
             "demo": submit("demo", DEMO, "--steps", "4", "--set", "replicas=2"),
-            "dies": submit("dies", tiny, *steps, hook=DIE),
-            "time": submit("time", tiny, *steps, hook=TIME_IS_UP),
-            "hopeless": submit("hopeless", tiny, *steps, PYTHON="false"),
-            "once": submit("once", tiny, "--retries", "0", PYTHON="false"),
+            "dies": submit("dies", spec, *steps, hook=DIE),
+            "time": submit("time", spec, *steps, hook=TIME_IS_UP),
+            "hopeless": submit("hopeless", spec, *steps, PYTHON="false"),
+            "once": submit("once", spec, "--retries", "0", PYTHON="false"),
         }
-        tiny.unlink()
+        spec.unlink()
 
 
 def losses(log: str) -> dict[int, float]:

@@ -48,8 +48,8 @@ def _trained(spec: Spec) -> list[StepResult]:
 
 
 @pytest.fixture(scope="module")
-def demo() -> list[StepResult]:
-    return _trained(_load("nemotron_vlm"))
+def small() -> list[StepResult]:
+    return _trained(SMALL)
 
 
 def _language_alone(views: dict[str, dict[str, int | None]], kind: Gpt) -> Spec:
@@ -69,16 +69,17 @@ def _training(spec: Spec, **changes: object) -> Spec:
 TIED_GPT = Gpt(
     hidden=64, vocabulary=512, layers=4, attention=Attention(heads=4), tie_embeddings=True
 )
+SMALL = layout(Beside, {"dp": 2}, {"dp": 2}, {"ep": 2})
 SOUND = {
     "language alone, dp": _language_alone({"dense": {"tp": 2, "dp": 2}}, TIED_GPT),
     "language alone, four stages": _language_alone({"dense": {"pp": 4}}, TIED_GPT),
-    "bf16": _training(_load("nemotron_vlm"), precision=Precision.BF16),
-    "fp16": _training(_load("nemotron_vlm"), precision=Precision.FP16),
+    "bf16": _training(SMALL, precision=Precision.BF16),
+    "fp16": _training(SMALL, precision=Precision.FP16),
 }
 
 
-def test_the_demo_learns(demo: list[StepResult]) -> None:
-    _assert_learns(demo)
+def test_the_demo_learns() -> None:
+    _assert_learns(_trained(_load("nemotron_vlm")))
 
 
 @pytest.mark.parametrize("spec", SOUND.values(), ids=SOUND)
@@ -92,19 +93,15 @@ def _assert_learns(steps: list[StepResult]) -> None:
     assert len({step.tokens for step in steps}) == 1
 
 
-def test_a_run_repeats_to_the_bit(demo: list[StepResult]) -> None:
-    assert _trained(_load("nemotron_vlm")) == demo
-
-
-def test_overlapped_communication_changes_nothing(demo: list[StepResult]) -> None:
+def test_overlapped_communication_changes_nothing(small: list[StepResult]) -> None:
     ddp = Ddp(overlap_grad_reduce=True, overlap_param_gather=True, bucket=1000)
-    overlapped = _trained(_training(_load("nemotron_vlm"), ddp=ddp))
-    assert [step.loss for step in overlapped] == pytest.approx([step.loss for step in demo])
+    overlapped = _trained(_training(SMALL, ddp=ddp))
+    assert [step.loss for step in overlapped] == pytest.approx([step.loss for step in small])
 
 
-def test_equal_microbatches_weigh_alike(demo: list[StepResult]) -> None:
-    per_microbatch = _trained(_training(_load("nemotron_vlm"), loss_per=LossPer.MICROBATCH))
-    assert per_microbatch[-1].grad_norm == pytest.approx(demo[-1].grad_norm, rel=1e-5)
+def test_equal_microbatches_weigh_alike(small: list[StepResult]) -> None:
+    per_microbatch = _trained(_training(SMALL, loss_per=LossPer.MICROBATCH))
+    assert per_microbatch[-1].grad_norm == pytest.approx(small[-1].grad_norm, rel=1e-5)
 
 
 def _norm_without_a_number(spec: Spec) -> float:

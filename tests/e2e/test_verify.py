@@ -36,14 +36,16 @@ def small(tmp_path: Path) -> Path:
 TWO = "sequence = 16\n  microbatches = 2"
 
 
-@pytest.mark.parametrize("name", ["nemotron_vlm", "nemotron_vlm_colocated", "nemotron_vlm_pp"])
-def test_the_shipped_specs_train_the_same_model(name, capfd):
-    assert main(["verify", str(SPECS / f"{name}.mimo"), "--json"]) == 0
+@pytest.mark.parametrize(
+    ("name", "steps"), [("nemotron_vlm", 2), ("nemotron_vlm_colocated", 1), ("nemotron_vlm_pp", 1)]
+)
+def test_the_shipped_specs_train_the_same_model(name, steps, capfd):
+    assert main(["verify", str(SPECS / f"{name}.mimo"), "--steps", str(steps), "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert document["equal"] is True
     assert document["difference"] is None
     assert document["world"] == 8
-    assert [step["step"] for step in document["steps"]] == [1, 2]
+    assert [step["step"] for step in document["steps"]] == [1, 2][:steps]
     assert [change["field"] for change in document["changes"]] == ["train.optimizer.eps"]
     distances = [document["weights"], *(step["gradients"] for step in document["steps"])]
     assert all(0 < found["distance"] < TOLERANCE / 5 for found in distances)

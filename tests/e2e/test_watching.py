@@ -9,23 +9,9 @@ from pathlib import Path
 import pytest
 
 from mimodsl.cli.main import main
+from tests.e2e.tiny import tiny
 
-TINY = """
-grid all {
-  dense = dp:2
-}
-
-module language : gpt {
-  layers     = 1
-  hidden     = 32
-  vocabulary = 64
-  attention  = { heads = 2 }
-}
-
-schedule no_pipelining {
-  sequence = 16
-}
-
+FALLING = """
 train {
   lr_decay = linear { steps = 4 }
 }
@@ -64,7 +50,7 @@ def spec(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "counting_here.py").write_text(COUNTING)
     path = tmp_path / "tiny.mimo"
-    path.write_text(TINY)
+    path.write_text(tiny(2) + FALLING)
     return path
 
 
