@@ -27,7 +27,7 @@ def add_to(commands: Any) -> None:
     parser = options.command(
         commands, "check", _run, help="report every mistake in specs", epilog=_EPILOG
     )
-    options.add_specs(parser, standard_input=True)
+    options.add_specs(parser)
     parser.add_argument(
         "--format",
         choices=_FORMATS,

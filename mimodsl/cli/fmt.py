@@ -17,7 +17,7 @@ def add_to(commands: Any) -> None:
         epilog="Comments stay, the meaning stays, and a file that does not parse is left alone. "
         "Standard input goes to standard output.",
     )
-    options.add_specs(parser, standard_input=True)
+    options.add_specs(parser)
     parser.add_argument(
         "--check",
         action="store_true",

@@ -73,29 +73,22 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_specs(parser: argparse.ArgumentParser, *, standard_input: bool = False) -> None:
-    """Files and folders of specs, and perhaps `-`."""
-    words = "a file, or a folder for all below it"
+def add_specs(parser: argparse.ArgumentParser) -> None:
+    """Files and folders of specs, and `-`."""
     parser.add_argument(
         "specs",
         metavar="SPEC",
         nargs="+",
-        type=spec_or_input if standard_input else spec_path,
-        help=f"{words}; - is standard input" if standard_input else words,
+        type=spec_path,
+        help="a file, or a folder for all below it; - is standard input",
     )
 
 
-def spec_or_input(text: str) -> Path:
-    """A path that names a file or folder, or `-`."""
-    return Path(text) if text == "-" else spec_path(text)
-
-
 def spec_path(text: str) -> Path:
-    """A path that names a file or folder."""
-    path = Path(text)
-    if not os.path.lexists(path):
+    """A path that names a file or folder, or `-`."""
+    if text != "-" and not os.path.lexists(text):
         raise argparse.ArgumentTypeError(f"there is no file {text}")
-    return path
+    return Path(text)
 
 
 def code_list(text: str) -> list[str]:

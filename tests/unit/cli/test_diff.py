@@ -1,8 +1,6 @@
-"""`mimodsl diff`: exit codes as diff(1), tables and a document; no torch."""
+"""`mimodsl diff`: exit codes as diff(1), tables and a document."""
 
 import json
-import subprocess
-import sys
 
 import attrs
 
@@ -76,12 +74,3 @@ def test_trouble_exits_with_2(mimodsl, demo, broken, tmp_path):
     ran = mimodsl("diff", broken, demo)
     assert (ran.code, ran.out) == (2, "")
     assert "error[MIMO" in ran.err
-
-
-def test_it_needs_no_torch(demo):
-    code = (
-        "import sys; from mimodsl.cli.main import main; "
-        "code = main(['diff', *sys.argv[1:]]); sys.exit('torch' in sys.modules or code)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, demo, demo], check=False, stdout=-3)
-    assert done.returncode == 0

@@ -10,6 +10,7 @@ import pytest
 
 from mimodsl import __version__
 from mimodsl.runtime.errors import Failure, NoDevice, RankFailed
+from tests.unit.cli.conftest import DEMO
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_colour_is_for_terminals(monkeypatch):
 HEAVY = {"torch", "megatron", "numpy", "einops"}
 
 
-@pytest.mark.parametrize("command", ["check", "plan", "fmt --check"])
+@pytest.mark.parametrize("command", ["check", "plan", "fmt --check", f"diff {DEMO}"])
 def test_language_commands_start_without_torch(command, demo):
     program = (
         "import sys\n"
@@ -185,7 +186,7 @@ def test_language_commands_start_without_torch(command, demo):
         ("check demo.mimo > /dev/full", 2, "", "error: No space left on device\nhelp: --verbose"),
         ("plan demo.mimo > /dev/full", 2, "", "error: No space left on device\nhelp: --verbose"),
         ("check demo.mimo <&- >&- 2>&-", 0, "", ""),
-        ("check demo.mimo caf\udce9.mimo --format concise", 1, r"caf\udce9.mimo:1:1: error", ""),
+        ("check demo.mimo caf\udce9.mimo --format concise", 1, r"caf\ufffd.mimo:1:1: error", ""),
     ],
 )
 def test_streams_of_every_sort_are_written_to(demo, tmp_path, shell, code, out, err):
@@ -193,7 +194,7 @@ def test_streams_of_every_sort_are_written_to(demo, tmp_path, shell, code, out, 
     (tmp_path / "demo.mimo").write_text(demo.read_text())
     (tmp_path / "caf\udce9.mimo").write_text("gird g")
     ran = subprocess.run(
-        os.fsencode(f"{sys.executable} -m mimodsl {shell}"),
+        os.fsencode(f"PYTHONIOENCODING=ascii {sys.executable} -m mimodsl {shell}"),
         shell=True,
         cwd=tmp_path,
         capture_output=True,
