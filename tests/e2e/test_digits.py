@@ -1,8 +1,7 @@
 """The example of the docs: its package is found, its numbers are true, and it learns to read."""
 
 import json
-import os
-import subprocess
+import runpy
 import sys
 import tomllib
 from pathlib import Path
@@ -20,6 +19,7 @@ from mimodsl.ir.widths import claims
 from mimodsl.plan import plan
 from mimodsl.plan.memory import peak_memory
 from tests.e2e import worlds
+from tests.e2e.launched import launched
 from tests.e2e.test_export_python import assert_same, exported, run_script, train
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "digits"
@@ -149,21 +149,17 @@ def test_a_script_takes_both_modules_from_their_package(installed, tmp_path):
     assert_same(worlds.run(spec.world, run_script, script)[0], expected[0])
 
 
-def test_its_own_loop_runs_under_torchrun(installed, tmp_path):
+def test_its_own_loop_runs_on_launched_ranks(installed, tmp_path):
     alone = tmp_path / "alone.mimo"
     alone.write_text(SPEC.read_text().replace("dp:2", "dp:1").replace("tp:2", "dp:1"))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     arguments = [f"--spec={alone}", "--steps=4", "--every=2", "--enough=0.0", "--device=cpu"]
-    path = os.pathsep.join(map(str, installed))
-    done = subprocess.run(
-        [*launch, EXAMPLE / "train.py", *arguments],
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+    def loop():
+        sys.argv[1:] = arguments
+        runpy.run_path(str(EXAMPLE / "train.py"), run_name="__main__")
+
+    first, _ = launched(2, loop)
+    lines = [json.loads(line) for line in first.out.splitlines() if line.startswith("{")]
     assert [line["step"] for line in lines] == [1, 2, 2]
     assert lines[0]["seconds"].keys() >= {"forward", "optimizer"}
     assert 0 <= lines[-1]["accuracy"] <= 1
