@@ -14,8 +14,10 @@ import json
 import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import on_rank
@@ -124,12 +126,26 @@ class Side:
         self.losses.append(float(loss))
 
 
-def ours(spec: Spec, *, share: bool) -> Parts:
-    """The model through mimodsl, with process groups shared or one for every name."""
+def ours(spec: Spec, *, share: bool = True, fused: bool = True) -> Parts:
+    """The model through mimodsl, with process groups shared or one for every name, and the cross
+    entropy fused where it is in bf16 on a GPU, or never."""
+    from mimodsl.build import configs
     from mimodsl.build.assembly import assemble
 
-    assembly = assemble(spec, share_groups=share)
+    with ExitStack() as undo:
+        if not fused:
+            undo.enter_context(patch.object(configs, "_loss", lambda _: {}))
+        assembly = assemble(spec, share_groups=share)
     return assembly.model, assembly.optimizer, lambda some: assembly.train_step(some).loss
+
+
+def one_by_one(spec: Spec) -> Spec:
+    """The same with a loop over a rank's experts."""
+    module = spec.language
+    moe = attrs.evolve(module.kind.moe, grouped_gemm=False)
+    looping = attrs.evolve(module, kind=attrs.evolve(module.kind, moe=moe))
+    others = (looping if one is module else one for one in spec.modules)
+    return attrs.evolve(spec, modules=tuple(others))
 
 
 def by_hand(spec: Spec, *, fused: bool) -> Parts:
@@ -154,8 +170,10 @@ def sides_of(spec: Spec) -> list[Side]:
     return [
         Side(HAND, lambda: by_hand(spec, fused=False)),
         Side("by hand, with the public command's fusions", lambda: by_hand(spec, fused=True)),
-        Side("mimodsl", lambda: ours(spec, share=True)),
+        Side("mimodsl", lambda: ours(spec)),
         Side("mimodsl, a group for every name", lambda: ours(spec, share=False)),
+        Side("mimodsl, experts one by one", lambda: ours(one_by_one(spec))),
+        Side("mimodsl, cross entropy in parts", lambda: ours(spec, fused=False)),
     ]
 
 

@@ -3,8 +3,8 @@
 #
 #   benchmarks/gpu.sh PART [WORLD] [LOGS]
 #
-# PART is layouts, tests, by_hand, fusions, profile or steps; WORLD, 2 unless given, is the number of GPUs, of which each
-# rank has one; logs and tables go to the folder LOGS. Transformer Engine is used where it is installed.
+# PART is layouts, tests, by_hand, fusions, experts, profile or steps; WORLD, 2 unless given, is the number of GPUs,
+# of which each rank has one; logs and tables go to the folder LOGS. Transformer Engine is used where it is installed.
 set -uo pipefail
 part=${1:?a part}
 world=${2:-2}
@@ -49,7 +49,8 @@ layouts() {
 # Libraries that are compiled here for the first time warn of their own source, and warnings are errors.
 tests() {
   run tests python3 -m pytest -m gpu -W ignore -p no:cacheprovider tests/unit/test_mamba_kernels.py \
-    tests/unit/build/test_local_attention.py tests/e2e/test_gpu.py
+    tests/unit/build/test_local_attention.py tests/unit/build/test_local_experts.py tests/unit/build/test_loss.py \
+    tests/e2e/test_gpu.py
 }
 
 by_hand() {
@@ -62,8 +63,17 @@ by_hand() {
 
 fusions() {
   local sides=(--only "by hand" --only "by hand, with the public command's fusions")
+  sides+=(--only mimodsl --only "mimodsl, cross entropy in parts")
   run fusions "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo \
     --set "world=$world" --out "$out/fusions.json" "${sides[@]}"
+}
+
+# A layer alone on one GPU, then whole steps; both with the local kernels, TE's experts being its own.
+experts() {
+  run experts_layer python3 benchmarks/experts.py
+  local sides=(--only mimodsl --only "mimodsl, experts one by one")
+  run experts_step "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo --kernels local \
+    --set "world=$world" --out "$out/experts.json" "${sides[@]}"
 }
 
 profile() {
@@ -78,7 +88,7 @@ steps() {
 }
 
 case $part in
-layouts | tests | by_hand | fusions | profile | steps) "$part" ;;
+layouts | tests | by_hand | fusions | experts | profile | steps) "$part" ;;
 *)
   echo "no part $part" >&2
   exit 2

@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 import mimodsl
 from mimodsl.ir import Spec
-from mimodsl.ir.train import Precision
+from mimodsl.ir.train import Kernels, Precision
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -21,6 +21,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("spec", type=Path)
     made.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     made.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    made.add_argument("--kernels", choices=tuple(Kernels), default=Kernels.AUTO)
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     return made
 
@@ -28,7 +29,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def spec_of(options: argparse.Namespace) -> Spec:
     settings = dict(part.split("=", 1) for part in options.set)
     spec = mimodsl.load(options.spec, settings)
-    train = attrs.evolve(spec.train, precision=Precision(options.precision))
+    train = attrs.evolve(
+        spec.train, precision=Precision(options.precision), kernels=Kernels(options.kernels)
+    )
     return attrs.evolve(spec, train=train)
 
 

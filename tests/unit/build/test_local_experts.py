@@ -1,17 +1,18 @@
 """The grouped product of local experts, against megatron-core's loop over them."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import attrs
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from megatron.core.transformer.moe.experts import SequentialMLP
 from torch import Tensor, nn
 
@@ -222,12 +223,14 @@ def test_on_a_gpu_nothing_waits_and_sums_are_in_fp32(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("activation", [Activation.SQUARED_RELU, Activation.SWIGLU])
-def test_experts_on_a_gpu_are_those_of_the_loop(activation: Activation) -> None:
-    alone = SimpleNamespace(size=lambda: 1, rank=lambda: 0)
-    groups = SimpleNamespace(ep=alone, expt_tp=alone, expt_dp=alone)
+def test_experts_on_a_gpu_are_those_of_the_loop(
+    world: dist.ProcessGroup, activation: Activation
+) -> None:
+    model_parallel_cuda_manual_seed(7, tp_rank=0, ep_rank=0, etp_rank=0, force_reset_rng=True)
+    groups = ProcessGroupCollection(ep=world, expt_tp=world, expt_dp=world)
+    inputs = tokens_of(SOME, torch.bfloat16, "cuda")
     found, wanted = (
-        run(experts(groups, activation=activation, grouped=grouped).cuda(), SOME, inputs)
-        for inputs in [tokens_of(SOME, torch.bfloat16, "cuda")]
+        run(experts(groups, activation=activation, grouped=grouped), SOME, inputs)
         for grouped in (True, False)
     )
     for one, other in zip(found, wanted, strict=True):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 from megatron.core.fusions.fused_cross_entropy import fused_vocab_parallel_cross_entropy
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.tensor_parallel.cross_entropy import vocab_parallel_cross_entropy
@@ -50,3 +51,15 @@ def test_it_is_the_plain_one_in_bf16_alone(
     assert kept == kept_too
     assert torch.equal(rounded, gradient.bfloat16().to(dtype))
     assert torch.equal(rounded, gradient) is (dtype is torch.bfloat16)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_compiled_on_a_gpu_it_is_the_plain_one(world: dist.ProcessGroup) -> None:
+    logits = torch.randn(512, 2, 4096, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    labels = torch.randint(4096, (512, 2), device="cuda")
+    fused = fused_vocab_parallel_cross_entropy(logits, labels, world)
+    plain = vocab_parallel_cross_entropy(logits, labels, tp_group=world)
+    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-5)
+    found, wanted = (torch.autograd.grad(one.mean(), logits)[0] for one in (fused, plain))
+    assert (found - wanted).norm() <= 4e-3 * wanted.norm()
