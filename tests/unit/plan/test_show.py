@@ -64,7 +64,7 @@ def test_colour_is_for_terminals() -> None:
 
 
 def test_a_world_of_one_rank_needs_no_picture() -> None:
-    text = shown(alone({}))
+    text = shown(alone({"dp": 1}))
     assert text.startswith("\n1 rank  single")
     assert "╞" not in text
 
