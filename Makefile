@@ -45,7 +45,8 @@ test: $(READY) ## Run all tests (some of them: ARGS='-k launch')
 .PHONY: fuzz
 fuzz: $(READY) ## Lead 100,000 hostile texts through the checker, and hold it against Megatron-Core
 	@$(BIN)/python -m tests.fuzz --texts 100000
-	@MIMODSL_SPECS=$${SPECS:-20000} MIMODSL_SEED=$${SEED:-$$(( RANDOM * 32768 + RANDOM ))} \
+	@MIMODSL_SPECS=$${SPECS:-20000} MIMODSL_LAYOUTS=$${LAYOUTS:-100} \
+	  MIMODSL_SEED=$${SEED:-$$(( RANDOM * 32768 + RANDOM ))} \
 	  $(BIN)/python -m pytest tests/differential $(ARGS)
 
 .PHONY: benchmarks

@@ -15,7 +15,7 @@ from mimodsl.ir.schedule import ScheduleKind
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels, Precision
 
-LEAST_EPS: Final = 1e-4
+LEAST_EPS: Final = 1e-3
 """Adam divides a gradient by its size plus eps. With a small eps, rounding in a gradient that ought
 to vanish, as that of a bias on keys, moves a weight as far as a real gradient does."""
 
