@@ -14,7 +14,7 @@ from mimodsl.runtime.verify.verify import TOLERANCE, Reference, run_alone, run_l
 from mimodsl.runtime.workers import Watch
 from tests.e2e.verified import BESIDE, FAN_IN, REPLICAS, SPLIT_ENCODER
 
-WATCH = Watch(timeout=120)
+WATCH = Watch()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from mimodsl.plan.sharing import SHARE
 from mimodsl.runtime.errors import RankFailed
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.train import groups_joined
-from mimodsl.runtime.workers import Watch
 
 __all__ = ["RankFailed", "assert_as_planned", "groups_made", "run"]
 
@@ -28,7 +27,7 @@ def run(world: int, target: Callable[..., Any], *args: Any) -> list[Any]:
 
     Raises `RankFailed` with the first rank that fails, and leaves no process behind.
     """
-    return list(run_ranks(world, lambda _: target(*args), watch=Watch(timeout=120)))
+    return list(run_ranks(world, lambda _: target(*args)))
 
 
 def groups_made() -> GroupsMade:
