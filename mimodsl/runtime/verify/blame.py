@@ -13,12 +13,9 @@ from mimodsl.plan.grids import grid_plans
 from mimodsl.runtime.errors import rank_list
 from mimodsl.runtime.verify.axes import Axes
 from mimodsl.runtime.verify.parameters import Copy, Parameter
-from mimodsl.runtime.verify.verdict import Cause
+from mimodsl.runtime.verify.verdict import Cause, Finding
 
 _CLOSE = 1e-3
-
-type Finding = tuple[Cause, str, tuple[str, ...]]
-"""A cause, the sentence for it, and what was seen."""
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from math import isclose, sqrt
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mimodsl.ir.spec import Spec
 from mimodsl.runtime.errors import rank_list
@@ -17,6 +17,7 @@ from mimodsl.runtime.verify.verdict import (
     Cause,
     Check,
     Difference,
+    Finding,
     ModuleNorm,
     StepVerdict,
     Verdict,
@@ -194,30 +195,15 @@ class _Step:
     def differences(self) -> Iterator[Difference]:
         """What differs in this step, the earliest in the computation first."""
         if found := self.forward.first():
-            point, (cause, reason, how) = found
-            yield Difference(
-                check=Check.FORWARD,
-                step=self.number,
-                module=point.module,
-                where=point.name,
-                how=how,
-                cause=cause,
-                reason=reason,
-            )
+            point, finding = found
+            yield self._parting(Check.FORWARD, point.module, point.name, finding)
         if not self._alike(self.alone.loss, self.ranks[0].loss):
             seen = f"{self.ranks[0].loss:.6g}, and {self.alone.loss:.6g} on one rank"
             reason = (
                 "the losses of all tokens agree, and their sum does not: it counts some otherwise"
             )
-            yield Difference(
-                check=Check.LOSS,
-                step=self.number,
-                module=self.spec.language.name,
-                where="mean loss",
-                how=(seen,),
-                cause=Cause.LOSS_COUNT,
-                reason=reason,
-            )
+            finding = (Cause.LOSS_COUNT, reason, (seen,))
+            yield self._parting(Check.LOSS, self.spec.language.name, "mean loss", finding)
         blame = Blame(
             spec=self.spec,
             everything=self.gradients,
@@ -225,17 +211,9 @@ class _Step:
             tolerance=self.tolerance,
         )
         if blamed := blame.first():
-            parameter, (cause, reason, how) = blamed
-            yield Difference(
-                check=Check.GRADIENTS,
-                step=self.number,
-                module=parameter.module,
-                where=parameter.name,
-                how=how,
-                cause=cause,
-                reason=reason,
-                scope=_scope(self.gradients, blame.apart),
-            )
+            parameter, finding = blamed
+            parting = self._parting(Check.GRADIENTS, parameter.module, parameter.name, finding)
+            yield evolve(parting, scope=_scope(self.gradients, blame.apart))
         yield from self._norms()
 
     def _norms(self) -> Iterator[Difference]:
@@ -251,15 +229,20 @@ class _Step:
             if not self._alike(expected or 0.0, norm or 0.0):
                 reason = "its square is to be summed once over the ranks that share the parameters"
                 seen = f"{norm or 0.0:.6g} on {rank}, and {expected or 0.0:.6g} on one rank"
-                yield Difference(
-                    check=Check.NORMS,
-                    step=self.number,
-                    module=name,
-                    where="gradient norm",
-                    how=(seen,),
-                    cause=Cause.NORM_GROUP,
-                    reason=reason,
-                )
+                finding = (Cause.NORM_GROUP, reason, (seen,))
+                yield self._parting(Check.NORMS, name, "gradient norm", finding)
+
+    def _parting(self, check: Check, module: str, where: str, finding: Finding) -> Difference:
+        cause, reason, how = finding
+        return Difference(
+            check=check,
+            step=self.number,
+            module=module,
+            where=where,
+            how=how,
+            cause=cause,
+            reason=reason,
+        )
 
     def _alike(self, one: float, other: float) -> bool:
         return isclose(one, other, rel_tol=self.tolerance)

@@ -9,9 +9,7 @@ from attrs import field, frozen
 from mimodsl.ir.spec import Spec
 from mimodsl.runtime.errors import rank_list
 from mimodsl.runtime.verify.record import Point, Seen
-from mimodsl.runtime.verify.verdict import Cause
-
-type Finding = tuple[Cause, str, tuple[str, ...]]
+from mimodsl.runtime.verify.verdict import Cause, Finding
 
 _INPUTS = ("images", "input_ids", "labels")
 

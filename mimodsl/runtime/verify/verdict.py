@@ -41,6 +41,10 @@ class Cause(StrEnum):
     OPTIMIZER = "the optimizer's step differs"
 
 
+type Finding = tuple[Cause, str, tuple[str, ...]]
+"""A cause, the sentence for it, and what was seen."""
+
+
 @frozen(kw_only=True)
 class Difference:
     """The first place where the layout parts from one rank.
