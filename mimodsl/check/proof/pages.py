@@ -8,11 +8,11 @@ import attrs
 from mimodsl.check.context import Context
 from mimodsl.check.proof.faults import Crossed, Deadlock, Fault, Parting, Step, Unmet
 from mimodsl.check.rule import Cost, Finding, Findings, Rule, Scope, rule
+from mimodsl.check.scopes import spans_of
 from mimodsl.check.words import code
 from mimodsl.diagnostics import Diagnostic, Label
 from mimodsl.ir import Grid
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.placement import rank_spans
 
 _HELP: Final = ("no rule has found this: report it with the spec, which another layout may avoid",)
 
@@ -162,6 +162,5 @@ def _label(spec: Context, rank: int, text: str) -> Label:
 
 
 def _grid(draft: Draft, rank: int) -> Grid:
-    assert draft.place is not None, "only whole specs are proved"
-    spans = rank_spans(draft.place, {grid.name: grid.world for grid in draft.grids})
+    spans = spans_of(draft)
     return next(grid for grid in draft.grids if rank in spans[grid.name])
