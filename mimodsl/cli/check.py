@@ -133,5 +133,9 @@ def _summary(found: Sequence[Checked], diagnostics: Sequence[Diagnostic]) -> str
     text = counted(diagnostics) or "no mistakes"
     if len(found) > 1 or libraries:
         text += f" in {where}"
-    fixable = sum(bool(one.edits) for one in diagnostics)
+    files = {one.source.path for one in found if one.source is not None}
+    fixable = sum(
+        bool(one.edits) and all(edit.span.file.path in files for edit in one.edits)
+        for one in diagnostics
+    )
     return f"{text}; --fix corrects {fixable}" if fixable else text

@@ -1,9 +1,9 @@
 """The values of all constants, in whatever order they are declared, and `--set`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mimodsl.diagnostics import Diagnostic, Label, codes
 from mimodsl.diagnostics.suggest import did_you_mean, listed
@@ -44,8 +44,22 @@ class Context:
 
 def evaluate_lets(scopes: Scopes, overrides: Mapping[str, str]) -> Constants:
     """Evaluate every `let`, those of the main file with what `--set` puts in their place."""
-    lets = {let.name.text: (let, scope) for let, scope in scopes.each(ast.Let)}
     replaced = _replacements(scopes, overrides)
+    if not replaced:
+        return _evaluated(scopes, {}, {})
+    # Mistakes in values that others take the place of do not matter, and they have no type.
+    return _evaluated(scopes, replaced, _evaluated(evolve(scopes, report=_ignore), {}, {}))
+
+
+def _ignore(diagnostic: Diagnostic) -> None:
+    pass
+
+
+def _evaluated(
+    scopes: Scopes, replaced: Mapping[str, ast.Value], originals: Constants
+) -> dict[str, Constant | Failed]:
+    """Every constant; what is `replaced` has to keep the type of the original."""
+    lets = {let.name.text: (let, scope) for let, scope in scopes.each(ast.Let)}
     values = {name: replaced.get(name, let.value) for name, (let, _) in lets.items()}
     order, cycles = in_order_of_need(
         {name: tuple(word.text for word in _words(value)) for name, value in values.items()}
@@ -55,50 +69,58 @@ def evaluate_lets(scopes: Scopes, overrides: Mapping[str, str]) -> Constants:
         scopes.report(_cycle(cycle, {name: let for name, (let, _) in lets.items()}))
         constants |= dict.fromkeys(cycle, FAILED)
     for name in order:
-        context = Context(scope=lets[name][1], constants=constants)
-        constants[name] = context.evaluator.evaluate(values[name])
-    for name, value in replaced.items():
         let, scope = lets[name]
-        original = Evaluator(
-            constant=Context(scope=scope, constants=constants).constant, report=_ignore
-        ).evaluate(let.value)
-        if not _fits(constants[name], original):
-            scopes.report(_type_changed(let, value, constants[name], original))
-            constants[name] = FAILED
+        found = Context(scope=scope, constants=constants).evaluator.evaluate(values[name])
+        if name in replaced and not _fits(found, originals[name]):
+            scopes.report(_type_changed(let, values[name], found, originals[name]))
+            found = FAILED
+        constants[name] = found
     return constants
 
 
-def _ignore(diagnostic: Diagnostic) -> None:
-    """The original value's mistakes do not matter where another takes its place."""
-
-
 def _replacements(scopes: Scopes, overrides: Mapping[str, str]) -> dict[str, ast.Value]:
-    own = {let.name.text for let in scopes.main.file.of(ast.Let)}
+    own = {let.name.text: let for let in scopes.main.file.of(ast.Let)}
+    words = {*LITERAL_WORDS, *scopes.of(scopes.main).names(ast.Let)}
     found: dict[str, ast.Value] = {}
     for name, text in overrides.items():
-        source = SourceFile("--set", f"{name}={text}")
-        start = len(name) + 1
-        if name not in own:
-            if not scopes.lost.covers(ast.Let, name):
-                near = did_you_mean(name, own)
-                scopes.report(
-                    codes.SET_UNKNOWN.at(
-                        Span(source, 0, len(name)),
-                        f"the main spec has no `let {name}`",
-                        notes=(f"`--set` can change {listed(sorted(own))}",)
-                        if own and not near
-                        else (),
-                        help=near,
-                    )
+        if name in own:
+            value = _replacement(own[name], text, words)
+            if isinstance(value, Diagnostic):
+                scopes.report(value)
+            else:
+                found[name] = value
+        elif not scopes.lost.covers(ast.Let, name):
+            near = did_you_mean(name, own)
+            scopes.report(
+                codes.SET_UNKNOWN.at(
+                    Span(SourceFile("--set", f"{name}={text}"), 0, len(name)),
+                    f"the main spec has no `let {name}`",
+                    notes=(f"`--set` can change {listed(sorted(own))}",)
+                    if own and not near
+                    else (),
+                    help=near,
                 )
-            continue
-        value = parse_value(source, start)
-        if isinstance(value, Diagnostic):
-            span = Span(source, start, len(source.text))
-            scopes.report(codes.SET_VALUE.at(span, f"not a value: {value.message}"))
-        else:
-            found[name] = value
+            )
     return found
+
+
+def _replacement(let: ast.Let, text: str, words: Container[str]) -> ast.Value | Diagnostic:
+    """The value that a constant is set to; of a string, quotes may be lost in a shell."""
+    source = SourceFile("--set", f"{let.name}={text}")
+    start = len(let.name.text) + 1
+    value = parse_value(source, start)
+    bare = isinstance(let.value, ast.String) and '"' not in text
+    if isinstance(value, Diagnostic):
+        problem = f"not a value: {value.message}"
+    elif bare and (unknown := [one for one in _words(value) if one.text not in words]):
+        problem = f"there is no constant `{unknown[0].text}`"
+    else:
+        return value
+    return codes.SET_VALUE.at(
+        Span(source, start, len(source.text)),
+        problem,
+        help=(f"a string stands in quotes: --set '{let.name}=\"{text}\"'",) if bare else (),
+    )
 
 
 def _words(value: ast.Value) -> Iterator[ast.Word]:

@@ -55,6 +55,14 @@ def test_set_gives_a_let_another_value(mimodsl, demo):
     assert "nothing" in ran.out
 
 
+def test_what_is_set_cannot_be_fixed(mimodsl, tmp_path):
+    path = tmp_path / "flag.mimo"
+    path.write_text("let flag = true\n")
+    ran = mimodsl("check", path, "--set", "flag=False")
+    assert "did you mean `false`?" in ran.out
+    assert ran.out.endswith("\n1 error in 1 library\n")
+
+
 def test_a_folder_is_all_specs_below_it_with_libraries_told_apart(mimodsl, demo):
     ran = mimodsl("check", demo.parent)
     assert ran.code == 0

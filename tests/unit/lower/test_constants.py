@@ -112,6 +112,25 @@ def test_set_keeps_the_type(original: str, value: str) -> None:
     assert [text_at(label) for label in one.secondary] == [original]
 
 
+def test_nothing_follows_from_a_value_of_another_type() -> None:
+    one = only_mistake(f"{BASE}let b = 2 * a\nlet a = 2\nlet c = 1 + b\n", a="2.5")
+    assert one.code == "MIMO112"
+
+
+def test_the_type_is_that_of_the_file_whatever_else_is_set() -> None:
+    text = f"{BASE}let a = b\nlet b = 1\n"
+    assert only_mistake(text, a='"x"', b="2").code == "MIMO112"
+    spec_of(text, a="2", b="a")
+
+
+@pytest.mark.parametrize("value", ["ME", "ME*E", "M|E"])
+def test_a_string_that_lost_its_quotes_in_a_shell(value: str) -> None:
+    one = only_mistake(f'{BASE}let pattern = "M"\n', pattern=value)
+    assert one.code == "MIMO112"
+    assert one.help == (f"a string stands in quotes: --set 'pattern=\"{value}\"'",)
+    spec_of(f'{BASE}let pattern = "M"\nlet other = "E"\n', pattern="other")
+
+
 def test_an_integer_may_stand_for_a_float() -> None:
     text = f"{BASE}let rate = 0.1\ntrain {{\n  optimizer = adamw {{ lr = rate }}\n}}\n"
     assert spec_of(text, rate="1").train.optimizer.lr == 1
