@@ -9,7 +9,8 @@ async function start() {
   const [command, ...args] = workspace.getConfiguration("mimodsl").get("command");
   const server = { command, args };
   const options = {
-    documentSelector: [{ language: "mimo" }],
+    // Not the old side of a comparison, whose text has no folder in which to look for what it uses.
+    documentSelector: ["file", "untitled"].map((scheme) => ({ scheme, language: "mimo" })),
     synchronize: { fileEvents: workspace.createFileSystemWatcher("**/*.mimo") },
   };
   client = new LanguageClient("mimodsl", "mimodsl", server, options);

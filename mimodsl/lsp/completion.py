@@ -182,7 +182,7 @@ class Completion:
         return self._item(
             field.name,
             types.CompletionItemKind.Field,
-            detail=field_words(field),
+            detail=field_words(field).replace("`", ""),  # no Markdown is read here
             page=field_page(field, owner),
             after=self._equal(),
         )

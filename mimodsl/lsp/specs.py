@@ -100,8 +100,8 @@ class Specs:
         return frozenset(self.uris()) if uri is None else frozenset((*stale, uri))
 
     def uris(self) -> tuple[str, ...]:
-        """What is open."""
-        return tuple(self.workspace.text_documents)
+        """What is open, as the client calls it; pygls itself lists names without their escapes."""
+        return tuple(one.uri for one in self.workspace.text_documents.values())
 
     def analysis(self, uri: str) -> Analysis:
         """What is known of the text at a URI."""
@@ -130,7 +130,7 @@ class Specs:
 
     def uri(self, source: SourceFile) -> str:
         """The URI of a source, the client's own where it is open there."""
-        if source.path in self.workspace.text_documents:
+        if source.path in self.uris():
             return source.path  # it lies nowhere, and is known by its URI
         path = Path(source.path).absolute()
         return self._open_at(path.resolve()) or path.as_uri()

@@ -116,6 +116,24 @@ def test_a_used_file_counts_as_it_is_in_its_tab(editor, demo, tmp_path):
     editor.close(its)
 
 
+def test_paths_may_have_blanks_and_accents(editor, demo, tmp_path):
+    """Which clients escape in URIs, each in its own way."""
+    folder = tmp_path / "mes spécs"
+    folder.mkdir()
+    (folder / "si zes.mimo").write_text("let replicas = 0\n")
+    escaped = (folder / "si zes.mimo").as_uri()
+    its = editor.open("let replicas = 2\n", escaped.replace("%C3%A9", "é").replace("%20", " "))
+    text = demo.replace("let replicas = 2", 'use "si zes.mimo"')
+    uri = editor.open(text, folder / "spec.mimo")
+    assert not editor.diagnostics(its)
+    assert not editor.diagnostics(uri)
+    place = editor.at(uri, "edp:replicas", len("edp:"))
+    params = types.DefinitionParams(types.TextDocumentIdentifier(uri), place)
+    assert editor.ask(types.TEXT_DOCUMENT_DEFINITION, params).uri == its
+    editor.close(its)
+    editor.close(uri)
+
+
 def test_a_mistake_in_a_used_file_is_shown_where_it_is_used(editor, demo, tmp_path):
     library = tmp_path / "sizes.mimo"
     library.write_text("let replicas = 2\nlet broken = 3 // 0\n")
