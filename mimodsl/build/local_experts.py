@@ -57,6 +57,7 @@ class GroupedMLP(SequentialMLP):
         """Of GPUs torch 2.11 has kernels for Hopper and Blackwell, and for less than 1024 groups
         (aten/src/ATen/native/cuda/GroupedBlas.cpp, GroupMM.cu); elsewhere it would loop, and read
         the counts back in each product. A CPU has nothing to read back."""
+        assert not self.config.moe_apply_probs_on_input, "no spec asks for it"
         if tokens.is_cuda and torch.cuda.get_device_capability(tokens.device)[0] not in (9, 10):
             return False
         return len(tokens) > 0 and 1 < self.num_local_experts < 1024
@@ -106,7 +107,7 @@ class GroupedProduct(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             for_x = F.grouped_mm(grad, torch.stack(weights), offs=ends)
         if x is not None:
-            # Rows of grad and x lie side by side, as the kernel asks where a group may be empty
-            # (aten/src/ATen/native/cuda/GroupMMCommon.cuh of torch 2.11).
+            # A token's elements lie side by side in both: only so may a group be empty, or of any
+            # other number of rows (aten/src/ATen/native/cuda/GroupMMCommon.cuh of torch 2.11).
             for_weights = F.grouped_mm(grad.mT, x, offs=ends).unbind()
         return for_x, None, *for_weights

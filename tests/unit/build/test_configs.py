@@ -238,6 +238,18 @@ def test_local_experts_are_grouped_unless_told_otherwise() -> None:
         assert config.moe_grouped_gemm is expected
 
 
+def test_it_is_the_rows_of_a_ranks_part_that_torch_asks_for_16_bytes_of() -> None:
+    moe = attrs.evolve(NEMOTRON.moe, ffn=24)
+    for etp, grouped in ((1, True), (2, False)):
+        whole = {"dense": {"tp": 2, "dp": 2}, "expert": {"etp": etp, "ep": 1, "pp": None}}
+        kind = spec(
+            attrs.evolve(NEMOTRON, moe=moe),
+            grid=Grid(name="g", views=whole),
+            precision=Precision.BF16,
+        )
+        assert language_config(kind).moe_grouped_gemm is grouped
+
+
 @pytest.mark.parametrize(
     ("table", "node"),
     [
