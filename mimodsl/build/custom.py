@@ -42,24 +42,26 @@ class Custom(MegatronModule):
         self, config: TransformerConfig, claims: Claims, groups: ProcessGroupCollection
     ) -> None:
         super().__init__(config=config)
-        self.claims = claims
+        self.keyword = claims.kind.keyword
+        self.inputs, self.outputs = claims.inputs, claims.outputs
         self.inner = _built(claims).to(config.params_dtype)
         _compare(claims, self.inner)
         # MegatronModule.sharded_state_dict asks parallel_state where a module has no tp_group.
         self.tp_group = groups.tp
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs `[n, *claims.inputs]` to tokens `[n, *claims.outputs]`."""
-        keyword = self.claims.kind.keyword
+        """Inputs `[n, *inputs]` to tokens `[n, *outputs]`, both as the kind says."""
         try:
             tokens: Any = self.inner(x.to(self.config.params_dtype))
         except Exception as error:
-            error.add_note(f"in the module of {keyword}, given {list(x.shape)}{theirs(error)}")
+            error.add_note(f"in the module of {self.keyword}, given {list(x.shape)}{theirs(error)}")
             raise
-        expected = [len(x), *self.claims.outputs]
+        expected = [len(x), *self.outputs]
         given = list(tokens.shape) if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
         if given != expected:
-            raise ValueError(f"{keyword} gave {given} for {len(x)} inputs, and says {expected}")
+            raise ValueError(
+                f"{self.keyword} gave {given} for {len(x)} inputs, and says {expected}"
+            )
         return tokens
 
 
@@ -69,8 +71,7 @@ class CustomProjection(Custom):
     @override
     def forward(self, x: Tensor) -> Tensor:
         """Tokens `[n * t, width]` to `[n * u, hidden]`, of `n` inputs."""
-        tokens, width = self.claims.inputs
-        return super().forward(x.view(-1, tokens, width)).flatten(0, 1)
+        return super().forward(x.view(-1, *self.inputs)).flatten(0, 1)
 
 
 def _built(claims: Claims) -> nn.Module:

@@ -43,11 +43,14 @@ def of_packages(context: Context) -> Packages:
         if not issubclass(kind, CustomKind):
             continue
         ruled = list(_ruled(kind, context))
-        modules = [module for module in draft.modules if type(module.kind) is kind]
-        senseless = [told for one in modules for told in _senseless(context, one)]
-        lost |= {one.name for one in modules if any(_senseless(context, one))}
+        senseless = {
+            module.name: told
+            for module in draft.modules
+            if type(module.kind) is kind and (told := _senseless(context, module))
+        }
         mistakes = [one for one in ruled if one.is_error and one.code != CRASH]
-        found += ruled if not senseless else mistakes or senseless
+        found += (mistakes or senseless.values()) if senseless else ruled
+        lost |= senseless.keys()
     if lost:
         sound = tuple(module for module in draft.modules if module.name not in lost)
         draft = attrs.evolve(draft, modules=sound, complete=False)
@@ -94,17 +97,14 @@ def _crash(name: str, message: str, label: str) -> Diagnostic:
     return Diagnostic(code=CRASH, message=message, primary=where, notes=_THEIRS)
 
 
-def _senseless(context: Context, module: Module) -> Iterator[Diagnostic]:
+def _senseless(context: Context, module: Module) -> Diagnostic | None:
     """The first claim of a module's kind that makes no sense; none where its place is unknown."""
     claims = _claims(context, module)
-    if claims is None:
-        return
-    for mistake in claims.mistakes():
-        primary = context.label(module, "name", f"a `{module.kind.keyword}`")
-        yield Diagnostic(
-            code=codes.SENSELESS_KIND.id, message=mistake, primary=primary, notes=_THEIRS
-        )
-        return
+    mistake = next(claims.mistakes(), None) if claims else None
+    if mistake is None:
+        return None
+    primary = context.label(module, "name", f"a `{module.kind.keyword}`")
+    return Diagnostic(code=codes.SENSELESS_KIND.id, message=mistake, primary=primary, notes=_THEIRS)
 
 
 def _claims(context: Context, module: Module) -> Claims | None:
@@ -112,13 +112,12 @@ def _claims(context: Context, module: Module) -> Claims | None:
     if isinstance(kind, CustomEncoder):
         return Claims(kind=kind)
     flow = context.flow_through(module)
-    encoder, language = (
-        (draft.module(flow.encoder), draft.module(flow.language)) if flow else (None, None)
-    )
-    if not (encoder and language and isinstance(kind, CustomProjector)):
-        return None
-    if not (isinstance(encoder.kind, Encoder) and isinstance(language.kind, LanguageModel)):
-        return None
-    if isinstance(encoder.kind, CustomEncoder) and any(Claims(kind=encoder.kind).mistakes()):
-        return None
-    return Claims(kind=kind, between=between(encoder.kind, language.kind))
+    ends = [draft.module(name) for name in (flow.encoder, flow.language)] if flow else []
+    match [end and end.kind for end in ends]:
+        case [Encoder() as encoder, LanguageModel() as language]:
+            if isinstance(encoder, CustomEncoder) and any(Claims(kind=encoder).mistakes()):
+                return None
+            assert isinstance(kind, CustomProjector)
+            return Claims(kind=kind, between=between(encoder, language))
+        case _:
+            return None

@@ -7,6 +7,7 @@ import pytest
 
 import mimodsl
 from mimodsl.cli.main import main
+from mimodsl.diagnostics import Severity
 from mimodsl.ir.installed import forget_installed, installed_kinds
 from mimodsl.ir.lower.entry import load_source
 from mimodsl.ir.schema import schema
@@ -19,6 +20,7 @@ from mimodsl.plan import plan
 from mimodsl.plan.memory import peak_memory
 from mimodsl.plan.parameters import module_parameters
 from mimodsl.plan.work.step import rank_work
+from mimodsl.runtime.verify.shrink import shrink
 from mimodsl.syntax.reader import source_of
 
 KIND = dedent(
@@ -394,6 +396,30 @@ def test_a_projector_without_sizes_is_a_diagnostic(fold, old, new, words):
 def test_an_encoder_without_sizes_silences_its_projector(package):
     package("strokes_kind.py", KIND.replace("return self.width", "return None"))
     assert codes(FOLDED).keys() == {"MIMO114"}
+
+
+@pytest.mark.usefixtures("fold")
+def test_a_verification_keeps_the_tokens_that_a_projector_takes():
+    text = FOLDED.replace(": strokes", ": radio_h").replace("width = 32", "image = 256x256")
+    large = mimodsl.parse(text.replace("sequence     = 32", "sequence     = 64"))
+    small = shrink(large)
+    old, new = (spec.module("vision").kind for spec in (large, small))
+    assert (new.tokens, new.image, new.max_image) == (old.tokens, old.image, old.max_image)
+    assert new.hidden < old.hidden
+    assert mimodsl.check(small) == ()
+
+
+@pytest.mark.usefixtures("package")
+def test_an_encoder_on_tensor_parallel_ranks_is_told_of_its_price():
+    apart = codes(SPEC.replace("dp:2\n}", "tp:2\n}", 1))
+    assert apart["MIMO559"].severity is Severity.WARNING
+    assert apart["MIMO559"].help == ("`dp:2` alone spreads samples over as many ranks",)
+    shared = SPEC.replace("grid eye {\n  dense = dp:2\n}\n", "").replace("place eye | llm", "")
+    (found,) = codes(
+        shared.replace("grid  = eye", "grid  = llm").replace("= eye", "= llm")
+    ).values()
+    assert found.code == "MIMO559"
+    assert found.help == ("`dp:2` on a grid of its own spreads samples over as many ranks",)
 
 
 @pytest.mark.usefixtures("fold")
