@@ -24,7 +24,7 @@ from mimodsl.lsp.reports import reports
 from mimodsl.lsp.specs import Analysis, Specs
 from mimodsl.lsp.tokens import LEGEND, tokens
 
-DELAY: Final = 0.1
+DELAY: Final = 0.05
 """Seconds without a further keystroke after which a text is checked."""
 
 
