@@ -149,7 +149,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.save_every and not args.save:
         raise trouble.UsageError("--save-every needs --save DIR, which says where to")
     if args.resume and (args.load or not args.save):
-        raise trouble.UsageError("--resume goes on from the folder of --save DIR: not from --load")
+        wrong = "is not for --load" if args.load else "needs one"
+        raise trouble.UsageError(f"--resume goes on from the folder of --save DIR, and {wrong}")
     if args.eval_steps and not args.eval_every:
         raise trouble.UsageError("--eval-steps needs --eval-every N, which says when")
     if (args.profile_steps or args.profile_ranks) and not args.profile:
@@ -250,6 +251,12 @@ def _train(spec: Any, args: argparse.Namespace) -> int:
             done = run(training, choice=DeviceChoice(args.device), watch=watch, trains=trains)
         if is_first() and not args.json:
             _summary_of(done).show(done, console)
+            if args.resume and training.start and not training.steps:
+                step = training.start.manifest.step
+                wanted = _STEPS if args.steps is None else args.steps
+                console.print(
+                    f"nothing is left to train: {step} steps are done, --steps is {wanted}"
+                )
     if is_first() and args.json:
         print(json.dumps(_summary_of(done).as_json(done, str(args.spec)), indent=2))
     return 0

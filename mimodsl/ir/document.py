@@ -64,7 +64,7 @@ def from_document(document: Any, origins: Origins | None = None) -> Spec:
     if document.get("version") != VERSION:
         raise BadDocument(
             ("version",) if "version" in document else (),
-            f"the document has version {document.get('version')!r}, this mimodsl reads {VERSION}",
+            f"the document has {_version(document)}, this mimodsl reads {VERSION}",
         )
     fields = {key: value for key, value in document.items() if key not in ("version", "$schema")}
     try:
@@ -74,6 +74,10 @@ def from_document(document: Any, origins: Origins | None = None) -> Spec:
     if not isinstance(spec, Spec):
         raise BadDocument((), "the document is not of a spec")
     return spec
+
+
+def _version(document: Mapping[str, Any]) -> str:
+    return f"version {document['version']!r}" if "version" in document else "no version"
 
 
 def classes() -> dict[str, type]:

@@ -9,6 +9,8 @@ from typing import Any, Final, cast
 
 import attrs
 
+from mimodsl.diagnostics.suggest import closest
+from mimodsl.ir.elsewhere import field_meant
 from mimodsl.ir.grid import Grid, View
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
@@ -50,12 +52,12 @@ def merged[N: Node](node: N, fields: Mapping[str, Any]) -> N:
 
     Raises `ValueError` for a field that there is not, and for a value that it doesn't take.
     """
-    known = {field.name for field in schema(type(node))}
+    known = sorted(field.name for field in schema(type(node)))
     for field in fields:
         if field not in known:
-            raise ValueError(
-                f"{type(node).__name__} has no field {field!r}; it has {', '.join(sorted(known))}"
-            )
+            meant = field_meant(field, known) or closest(field, known)
+            hint = f"did you mean {meant!r}?" if meant else f"it has {', '.join(known)}"
+            raise ValueError(f"{type(node).__name__} has no field {field!r}; {hint}")
     return _changed(node, **{field: _merged(node, field, new) for field, new in fields.items()})
 
 

@@ -42,8 +42,9 @@ def show(run: Run, console: Console) -> None:
         highlight=False,
     )
     if run.steps:
-        first, last = run.steps[0].loss, run.steps[-1].loss
-        console.print(f"loss {first:.4f} → {last:.4f} over {len(run.steps)} steps", highlight=False)
+        first, last, count = run.steps[0].loss, run.steps[-1].loss, len(run.steps)
+        curve = f"{first:.4f} → {last:.4f} over {count} steps" if count > 1 else f"{last:.4f}"
+        console.print(f"loss {curve}", highlight=False)
     if run.evaluations:
         first, last = run.evaluations[0], run.evaluations[-1]
         console.print(

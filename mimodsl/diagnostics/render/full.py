@@ -124,6 +124,8 @@ def _span_marks(span: Span, text: str, primary: bool) -> Iterator[_Mark]:
 
 
 def _excerpt(file: SourceFile, marks: list[_Mark], style: _Style) -> Iterator[str]:
+    if not file.text:
+        return  # nothing to show of a file that is empty, or cannot be read
     yield style.bar()
     previous: int | None = None
     ordered = sorted(marks, key=lambda mark: (mark.line, mark.start, mark.end))

@@ -102,7 +102,7 @@ def test_full_marks_the_end_of_a_file() -> None:
     assert full.render([one]).splitlines()[3:] == [" 1 | let x =", "   |        ^"]
     empty = SourceFile("x.mimo", "")
     one = mistake(primary=Label(Span(empty, 0, 0)), secondary=(), notes=(), help=())
-    assert full.render([one]).splitlines()[3:] == [" 1 |", "   | ^"]
+    assert full.render([one]).splitlines()[1:] == ["  --> x.mimo:1:1"]
 
 
 def test_full_shows_other_files_below() -> None:

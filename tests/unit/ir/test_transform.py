@@ -108,7 +108,12 @@ def test_what_is_not_changed_keeps_its_place_in_the_text(spec):
     [
         (lambda spec: spec.with_grid("lm", dense={"tp": 1}), "no grid 'lm', only encoder, llm"),
         (lambda spec: spec.with_module("visio", layers=1), "no module 'visio', only vision"),
-        (lambda spec: spec.with_module("vision", layer=1), "Radio has no field 'layer'; it has"),
+        (lambda spec: spec.with_module("vision", size=1), "Radio has no field 'size'; it has acti"),
+        (
+            lambda spec: spec.with_module("vision", layer=1),
+            "no field 'layer'; did you mean",
+        ),
+        (lambda spec: spec.with_module("language", vocab_size=1), "did you mean 'vocabulary'"),
         (lambda spec: spec.with_module("vision", layers={"a": 1}), "takes no fields of its own"),
         (lambda spec: spec.with_schedule(microbatches=0), "must be at least 1"),
         (lambda spec: spec.substitute({"modules.language.moe.expert": 1}), "no 'expert' in"),
