@@ -13,6 +13,7 @@ from mimodsl.ir.lower.blocks import field_set_twice
 from mimodsl.ir.lower.constants import Context
 from mimodsl.ir.node import Origin
 from mimodsl.syntax import ast
+from mimodsl.syntax.limits import MAX_INTEGER
 
 _FILL: Final = "_"
 
@@ -145,12 +146,15 @@ class GridReader:
         known = prod(
             size.value or shared.get(size.axis.name.text, 1) for size in sizes if not size.to_fill
         )
-        if len(blanks) == 1 and total is not None and total % known == 0:
-            return [evolve(one, value=total // known) if one.to_fill else one for one in sizes]
+        rest, remainder = divmod(total or 1, known)
+        if len(blanks) == 1 and total is not None and not remainder and rest <= MAX_INTEGER:
+            return [evolve(one, value=rest) if one.to_fill else one for one in sizes]
         if len(blanks) > 1:
             problem = "a view has one `_`"
         elif total is None:
             problem = "nothing says how many ranks there are to fill"
+        elif not remainder:
+            problem = "what the other axes leave does not fit into 64 bits"
         else:
             problem = f"the other axes cover {known} ranks, which do not divide {total}"
         self._report(

@@ -42,6 +42,11 @@ def test_in_a_later_view_the_base_view_says_how_many_ranks() -> None:
         ("dense = tp:2 * dp:_", "dp:_", "nothing says how many ranks there are to fill"),
         ("ranks = 8\ndense = tp:_ * dp:_", "dp:_", "a view has one `_`"),
         (
+            f"dense = tp:{2**62} * dp:{2**62}\nexpert = ep:_",
+            "ep:_",
+            "what the other axes leave does not fit into 64 bits",
+        ),
+        (
             "ranks = 8\ndense = tp:3 * dp:_",
             "dp:_",
             "the other axes cover 3 ranks, which do not divide 8",
