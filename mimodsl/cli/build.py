@@ -253,10 +253,7 @@ def _train(spec: Any, args: argparse.Namespace) -> int:
             _summary_of(done).show(done, console)
             if args.resume and training.start and not training.steps:
                 step = training.start.manifest.step
-                wanted = _STEPS if args.steps is None else args.steps
-                console.print(
-                    f"nothing is left to train: {step} steps are done, --steps is {wanted}"
-                )
+                console.print(f"nothing is left to train: {step} steps are done already")
     if is_first() and args.json:
         print(json.dumps(_summary_of(done).as_json(done, str(args.spec)), indent=2))
     return 0

@@ -156,7 +156,8 @@ def test_the_summary():
     assert "language  0-3       1,000 to 1,001              4,002" in text
     assert "4 ranks on cpu over gloo, 3 process groups, 7.0 s" in text
     assert "loss 5.5000 → 4.2500 over 2 steps" in text
-    show(attrs.evolve(RUN, steps=STEPS[:1]), console)
+    once = [attrs.evolve(rank, steps=rank.steps[:1]) for rank in RUN.ranks]
+    show(attrs.evolve(RUN, ranks=once), console)
     assert "loss 5.5000\n" in file.getvalue()
 
 
