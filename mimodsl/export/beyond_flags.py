@@ -7,7 +7,7 @@ model of a layer pattern, on two grids side by side, with Transformer Engine.
 from collections.abc import Iterator
 from typing import Final
 
-from mimodsl.ir import CustomEncoder, Hybrid, Kernels, LossPer, MlpProjector, Precision, Radio, Spec
+from mimodsl.ir import CustomKind, Hybrid, Kernels, LossPer, MlpProjector, Precision, Radio, Spec
 from mimodsl.ir.grid import EXPERT_VIEW
 from mimodsl.ir.lower import load
 from mimodsl.ir.widths import language_kind
@@ -58,7 +58,7 @@ def _encoders(spec: Spec) -> Iterator[str]:
     for flow in spec.flows[:1]:
         kind = spec.module(flow.encoder).kind
         if not isinstance(kind, Radio):
-            what = "of another package" if isinstance(kind, CustomEncoder) else kind.keyword
+            what = "of another package" if isinstance(kind, CustomKind) else kind.keyword
             yield f"`{flow.encoder}` is {what}; the example's encoder is RADIO."
             continue
         theirs = _their_encoder()
@@ -90,6 +90,8 @@ def _projector(spec: Spec, name: str | None) -> Iterator[str]:
         yield "There is no projector; the example always has one."
         return
     kind = spec.module(name).kind
+    if isinstance(kind, CustomKind):
+        yield f"`{name}` is of another package; the example has projectors of linear layers alone."
     if isinstance(kind, MlpProjector) and kind.ffn is not None:
         yield f"`{name}` is {kind.ffn} wide inside; the example's is 4 times what comes in."
 
