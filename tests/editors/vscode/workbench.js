@@ -223,10 +223,14 @@ class Workbench {
     return rows.allInnerTexts();
   }
 
+  // What the list of fixes offers. The editor may say that there are none until it has asked anew.
   async fixes() {
-    await this.press("Control+.");
     const rows = this.page.locator(".action-widget .monaco-list-row.action");
-    await rows.first().waitFor();
+    const listed = async () => {
+      await this.press("Escape", "Control+.");
+      return rows.first().waitFor({ timeout: 3000 }).then(() => true, () => false);
+    };
+    await this.until(listed);
     return rows.allInnerTexts();
   }
 
