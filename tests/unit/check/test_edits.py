@@ -40,6 +40,8 @@ CASES = {
         "ep:2 * pp",
     ),
     "MIMO308": (text(dense="tp:2 * dp:1 * pp:2", expert="ep:2"), "ep:2 * pp"),
+    "MIMO313": (text(dense="tp:2 * dp:2", expert="ep:2 * etp:2 * pp"), "etp:2 * ep:2 * pp"),
+    "MIMO314": (text(dense="dp:2 * tp:2", expert="etp:2 * edp:2"), "edp:2 * etp:2"),
     "MIMO505": (
         text(dense="dp:2", field="sequence_parallel = true"),
         "sequence_parallel = none",
