@@ -86,9 +86,10 @@ class MicrobatchSchedule:
         checked = self._checked(microbatches)
         with torch.set_grad_enabled(not forward_only):
             reports = self._run(iter(checked), forward_only)
-        sums = self._sum_over_world(reports)
         if not forward_only:
+            # First: stages that are through reduce theirs while others still have passes to make.
             self._reduce_gradients()
+        sums = self._sum_over_world(reports)
         # Reading the sums waits for the device: only now is nothing left to be launched.
         loss, weight, tokens = map(float, sums.cpu())
         totals = Totals(loss=loss, weight=weight, tokens=int(tokens))

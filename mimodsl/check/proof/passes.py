@@ -151,7 +151,6 @@ def finish(cut: Cut, held: tuple[Part, ...], rank: int) -> tuple[Action, ...]:
         for one in by_key
     )
     return (
-        Action("the sum of losses", (world,)),
         Action(
             "gradient reduction",
             (
@@ -159,6 +158,7 @@ def finish(cut: Cut, held: tuple[Part, ...], rank: int) -> tuple[Action, ...]:
                 *(operation for part in held for operation in _finalized(cut, part, rank)),
             ),
         ),
+        Action("the sum of losses", (world,)),
         *_search(cut, world),
         Action("the gradient norm", (*norms, world)),
         Action("the optimizer's step", over_replicas),
