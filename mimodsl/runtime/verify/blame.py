@@ -147,7 +147,7 @@ class Blame:
         before = [
             one
             for one in self.everything[:place]
-            if one.expected > one.floor**2 and _submodule(one) != _submodule(last)
+            if not one.vanishes and _submodule(one) != _submodule(last)
         ]
         if len(behind) == 1 or len(before) < 2 or not all(map(self.differs, before)):
             return None
@@ -185,7 +185,7 @@ class Blame:
 
     def _common_factor(self, alike: Sequence[Parameter]) -> float | None:
         """The factor by which all of these differ, where there is one."""
-        known = [one for one in alike if one.expected > one.floor**2]
+        known = [one for one in alike if not one.vanishes]
         ratios = [one.ratio or 0.0 for one in known]
         if not ratios or not all(isfinite(ratio) and ratio for ratio in ratios):
             return None

@@ -38,7 +38,7 @@ def compare(
             zip(alone.steps, *(rank.steps for rank in ranks), strict=True), start=1
         )
     ]
-    end = parameters(spec, alone.end, [rank.end for rank in ranks])
+    end = _changes(spec, alone, ranks, steps)
     found = [
         *_initial(spec, alone, ranks),
         *(difference for step in steps for difference in step.differences()),
@@ -118,6 +118,20 @@ def _fresh(fresh: Sequence[Parameter]) -> Iterator[Difference]:
                     cause=Cause.EQUAL_SEEDS,
                     reason=reason,
                 )
+
+
+def _changes(
+    spec: Spec, alone: RankRecord, ranks: Sequence[RankRecord], steps: "Sequence[_Step]"
+) -> list[Parameter]:
+    """What all steps did to the weights.
+
+    Adam makes a step of the noise of a gradient that ought to vanish, as that of a bias on keys.
+    """
+    moved = {(one.module, one.name) for step in steps for one in step.gradients if not one.vanishes}
+    return [
+        one if (one.module, one.name) in moved else one.among_its_module()
+        for one in parameters(spec, alone.end, [rank.end for rank in ranks])
+    ]
 
 
 def _final(end: Sequence[Parameter], steps: int, tolerance: float) -> Iterator[Difference]:

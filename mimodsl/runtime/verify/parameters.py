@@ -7,7 +7,7 @@ from functools import cached_property
 from math import inf, sqrt
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mimodsl.ir.spec import Spec
 from mimodsl.runtime.verify.record import Piece, Shard
@@ -55,6 +55,15 @@ class Parameter:
     @property
     def numel(self) -> int:
         return sum(shard.numel for shard in self.shards)
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether the reference is noise: next to nothing beside the rest of its module."""
+        return self.expected <= self.floor**2
+
+    def among_its_module(self) -> "Parameter":
+        """The same, measured by no less than what is usual in its module."""
+        return evolve(self, floor=self.floor / _NEGLIGIBLE)
 
     @property
     def expected(self) -> float:
