@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from mimodsl.check.runner import check
 from mimodsl.diagnostics import Diagnostic, Label, codes, in_order
 from mimodsl.ir.lower import Loaded, load_source
-from mimodsl.ir.lower.entry import JSON
+from mimodsl.ir.lower.entry import is_document
 from mimodsl.ir.lower.units import Read
 from mimodsl.ir.spec import Spec
 from mimodsl.source import SourceFile
@@ -53,7 +53,7 @@ def checked(
     loaded = load_source(source, path, overrides, read)
     found = in_order([*loaded.diagnostics, *check(loaded.spec or loaded.draft)])
     is_library = loaded.is_library and not whole
-    if path is not None and path.suffix == JSON:
+    if path is not None and isinstance(source, SourceFile) and is_document(path, source):
         found = [evolve(one, edits=()) for one in found]  # which are in the language's own words
     if is_library:
         found = [one for one in found if one.code != codes.MISSING_DECLARATION.id]

@@ -31,9 +31,13 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mimodsl.cli import inputs
+    from mimodsl.cli import inputs, trouble
 
-    failed = [path for path in inputs.specs_of(args.specs) if not _format(path, args)]
+    paths = inputs.specs_of(args.specs)
+    for path in paths:
+        if path.suffix == inputs.JSON:
+            raise trouble.UsageError(f"{path} is JSON, and fmt is for .mimo files")
+    failed = [path for path in paths if not _format(path, args)]
     return int(bool(failed))
 
 

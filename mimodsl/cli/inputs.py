@@ -9,9 +9,8 @@ from typing import Final
 from mimodsl.cli.trouble import UsageError
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.source import SourceFile
-from mimodsl.syntax.reader import read_source, read_stream
+from mimodsl.syntax.reader import JSON, STANDARD_INPUT, read_source, read_stream
 
-STANDARD_INPUT: Final = Path("-")
 _SUFFIX: Final = ".mimo"
 
 
@@ -42,8 +41,6 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def refuse_set(paths: Iterable[Path], overrides: Iterable[tuple[str, str]]) -> None:
     """`UsageError` where `--set` is to change the constants of a JSON document, which has none."""
-    from mimodsl.ir.lower.entry import JSON
-
     for name, _ in overrides:
         for path in paths:
             if path.suffix == JSON:

@@ -1,13 +1,12 @@
 """argparse as the command uses it: errors in two lines, and help that fits the terminal."""
 
 import argparse
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Any, Final, NoReturn, override
 
 _WIDEST: Final = 100
-_OPTION: Final = re.compile(r"--[a-z][a-z-]*")
 
 
 class Help(argparse.HelpFormatter):
@@ -33,11 +32,25 @@ class Parser(argparse.ArgumentParser):
             used.error(used.refused(unknown[0]))
         return args
 
+    @override
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - two overloads
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does, but an option that a command has not is told before all else: what
+        follows it, perhaps its value, would be taken for a file.
+        """
+        if self._subparsers is None:
+            for word in takewhile(lambda word: word != "--", args or ()):
+                name = word.partition("=")[0]
+                if name.startswith("--") and name not in self._option_string_actions:
+                    self.error(self.refused(word))
+        return super().parse_known_args(args, namespace)
+
     def refused(self, argument: str) -> str:
         """What to say of an argument that the command does not take."""
         if not argument.startswith("-"):
             return f"{argument} is one argument too many"
-        return _unknown("option", argument.partition("=")[0], _OPTION.findall(self.format_help()))
+        return _unknown("option", argument.partition("=")[0], self._option_string_actions)
 
     @override
     def _check_value(self, action: argparse.Action, value: Any) -> None:

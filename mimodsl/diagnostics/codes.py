@@ -136,7 +136,8 @@ TOO_LARGE: Final = Code(
 NOT_JSON: Final = Code(
     id="MIMO015",
     title="not JSON",
-    why="A file whose name ends in `.json` is one JSON document. No object has a key twice.",
+    why="A file whose name ends in `.json`, and standard input that begins with `{`, is one JSON "
+    "document. No object has a key twice.",
 )
 NOT_A_DOCUMENT: Final = Code(
     id="MIMO016",

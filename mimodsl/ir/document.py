@@ -131,7 +131,8 @@ def _read(
         raise BadDocument((*path, error.field), error.problem) from error
     except (TypeError, ValueError) as error:
         raise BadDocument(path, str(error)) from error
-    raise BadDocument(path, f"there is no type {name!r}")
+    problem = "the field `type` is missing" if name is None else f"there is no type {name!r}"
+    raise BadDocument(path, problem)
 
 
 def _insist_on_fields(cls: type, fields: Mapping[str, Any], path: DocumentPath) -> None:

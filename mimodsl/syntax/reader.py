@@ -1,11 +1,15 @@
 """Files to text. What cannot be read is a diagnostic."""
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from mimodsl.diagnostics import Diagnostic, codes
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax.limits import MAX_CHARACTERS
+
+STANDARD_INPUT: Final = Path("-")
+JSON: Final = ".json"
+"""The suffix of files that hold a spec's document."""
 
 
 def source_of(text: str, path: str) -> SourceFile:

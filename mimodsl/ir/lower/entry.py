@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from attrs import frozen
 
@@ -16,10 +15,7 @@ from mimodsl.ir.lower.units import Read, Unit, UnitReader
 from mimodsl.ir.node import Origin
 from mimodsl.ir.spec import Spec
 from mimodsl.source import SourceFile, Span
-from mimodsl.syntax.reader import read_source, source_of
-
-JSON: Final = ".json"
-"""The suffix of files that hold a spec's document."""
+from mimodsl.syntax.reader import JSON, STANDARD_INPUT, read_source, source_of
 
 
 @frozen(kw_only=True)
@@ -56,9 +52,15 @@ def load_source(
     """As `load`, of what was read, or could not be read, already. `read` reads what it uses."""
     if isinstance(source, Diagnostic):
         return Loaded(spec=None, draft=Draft(), sources=(), diagnostics=(source,))
-    if path is not None and path.suffix == JSON:
+    if path is not None and is_document(path, source):
         return _of_document(source, overrides or {})
     return _loaded(source, path, overrides or {}, read)
+
+
+def is_document(path: Path, source: SourceFile) -> bool:
+    """Whether a text is JSON: by its file's name, and of standard input by how it begins."""
+    begins = path == STANDARD_INPUT and source.text.lstrip().startswith("{")
+    return begins or path.suffix == JSON
 
 
 def _of_document(source: SourceFile, overrides: Mapping[str, str]) -> Loaded:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -13,8 +13,6 @@ from mimodsl.ir.node import Origin
 from mimodsl.ir.spec import Spec
 from mimodsl.source import SourceFile, Span
 
-_TOO_DEEP: Final = "brackets are nested too deeply"
-
 
 def read_json(source: SourceFile, overrides: Mapping[str, str]) -> Spec | Diagnostic:
     """The spec of a JSON document, or what is wrong with it, at its place in the text. A document
@@ -23,15 +21,14 @@ def read_json(source: SourceFile, overrides: Mapping[str, str]) -> Spec | Diagno
     for name in overrides:
         return codes.SET_UNKNOWN.at(start, f"`--set {name}`: a JSON document has no constants")
     try:
-        document = decoded(source.text)
-        places = _Places.of(source)
+        document, places = _decoded(source)
     except json.JSONDecodeError as error:
         place = Span(source, error.pos, min(error.pos + 1, len(source.text)))
         return codes.NOT_JSON.at(place, f"this is not JSON: {error.msg}")
+    except _Unclear as error:
+        return codes.NOT_JSON.at(error.span, error.problem)
     except ValueError as error:
         return codes.NOT_JSON.at(start, str(error))
-    except RecursionError:
-        return codes.NOT_JSON.at(start, _TOO_DEEP)
     try:
         return from_document(document, places.origin)
     except BadDocument as error:
@@ -40,26 +37,26 @@ def read_json(source: SourceFile, overrides: Mapping[str, str]) -> Spec | Diagno
 
 def decoded(text: str) -> Any:
     """The one thing that a JSON text can mean. Raises `ValueError` where it is none or unclear."""
+    return _decoded(SourceFile("<json>", text))[0]
+
+
+def _decoded(source: SourceFile) -> tuple[Any, "_Places"]:
     try:
-        return json.loads(text, object_pairs_hook=_unambiguous, parse_constant=_refuse_constant)
+        return json.loads(source.text), _Places.of(source)
     except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
+        raise ValueError("brackets are nested too deeply") from None
 
 
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key `{key}` stands twice in one object")
-        found[key] = value
-    return found
+class _Unclear(ValueError):
+    """What Python reads as JSON, and others may not, or not alike."""
 
-
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
+    def __init__(self, span: Span, problem: str) -> None:
+        super().__init__(f"{span}: {problem}")
+        self.span, self.problem = span, problem
 
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_NO_NUMBER: Final = re.compile(r"NaN|-?Infinity")
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -73,7 +70,7 @@ class _Places:
 
     @classmethod
     def of(cls, source: SourceFile) -> "_Places":
-        """The places in a text that is JSON."""
+        """The places in a text that Python reads as JSON. Raises `_Unclear`."""
         spans: dict[DocumentPath, tuple[Span, Span]] = {}
         start = _skip(source.text, 0)
         _note(source, start, start, (), spans)
@@ -108,12 +105,18 @@ def _note(
             key, inside = index, place
             if opening == "{":
                 key, end = _DECODER.raw_decode(text, place)
+                if (*path, key) in spans:
+                    problem = f"the key `{key}` stands twice in one object"
+                    raise _Unclear(Span(source, place, end), problem)
                 inside = _skip(text, _skip(text, end) + 1)  # behind the colon
             after = _skip(text, _note(source, place, inside, (*path, key), spans))
             index, place = index + 1, _skip(text, after + 1) if text[after] == "," else after
         end = place + 1
     else:
         end = _DECODER.raw_decode(text, value)[1]
+        if _NO_NUMBER.match(text, value):
+            span = Span(source, value, end)
+            raise _Unclear(span, f"{span.text} is no number of JSON")
     spans[path] = Span(source, start, end), Span(source, value, end)
     return end
 

@@ -1,5 +1,7 @@
 """Runs the command line in this process, as a user would have it."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,9 @@ class Ran:
 
 
 @pytest.fixture
-def mimodsl(capsys):
-    def run(*arguments) -> Ran:
+def mimodsl(capsys, monkeypatch):
+    def run(*arguments, given: bytes = b"") -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
         try:
             code = main([str(argument) for argument in arguments])
         except SystemExit as exited:

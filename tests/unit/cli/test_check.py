@@ -1,8 +1,6 @@
 """`mimodsl check` prints every mistake in the format asked for."""
 
-import io
 import json
-import sys
 
 import pytest
 
@@ -119,12 +117,18 @@ def test_json_has_a_short_name(mimodsl, broken):
     assert mimodsl("check", "--json", broken) == mimodsl("check", "--format", "json", broken)
 
 
-def test_standard_input(mimodsl, demo, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(demo.read_bytes())))
-    assert mimodsl("check", "-").out == "no mistakes\n"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"gird g {\n}\n\xff")))
-    ran = mimodsl("check", "-", "--format", "concise")
+def test_standard_input(mimodsl, demo):
+    assert mimodsl("check", "-", given=demo.read_bytes()).out == "no mistakes\n"
+    ran = mimodsl("check", "-", "--format", "concise", given=b"gird g {\n}\n\xff")
     assert ran.out.startswith("<stdin>:3:1: error[MIMO009] ")
+
+
+def test_standard_input_may_be_json(mimodsl, demo):
+    document = mimodsl("export", demo, "--to", "json").out
+    assert mimodsl("check", "-", given=document.encode()).out == "no mistakes\n"
+    ran = mimodsl("check", "-", given=document.replace('"tp"', '"tb"').encode())
+    assert ran.out.startswith("error[MIMO303]: the base view has no axis `tb`\n   --> <stdin>:")
+    assert "--fix" not in ran.out  # the edits are in the words of `.mimo`
 
 
 WARNED = """\

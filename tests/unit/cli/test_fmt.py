@@ -1,8 +1,6 @@
 """`mimodsl fmt` writes the one style, whole files or nothing."""
 
-import io
 import os
-import sys
 
 import pytest
 
@@ -28,10 +26,9 @@ def test_a_file_is_formatted_in_place_and_then_stays(mimodsl, ugly):
     assert (mimodsl("fmt", ugly).out, ugly.read_text()) == ("", formatted)
 
 
-def test_standard_input_goes_to_standard_output(mimodsl, monkeypatch, ugly):
+def test_standard_input_goes_to_standard_output(mimodsl, ugly):
     def piped(*arguments, text=UGLY):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        return mimodsl("fmt", *arguments, "-")
+        return mimodsl("fmt", *arguments, "-", given=text.encode())
 
     formatted = piped()
     assert mimodsl("fmt", ugly).code == 0
@@ -40,6 +37,13 @@ def test_standard_input_goes_to_standard_output(mimodsl, monkeypatch, ugly):
     assert piped("--check", text=formatted.out).code == 0
     assert "+  dense = tp:2\n" in piped("--diff").out
     assert (piped(text="grid {").code, piped(text="grid {").out) == (1, "")
+
+
+def test_json_has_no_style(mimodsl, tmp_path):
+    path = tmp_path / "spec.json"
+    path.write_text("{}")
+    ran = mimodsl("fmt", path)
+    assert (ran.code, ran.err) == (2, f"error: {path} is JSON, and fmt is for .mimo files\n")
 
 
 def test_check_writes_nothing(mimodsl, ugly):

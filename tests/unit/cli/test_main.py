@@ -47,6 +47,10 @@ def test_no_command_shows_help(mimodsl):
         (["plan"], "error: the following arguments are required: SPEC\nhelp: mimodsl plan --help"),
         (["plan", "SPEC", "SPEC"], "is one argument too many"),
         (["plan", "SPEC", "--jsno=1"], "there is no option --jsno; did you mean --json?"),
+        (
+            ["check", "--fromat", "json", "SPEC"],
+            "there is no option --fromat; did you mean --format?",
+        ),
         (["build", "SPEC", "--device", "gpu"], "--device: expected auto, cpu, cuda or meta, found"),
         (["plan", "nowhere.mimo"], "there is no file nowhere.mimo"),
         (["plan", "."], ". is a folder"),
