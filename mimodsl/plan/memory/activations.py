@@ -10,7 +10,7 @@ from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import encoder_of, sequence_parallel
 from mimodsl.plan.layers import Block, Cut, Share, stage_blocks
-from mimodsl.plan.memory.buffers import FP32, element_size
+from mimodsl.plan.layers.share import FP32, element_size
 from mimodsl.plan.roles import ModuleRole
 
 

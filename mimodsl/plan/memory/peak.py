@@ -10,8 +10,9 @@ from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import image_tokens, language_kind
 from mimodsl.plan.layers import Cut, stage_layers
+from mimodsl.plan.layers.share import FP32, element_size
 from mimodsl.plan.memory.activations import Passes, passes, role_share
-from mimodsl.plan.memory.buffers import FP32, Buffer, element_size, gradient_buffers
+from mimodsl.plan.memory.buffers import Buffer, gradient_buffers
 from mimodsl.plan.ranks import Ranks
 from mimodsl.plan.roles import ModuleRole
 from mimodsl.plan.sharing import communicators

@@ -10,10 +10,8 @@ from rich.text import Text
 from mimodsl.plan.memory import Misfit, PeakMemory, RoleMemory, misfits, peak_memory, role_memories
 from mimodsl.plan.show import text
 from mimodsl.plan.show.tables import print_table, table, title
+from mimodsl.plan.show.work import MOST_STAGES
 from mimodsl.plan.whole import Plan, RankPlan
-
-MOST_STAGES: Final = 64
-"""Stages up to which each is worked out, as for work."""
 
 _MIB: Final = 2**20
 _GIB: Final = 2**30

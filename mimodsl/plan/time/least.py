@@ -14,10 +14,6 @@ ARITHMETIC: Final = "arithmetic"
 MEMORY: Final = "memory"
 
 
-def _no_calls() -> dict[Purpose, float]:
-    return {}
-
-
 @frozen(kw_only=True)
 class Least:
     """The least time of some work of a rank, in seconds.
@@ -29,8 +25,8 @@ class Least:
 
     arithmetic: float = 0.0
     memory: float = 0.0
-    beside: Mapping[Purpose, float] = field(factory=_no_calls)
-    waited: Mapping[Purpose, float] = field(factory=_no_calls)
+    beside: Mapping[Purpose, float] = field(factory=dict[Purpose, float])
+    waited: Mapping[Purpose, float] = field(factory=dict[Purpose, float])
 
     @property
     def seconds(self) -> float:
@@ -40,20 +36,19 @@ class Least:
     @property
     def parts(self) -> dict[str, float]:
         """What the time is made of: of what goes on at once the longest, and calls waited for."""
-        parts = {one.value: seconds for one, seconds in self.waited.items()}
-        calls = sum(self.beside.values())
-        longest = max(self.arithmetic, self.memory, calls)
-        if longest == self.arithmetic:
-            return _sum({ARITHMETIC: longest}, parts)
-        if longest == self.memory:
-            return _sum({MEMORY: longest}, parts)
-        return _sum({one.value: seconds for one, seconds in self.beside.items()}, parts)
+        at_once = {ARITHMETIC: self.arithmetic}, {MEMORY: self.memory}, _named(self.beside)
+        return _sum(max(at_once, key=lambda one: sum(one.values())), _named(self.waited))
+
+
+def _named(calls: Mapping[Purpose, float]) -> dict[str, float]:
+    return {purpose.value: seconds for purpose, seconds in calls.items()}
 
 
 def _sum(*parts: Mapping[str, float]) -> dict[str, float]:
     total: dict[str, float] = {}
-    for name, seconds in ((name, one[name]) for one in parts for name in one):
-        total[name] = total.get(name, 0.0) + seconds
+    for one in parts:
+        for name, seconds in one.items():
+            total[name] = total.get(name, 0.0) + seconds
     return total
 
 
@@ -97,7 +92,8 @@ class StageTime:
     @property
     def bound(self) -> str:
         """What takes the most of its time."""
-        return max(self.parts, key=lambda name: self.parts[name])
+        parts = self.parts
+        return max(parts, key=lambda name: parts[name])
 
 
 @frozen(kw_only=True)

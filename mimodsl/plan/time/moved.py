@@ -14,8 +14,8 @@ from mimodsl.plan.layers import (
     TokenEmbedding,
     stage_layers,
 )
+from mimodsl.plan.layers.share import FP32, element_size
 from mimodsl.plan.memory import Buffer, gradient_buffers, passes, role_share
-from mimodsl.plan.memory.buffers import FP32, element_size
 from mimodsl.plan.roles import ModuleRole
 
 

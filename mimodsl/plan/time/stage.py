@@ -1,10 +1,10 @@
 """What the ranks of one stage take at least: for their passes, the step's end and messages."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from mimodsl.plan.bridges import Direction
 from mimodsl.plan.groups import GroupKind
-from mimodsl.plan.memory.buffers import element_size
+from mimodsl.plan.layers.share import element_size
 from mimodsl.plan.time.least import Least, StageTime
 from mimodsl.plan.time.links import Links
 from mimodsl.plan.time.moved import Moved, moved
@@ -40,32 +40,24 @@ def stage_time(planned: Plan, span: StageSpan, links: Links) -> StageTime:
 def _passes(planned: Plan, span: StageSpan, links: Links, moves: Moved) -> tuple[Least, Least]:
     """The forward and the backward pass of a microbatch, one after the other on every rank."""
     peak = links.accelerator.peak(planned.spec.train.precision)
-    counted = [one for module in span.modules for one in module.counted]
-    ahead, back = _gathered(planned, span)
-    forward = PassCalls(waited=tuple(ahead)), *(one.forward for one in counted)
-    backward = PassCalls(waited=tuple(back)), *(one.backward for one in counted)
     stage, flops = span.modules[0].stage, span.flops
+
+    def least(operations: int, size: int, *calls: PassCalls) -> Least:
+        return Least(
+            arithmetic=operations / peak,
+            memory=size / links.accelerator.bandwidth,
+            beside=links.seconds((one for each in calls for one in each.beside), stage),
+            waited=links.seconds((one for each in calls for one in each.waited), stage),
+        )
+
+    counted = [one for module in span.modules for one in module.counted]
+    ahead, back = (PassCalls(waited=tuple(calls)) for calls in _gathered(planned, span))
     return (
-        Least(
-            arithmetic=flops.forward / peak,
-            memory=moves.forward / links.accelerator.bandwidth,
-            **_calls(links, forward, stage),
-        ),
-        Least(
-            arithmetic=(flops.backward + flops.extra) / peak,
-            memory=moves.backward / links.accelerator.bandwidth,
-            **_calls(links, backward, stage),
+        least(flops.forward, moves.forward, ahead, *(one.forward for one in counted)),
+        least(
+            flops.backward + flops.extra, moves.backward, back, *(one.backward for one in counted)
         ),
     )
-
-
-def _calls(
-    links: Links, calls: Sequence[PassCalls], stage: int
-) -> dict[str, Mapping[Purpose, float]]:
-    return {
-        "beside": links.seconds((one for each in calls for one in each.beside), stage),
-        "waited": links.seconds((one for each in calls for one in each.waited), stage),
-    }
 
 
 def _gathered(planned: Plan, span: StageSpan) -> tuple[list[Call], list[Call]]:
@@ -104,7 +96,7 @@ def _end(
     ddp = spec.train.ddp
     gathered = over_replicas(CallKind.ALL_GATHER, forward if ddp.overlap_param_gather else 0.0)
     reduced = over_replicas(CallKind.REDUCE_SCATTER, backward if ddp.overlap_grad_reduce else 0.0)
-    sums = (one for one in calls if one.line.purpose is Purpose.STEP)
+    sums = (one for one in calls if one.line.purpose is not Purpose.REPLICAS)
     return (
         Least(memory=moves.updated / bandwidth, waited=gathered),
         Least(memory=moves.scaled / bandwidth, waited=reduced | links.seconds(sums, stage)),

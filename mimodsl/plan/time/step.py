@@ -1,5 +1,7 @@
 """The least time of a step, from those of its stages."""
 
+from typing import Final
+
 from mimodsl.plan.nodes import node_plan
 from mimodsl.plan.time.accelerator import Accelerator
 from mimodsl.plan.time.least import StepTime
@@ -9,14 +11,22 @@ from mimodsl.plan.timing import StageTimes, step_time
 from mimodsl.plan.whole import Plan
 from mimodsl.plan.work.step import model_flops, stage_spans
 
+MOST_STAGES: Final = 256
+"""Stages up to which a step is followed: what that takes grows with their square."""
+
 
 def least_time(planned: Plan, accelerator: Accelerator, per_node: int | None = None) -> StepTime:
     """What a step takes at least on such GPUs.
 
     Without `per_node`, ranks lie on nodes as `node_plan` has them, up to as many on each as a node
     of such GPUs takes. Takes as long for a million ranks as for eight. `ValueError` for a number
-    of ranks that no node has.
+    of ranks that no node has, and for a pipeline of more than `MOST_STAGES` stages.
     """
+    if planned.stages > MOST_STAGES:
+        raise ValueError(
+            f"how long a step takes is worked out for {MOST_STAGES} stages at most, "
+            f"not {planned.stages}"
+        )
     nodes = node_plan(planned, accelerator.per_node, per_node)
     links = Links.of(planned, accelerator, nodes.per_node)
     stages = tuple(stage_time(planned, span, links) for span in stage_spans(planned))

@@ -115,7 +115,7 @@ def _finalized(held: Wrapped) -> Iterator[Call]:
     gradient = 4 if spec.train.ddp.grad_fp32 or spec.train.precision is Precision.FP32 else 2
     yield from _sum(lines[("tp",)], sum(_shared(held)) * gradient)
     if kind.tie_embeddings and held.grid.axis("pp") > 1 and (role.first or role.last):
-        line = Line(group=f"{held.grid.name}.embedding", members=2, purpose=Purpose.STEP)
+        line = Line(group=f"{held.grid.name}.embedding", members=2, purpose=Purpose.PIPELINE)
         share = kind.vocabulary // held.cut.tp * kind.hidden
         yield from _sum(line, share * gradient)
     routers = [one for one in stage_layers(spec, role) if isinstance(one, MoeLayer)]

@@ -6,7 +6,7 @@ from attrs import evolve, frozen
 
 from mimodsl.ir.widths import language_kind
 from mimodsl.plan.grids import GridPlan
-from mimodsl.plan.memory.buffers import FP32, element_size
+from mimodsl.plan.layers.share import FP32, element_size
 from mimodsl.plan.traffic.call import Call, CallKind, Purpose
 from mimodsl.plan.traffic.links import bridge_calls, bridge_lines, gather_calls, stage_calls
 from mimodsl.plan.traffic.replicas import step_end, wrapped

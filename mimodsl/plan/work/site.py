@@ -8,7 +8,7 @@ from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import encoder_of, image_tokens, sequence_parallel
 from mimodsl.plan.grids import GridPlan
 from mimodsl.plan.layers import Cut
-from mimodsl.plan.memory.buffers import element_size
+from mimodsl.plan.layers.share import element_size
 from mimodsl.plan.traffic.call import Line, lines_of
 
 

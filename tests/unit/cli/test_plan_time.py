@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from mimodsl.cli.options import memory_size
 from mimodsl.plan.time import ACCELERATORS
 
 
@@ -47,10 +48,8 @@ def test_nodes_of_few_gpus_make_a_step_longer(mimodsl, demo) -> None:
 
 
 def test_a_gpu_s_name_is_the_size_of_its_memory(mimodsl, demo) -> None:
-    for name, gpu in ACCELERATORS.items():
-        assert mimodsl("plan", demo, "--fit", name) == mimodsl(
-            "plan", demo, "--fit", f"{gpu.memory}B"
-        )
+    assert all(memory_size(name) == gpu.memory for name, gpu in ACCELERATORS.items())
+    assert mimodsl("plan", demo, "--fit", "h100") == mimodsl("plan", demo, "--fit", "80GB")
 
 
 def test_help_names_every_gpu(mimodsl) -> None:

@@ -202,11 +202,13 @@ def test_where_some_groups_stay_inside_a_node_the_network_holds_nobody_up_for_ce
     assert crossing == pytest.approx(SIZE * 2 / 4 / 2 / 1e-3)
 
 
-def test_of_tied_embeddings_the_two_stages_that_have_them_count() -> None:
-    links = Links.of(plan(alone({"pp": 3})), attrs.evolve(FREE, link=8.0, network=1.0), 2)
-    line = Line(group="llm.embedding", members=2, purpose=Purpose.STEP)
-    call = Call(line=line, kind=CallKind.ALL_REDUCE, size=SIZE)
-    assert links.seconds((call,), 0) == {Purpose.STEP: SIZE}
+def test_stages_with_tied_embeddings_add_up_their_gradients() -> None:
+    tied = attrs.evolve(GPT, tie_embeddings=True)
+    gpu = attrs.evolve(FREE, link=8.0, network=1.0)
+    time = least_time(plan(alone({"pp": 3}, language=tied)), gpu, per_node=2)
+    size = 512 * 128 * 4  # from the first node to the second
+    for stage, seconds in zip(time.stages, (size, 0, size), strict=True):
+        assert stage.after.waited.get(Purpose.PIPELINE, 0) == seconds
 
 
 def test_the_world_goes_over_the_network_where_it_has_several_nodes() -> None:
@@ -291,50 +293,47 @@ def two_encoders() -> Spec:
     )
 
 
-SOUND = [sound_spec(Random(seed)) for seed in range(12)]
+SPECS = (PIPELINE, SIDE_BY_SIDE, SHARED, *(sound_spec(Random(seed)) for seed in range(8)))
 
 
-@pytest.mark.parametrize("limit", ["half", "single", "bandwidth", "link", "network"])
-def test_a_faster_gpu_never_makes_a_step_longer(limit: str) -> None:
-    for spec in (PIPELINE, SIDE_BY_SIDE, SHARED, *SOUND):
-        planned = plan(spec)
-        before, after = (
-            least_time(
-                planned, attrs.evolve(H100, **{limit: factor * getattr(H100, limit)})
-            ).seconds
-            for factor in (1, 3)
-        )
-        assert after <= before, spec
+@pytest.mark.parametrize("spec", SPECS)
+def test_laws_hold(spec: Spec) -> None:
+    """No limit raised makes a step longer, and more microbatches make it longer and yield more."""
+    planned = plan(spec)
+    time = least_time(planned, H100)
+    for stage in time.stages:
+        assert sum(stage.parts.values()) <= time.seconds * (1 + 1e-12)
+    for limit in ("half", "single", "bandwidth", "link", "network"):
+        faster = attrs.evolve(H100, **{limit: 3 * getattr(H100, limit)})
+        assert least_time(planned, faster).seconds <= time.seconds
+    microbatches = spec.schedule.microbatches
+    more = least_time(plan(spec.with_schedule(microbatches=microbatches + 3)), H100)
+    assert time.seconds < more.seconds
+    assert time.tokens_per_second <= more.tokens_per_second
+    assert time.utilization <= more.utilization < 1
 
 
-def test_a_step_of_more_microbatches_takes_longer_and_yields_more() -> None:
-    for spec in (PIPELINE, SIDE_BY_SIDE, SHARED, *SOUND):
-        few, more = (
-            least_time(plan(spec.with_schedule(microbatches=number)), H100) for number in (2, 5)
-        )
-        assert few.seconds < more.seconds
-        assert few.tokens_per_second <= more.tokens_per_second
-        assert few.utilization <= more.utilization < 1
+def test_passes_of_the_production_model_can_be_worked_out() -> None:
+    encoder, _, last = least_time(plan(mimodsl.load(PRODUCTION)), H100).stages
+    # 36 images of 1,024 patches and 8 class tokens on a replica: in each of 32 layers, two sums of
+    # what tp ranks make of them, 1,280 wide. Patches are gathered, and the 256 tokens of an image
+    # summed behind the projector.
+    sums = 32 * 2 * 36 * (1024 + 8) * 1280 + 36 * 256 * 2688
+    gathered = 36 * 1024 * 1280 * 7 / 8
+    assert encoder.forward.waited[Purpose.TENSOR] == pytest.approx((sums + gathered) * 2 / 450e9)
+    # In the last stage 11 Mamba layers, 12 of experts, 3 of attention and the logits on tp 4.
+    mamba = 11 * 2 * 2688 * (3 * 4096 + 2 * 8 * 128 + 64)
+    scans = 11 * (2 * 128 * 8 * 128 + 4 * 4096 * 128 + 128 * 4096)
+    experts = 12 * 2 * 2688 * (128 + 2 * 6 * 1856 + 2 * 3712)
+    attention = 3 * (2 * 2688 * (2 * 4096 + 2 * 2 * 128) + 2 * 8192 * 4096)
+    logits = 2 * 2688 * 131_072
+    products = 8192 * (mamba + scans + experts + attention + logits) / 4
+    assert last.forward.arithmetic == pytest.approx(products / 989.5e12)
 
 
-def test_parts_and_waits_are_all_of_a_step() -> None:
-    for spec in (PIPELINE, SIDE_BY_SIDE, SHARED, *SOUND):
-        time = least_time(plan(spec), H100)
-        for stage in time.stages:
-            assert sum(stage.parts.values()) <= time.seconds * (1 + 1e-12)
-            assert stage.bound in stage.parts
-        work = step_work(plan(spec))
-        peak = H100.peak(spec.train.precision)
-        assert time.seconds >= max(stage.flops.hardware for stage in work.stages) / peak
-
-
-def test_the_production_model_takes_half_a_second_for_reasons_that_can_be_worked_out() -> None:
+def test_the_production_model_takes_half_a_second_for_good_reasons() -> None:
     time = least_time(plan(mimodsl.load(PRODUCTION)), H100)
     encoder, first, last = time.stages
-    # 36 images of 1,024 patches and 10 class tokens on a replica: in each of 32 layers, two sums of
-    # what tp ranks make of them, 1,280 wide.
-    sums = 32 * 2 * 36 * (1024 + 10) * 1280 * 2 / 450e9
-    assert encoder.forward.waited[Purpose.TENSOR] == pytest.approx(sums, rel=0.05)
     # 16 of 128 experts in each of 11 and 12 layers, on 3 nodes with a network card each: gradients
     # of 4 bytes to reduce, weights of 2 to gather, twice.
     for stage, layers in ((first, 11), (last, 12)):
@@ -364,6 +363,12 @@ def test_the_production_model_takes_half_a_second_for_reasons_that_can_be_worked
 )
 def test_durations_have_three_digits(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_pipelines_that_would_take_long_to_follow_are_refused() -> None:
+    spec = alone({"pp": 257}, language=attrs.evolve(GPT, layers=257))
+    with pytest.raises(ValueError, match="256 stages at most, not 257"):
+        least_time(plan(spec), H100)
 
 
 @pytest.mark.parametrize("per_node", [0, 257])
