@@ -39,11 +39,16 @@ def report(error: BaseException, *, verbose: bool) -> int:
         return FAILURE
     if isinstance(error, KeyboardInterrupt | Terminated):
         by = f" by {error.signal.name}" if isinstance(error, Terminated) else ""
-        terminal.complain(f"interrupted{by}")
+        terminal.complain(f"interrupted{by}", *_notes(error))
         return FAILURE
-    lines, code = _explained(error)
-    terminal.complain(*lines, *([details(error)] if verbose else ()))
+    (first, *rest), code = _explained(error)
+    terminal.complain(first, *_notes(error), *rest, *([details(error)] if verbose else ()))
     return code
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What whoever knew more has added to the error."""
+    return getattr(error, "__notes__", [])
 
 
 def details(error: BaseException) -> str:

@@ -52,10 +52,6 @@ class RunError(Exception):
     details: str = ""
     explained: bool = False
 
-    def add(self, line: str) -> None:
-        """Adds a line to the message."""
-        self.args = (f"{self}\n{line}",)
-
 
 class RankFailed(RunError):
     """One rank failed and the others were ended with it."""

@@ -18,7 +18,7 @@ from mimodsl.runtime.errors import STARTING, NoDevice, RankFailed, RunError, Wro
 from mimodsl.runtime.launch import Device, join_launched, preload, run_ranks
 from mimodsl.runtime.meta_build import MetaBuild, build_on_meta
 from mimodsl.runtime.quiet import output_to, silence_warnings, tail
-from mimodsl.runtime.signals import ending_signals, temporary_folder
+from mimodsl.runtime.signals import Terminated, ending_signals, temporary_folder
 from mimodsl.runtime.train import Evaluation, RankSummary, Step, Training
 from mimodsl.runtime.unfinished import remove_unfinished
 from mimodsl.runtime.worker import failure_of
@@ -113,9 +113,10 @@ def run(
         else:
             with _tidied_up(training):
                 ranks = run_ranks(spec.world, training, device=device, watch=watch)
-    except RunError as error:
+    except (RunError, KeyboardInterrupt, Terminated) as error:
         if training.saving and (last := latest(training.saving.folder)):
-            error.add(f"note: the last whole checkpoint is {last}")
+            error.add_note(f"note: the last whole checkpoint is {last}")
+            error.add_note("help: the same command with --resume goes on from it")
         raise
     return Run(
         spec=spec,
