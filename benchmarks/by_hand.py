@@ -141,11 +141,7 @@ def ours(spec: Spec, *, share: bool = True, fused: bool = True) -> Parts:
 
 def one_by_one(spec: Spec) -> Spec:
     """The same with a loop over a rank's experts."""
-    module = spec.language
-    moe = attrs.evolve(module.kind.moe, grouped_gemm=False)
-    looping = attrs.evolve(module, kind=attrs.evolve(module.kind, moe=moe))
-    others = (looping if one is module else one for one in spec.modules)
-    return attrs.evolve(spec, modules=tuple(others))
+    return spec.with_module(spec.language.name, moe={"grouped_gemm": False})
 
 
 def by_hand(spec: Spec, *, fused: bool) -> Parts:

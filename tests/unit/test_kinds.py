@@ -1,6 +1,7 @@
 """Kinds of other packages: found by their entry points, checked, planned, and refused in words."""
 
 import json
+import sys
 from textwrap import dedent
 
 import pytest
@@ -135,7 +136,7 @@ def package(tmp_path, monkeypatch):
     (tmp_path / "strokes_rules.py").write_text(RULES)
     monkeypatch.syspath_prepend(tmp_path)
     for module in ("strokes_kind", "strokes_rules"):
-        monkeypatch.delitem(__import__("sys").modules, module, raising=False)
+        monkeypatch.delitem(sys.modules, module, raising=False)
     forget_installed()
 
     def change(name, text):
@@ -265,7 +266,7 @@ def test_a_rule_of_the_package_speaks_before_its_sizes(package):
     assert small.keys() == {"STROKES001"}
     package("strokes_rules.py", RULES.replace("encoder.kind.side % 4", "1 // 0"))
     for module in ("strokes_kind", "strokes_rules"):
-        __import__("sys").modules.pop(module, None)
+        sys.modules.pop(module, None)
     forget_installed()
     crashed = codes(SPEC)["MIMO901"]
     assert "the rule STROKES001 of the kind `strokes` failed: ZeroDivisionError" in crashed.message
@@ -281,15 +282,22 @@ def test_broken_rules_are_a_diagnostic_and_the_others_run(package, text):
     assert "MIMO559" in found
 
 
-def test_a_kind_may_be_registered_in_place(monkeypatch):
-    monkeypatch.setattr(mimodsl.ir.kinds, "KINDS", dict(mimodsl.KINDS))
-    namespace = {"__name__": "here"}
-    exec(KIND, namespace)
-    monkeypatch.setitem(mimodsl.KINDS, "strokes", namespace["Strokes"])
+def test_a_kind_may_be_registered_in_place_and_is_held_to_the_same(monkeypatch):
+    monkeypatch.setattr("mimodsl.ir.installed.KINDS", kinds := dict(mimodsl.KINDS))
+    monkeypatch.setattr("mimodsl.ir.kinds.KINDS", kinds)
+    here = {"__name__": "here"}
+    exec(KIND, here)
+    assert register(here["Strokes"]) is here["Strokes"]
+    assert register(here["Strokes"]) is kinds["strokes"]  # a cell of a notebook, run again
     spec = mimodsl.parse(SPEC.replace("width", "side = 12\n  width"))
     assert spec.module("vision").kind.tokens == 9
     document = json.loads(mimodsl.to_json(spec))
     assert document["modules"][0]["kind"]["type"] == "strokes"
+    here["Strokes"].keyword = "vit"
+    with pytest.raises(ValueError, match="has the keyword of mimodsl's own kind `vit`"):
+        register(here["Strokes"])
+    with pytest.raises(ValueError, match="is no CustomEncoder and no CustomProjector"):
+        register(mimodsl.Gpt)
 
 
 @pytest.mark.usefixtures("package")
@@ -338,7 +346,7 @@ FOLDED = SPEC.replace("mlp_projector {", "fold {")
 @pytest.fixture
 def fold(package, monkeypatch):
     """Adds a projector to the package."""
-    monkeypatch.delitem(__import__("sys").modules, "fold_kind", raising=False)
+    monkeypatch.delitem(sys.modules, "fold_kind", raising=False)
     entries = "[mimodsl.kinds]\nstrokes = strokes_kind:Strokes\nfold = fold_kind:Fold\n"
     package("strokes-1.0.dist-info/entry_points.txt", entries)
     package("fold_kind.py", PROJECTOR)
@@ -435,17 +443,3 @@ def test_commands_know_what_packages_bring(capsys, tmp_path):
     assert "STROKES001 is an error" in capsys.readouterr().err
     kinds = mimodsl.json_schema()["$defs"]["kind"]["anyOf"]
     assert {"$ref": "#/$defs/fold"} in kinds
-
-
-def test_what_is_registered_in_place_is_held_to_the_same(monkeypatch):
-    monkeypatch.setattr("mimodsl.ir.installed.KINDS", kinds := dict(mimodsl.KINDS))
-    monkeypatch.setattr("mimodsl.ir.kinds.KINDS", kinds)
-    here = {"__name__": "here"}
-    exec(KIND, here)
-    assert register(here["Strokes"]) is here["Strokes"]
-    assert register(here["Strokes"]) is kinds["strokes"]  # a cell of a notebook, run again
-    here["Strokes"].keyword = "vit"
-    with pytest.raises(ValueError, match="has the keyword of mimodsl's own kind `vit`"):
-        register(here["Strokes"])
-    with pytest.raises(ValueError, match="is no CustomEncoder and no CustomProjector"):
-        register(mimodsl.Gpt)
