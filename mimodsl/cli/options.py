@@ -165,8 +165,8 @@ def memory_size(text: str) -> int:
     from mimodsl.plan.memory.fit import memory_size
     from mimodsl.plan.time.accelerator import ACCELERATORS
 
-    if text in ACCELERATORS:
-        return ACCELERATORS[text].memory
+    if text.lower() in ACCELERATORS:
+        return ACCELERATORS[text.lower()].memory
     try:
         return memory_size(text)
     except ValueError as error:
@@ -178,10 +178,10 @@ def gpu(text: str) -> "Accelerator":
     """A GPU by name."""
     from mimodsl.plan.time.accelerator import ACCELERATORS
 
-    if text not in ACCELERATORS:
+    if text.lower() not in ACCELERATORS:
         names = ", ".join(ACCELERATORS)
         raise argparse.ArgumentTypeError(f"expected one of {names}, found {text!r}")
-    return ACCELERATORS[text]
+    return ACCELERATORS[text.lower()]
 
 
 def seconds(text: str) -> float:

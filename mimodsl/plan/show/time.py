@@ -14,6 +14,11 @@ from mimodsl.plan.time.least import ARITHMETIC, MEMORY
 from mimodsl.plan.traffic.call import Purpose
 
 _UNITS: Final = ("s", "ms", "µs", "ns")
+_COLUMNS: Final = (
+    ARITHMETIC,
+    MEMORY,
+    *(purpose.value for purpose in Purpose if purpose is not Purpose.STEP),
+)
 
 
 def print_time(time: StepTime, console: Console) -> None:
@@ -53,13 +58,6 @@ def _stages(time: StepTime) -> Table:
             stage.bound,
         )
     return rows
-
-
-_COLUMNS: Final = (
-    ARITHMETIC,
-    MEMORY,
-    *(purpose.value for purpose in Purpose if purpose is not Purpose.STEP),
-)
 
 
 def print_rank_time(time: StepTime, rank: int, console: Console) -> None:

@@ -19,7 +19,7 @@ def test_a_step_is_told_stage_by_stage(mimodsl, demo) -> None:
 
 
 def test_a_rank_is_told_pass_by_pass(mimodsl, demo) -> None:
-    ran = mimodsl("plan", demo, "--gpu", "a100", "--rank", 6)
+    ran = mimodsl("plan", demo, "--gpu", "A100", "--rank", 6)
     assert "rank 6, stage 1" in ran.out
     passes = [line.split()[:2] for line in ran.out.splitlines() if re.match(r"  [a-z]", line)]
     assert passes == [["update", "1"], ["forward", "4"], ["backward", "4"], ["gradients", "1"]]
@@ -49,7 +49,7 @@ def test_nodes_of_few_gpus_make_a_step_longer(mimodsl, demo) -> None:
 
 def test_a_gpu_s_name_is_the_size_of_its_memory(mimodsl, demo) -> None:
     assert all(memory_size(name) == gpu.memory for name, gpu in ACCELERATORS.items())
-    assert mimodsl("plan", demo, "--fit", "h100") == mimodsl("plan", demo, "--fit", "80GB")
+    assert mimodsl("plan", demo, "--fit", "H100") == mimodsl("plan", demo, "--fit", "80GB")
 
 
 def test_help_names_every_gpu(mimodsl) -> None:
