@@ -32,7 +32,7 @@ def print_work(plan: Plan, console: Console) -> None:
         "Work",
         f"{scaled(work.model)}FLOP a step",
         f"{scaled(work.model_per_token)}FLOP a token",
-        f"{work.hardware / work.model - 1:.1%} besides",
+        f"{work.hardware / work.model - 1:.1%} overhead",
         f"{work.bubble:.0%} waited",
     )
     print_table(console, _stages(work.stages))
@@ -67,7 +67,7 @@ def print_rank_work(plan: Plan, rank: RankPlan, console: Console) -> None:
 
 
 def _parts(modules: Iterable[ModuleWork], microbatches: int) -> Table:
-    rows = table("module", "part", "forward>", "backward>", "besides>")
+    rows = table("module", "part", "forward>", "backward>", "overhead>")
     for module in modules:
         name = module.module.name
         for part, each in module.by_part().items():
