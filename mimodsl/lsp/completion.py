@@ -115,7 +115,7 @@ class Completion:
         elif len(entry) > 1 and entry[0] == "ranks":
             yield from self._constants()
         elif len(entry) > 1 and self.cursor.last in ("=", "*"):
-            yield from self._axes(entry[0], entry[2::1])
+            yield from self._axes(entry[0], entry[2:])
         elif self.cursor.last == ":":
             yield from self._legal()
             yield from self._constants()

@@ -11,7 +11,7 @@ from mimodsl.source import Span
 
 OPERATORS: Final = frozenset(("PLUS", "MINUS", "STAR", "FLOOR", "PERCENT"))
 _CONTINUING: Final = OPERATORS | {"VBAR", "AMPERSAND", "ARROW"}
-_SEVERAL_AXES: Final = re.compile(r"\w+\s*:\s*\w+\s*(,)\s*\w+\s*$")
+_SEVERAL_AXES: Final = re.compile(r"\w+\s*:\s*\w+\s*,\s*\w+\s*$")
 
 _FIELD: Final = "a field is written `key = value`"
 _AXES: Final = "an axis is written `name:size`, and axes are joined by `*`: `tp:2 * dp:4`"
@@ -67,7 +67,7 @@ def _of_separators(found: Found) -> tuple[str, ...]:
     if kind == "_NL" and "LBRACE" in accepted and "_NL" not in accepted:
         return ("a block opens on the line of its declaration: `{`",)
     if kind == "COLON" and "EQUAL" in accepted:
-        return (_AXES if _SEVERAL_AXES.search(found.before) else _FIELD,)
+        return (_FIELD if _means_equal(found) else _AXES,)
     if kind in _CONTINUING and found.begins_line:
         return (*(("a comment begins with `#`",) if kind == "FLOOR" else ()), _CONTINUED)
     if kind == "COMMA" and "VBAR" in accepted:
@@ -94,8 +94,12 @@ def _of_values(found: Found) -> tuple[str, ...]:
 
 def edits(found: Found) -> tuple[Edit, ...]:
     """The edit that can only have been meant: of `key: value` in a block, `key = value`."""
-    if found.kind != "COLON" or "EQUAL" not in found.accepted:
-        return ()
-    if _SEVERAL_AXES.search(found.before):
+    if not _means_equal(found):
         return ()
     return (Edit(found.span, "=" if found.before.endswith(" ") else " ="),)
+
+
+def _means_equal(found: Found) -> bool:
+    """Whether a colon stands for the `=` of a field, and is not of an axis behind a comma."""
+    is_field = found.kind == "COLON" and "EQUAL" in found.accepted
+    return is_field and not _SEVERAL_AXES.search(found.before)

@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
 from mimodsl.diagnostics.suggest import closest, corrected, did_you_mean, listed
 from mimodsl.ir.elsewhere import derived, field_meant
-from mimodsl.ir.evaluate import FAILED, LITERAL_WORDS, Failed
+from mimodsl.ir.evaluate import FAILED, Failed
 from mimodsl.ir.installed import shadowed
 from mimodsl.ir.lower.constants import Context
 from mimodsl.ir.lower.fields import FieldReader, block_types
@@ -126,20 +126,20 @@ def _unknown_field(
 
 
 def _inside(word: str, fields: Iterable[FieldSchema]) -> str | None:
-    """What to say of a field that belongs into the block of another one."""
+    """What to say of a field that belongs in the block of another one."""
     for field in fields:
         for tag, cls in block_types(field).items():
             names = [one.name for one in schema(cls)]
             if found := word if word in names else field_meant(word, names):
                 opener = f"{tag} {{" if len(block_types(field)) > 1 or tag != field.name else "{"
-                return f"it belongs into a block: `{field.name} = {opener} {found} = … }}`"
+                return f"it belongs in a block: `{field.name} = {opener} {found} = … }}`"
     return None
 
 
 def _shadowed(cls: type[Node]) -> tuple[str, ...]:
     """That an installed package means something else by the same word, perhaps as the user does."""
     place = shadowed(getattr(cls, "keyword", ""))
-    return (f"the word is mimodsl's own: the kind of {place} is not had by it",) if place else ()
+    return (f"the word means mimodsl's own kind, not that of {place}",) if place else ()
 
 
 def title(cls: type[Node]) -> str:
@@ -150,7 +150,7 @@ def title(cls: type[Node]) -> str:
 
 def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
     tags = block_types(field)
-    if isinstance(value, ast.Word) and tags and not _is_constant(value, context):
+    if isinstance(value, ast.Word) and tags and not context.knows(value):
         return _no_block(value, field, tags, context)
     if not isinstance(value, ast.Block) or not tags:
         return FieldReader(context=context).read(value, field)
@@ -169,10 +169,6 @@ def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
         )
     )
     return FAILED
-
-
-def _is_constant(word: ast.Word, context: Context) -> bool:
-    return word.text in (*LITERAL_WORDS, *context.scope.names(ast.Let))
 
 
 def _no_block(

@@ -34,6 +34,10 @@ class Context:
     def evaluator(self) -> Evaluator:
         return Evaluator(constant=self.constant, report=self.report)
 
+    def knows(self, word: ast.Word) -> bool:
+        """Whether a word is a constant's, or a literal such as `true`."""
+        return word.text in LITERAL_WORDS or word.text in self.scope.names(ast.Let)
+
     def constant(self, word: ast.Word) -> Constant | Failed:
         """The value of a constant; reports a word that is none."""
         if word.text in self.scope.names(ast.Let):

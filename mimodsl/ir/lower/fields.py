@@ -36,10 +36,11 @@ class FieldReader:
         chosen = self._choice(value, schema) if isinstance(value, ast.Word) else FAILED
         if not isinstance(chosen, Failed):
             return chosen
-        if isinstance(value, ast.Word) and self._is_unknown_choice(value, schema):
-            return self._no_choice(value, value.text, schema)
-        if isinstance(value, ast.Word) and self._is_unquoted(value, schema):
-            return self._unquoted(value, schema)
+        if isinstance(value, ast.Word) and not self.context.knows(value):
+            if schema.type.enums:
+                return self._no_choice(value, value.text, schema)
+            if str in schema.type.bases:
+                return self._unquoted(value, schema)
         if isinstance(value, ast.List) and schema.type.many:
             found = self._list(value, schema)
         else:
@@ -76,14 +77,6 @@ class FieldReader:
             if word.text in enum:
                 return enum(word.text)
         return FAILED
-
-    def _is_unknown_choice(self, word: ast.Word, schema: FieldSchema) -> bool:
-        known = word.text in LITERAL_WORDS or word.text in self.context.scope.names(ast.Let)
-        return bool(schema.type.enums) and not known
-
-    def _is_unquoted(self, word: ast.Word, schema: FieldSchema) -> bool:
-        names = self.context.scope.names(ast.Let)
-        return str in schema.type.bases and word.text not in (*LITERAL_WORDS, *names)
 
     def _unquoted(self, word: ast.Word, schema: FieldSchema) -> Failed:
         self.context.scope.missing(

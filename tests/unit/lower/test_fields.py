@@ -219,8 +219,8 @@ def test_origins_lead_back_to_the_text() -> None:
     [
         ("vocab_size = 8", "did you mean `vocabulary`?", "vocabulary"),
         ("padded_vocab_size = 8, vocabulary = 8", "did you mean `vocabulary`?", None),
-        ("num_attention_heads = 8", "it belongs into a block: `attention = { heads = … }`", None),
-        ("experts = 8", "it belongs into a block: `moe = { experts = … }`", None),
+        ("num_attention_heads = 8", "it belongs in a block: `attention = { heads = … }`", None),
+        ("experts = 8", "it belongs in a block: `moe = { experts = … }`", None),
         ("attention = { heads = 4, kv_heads = 2 }", "did you mean `kv_groups`?", "kv_groups"),
     ],
 )
@@ -237,7 +237,7 @@ def test_names_from_elsewhere_are_known(field: str, help: str, fixed: str | None
 @pytest.mark.parametrize(
     ("field", "help"),
     [
-        ("lr = 1", "it belongs into a block: `optimizer = adamw { lr = … }`"),
+        ("lr = 1", "it belongs in a block: `optimizer = adamw { lr = … }`"),
         ("optimizer = adam", "write `optimizer = adamw { … }`"),
         ("seed = True", "did you mean `true`?"),
         ("lr_decay = none_such", "write `lr_decay = constant { … }`"),
