@@ -116,7 +116,7 @@ def run(
     except (RunError, KeyboardInterrupt, Terminated) as error:
         if training.saving and (last := latest(training.saving.folder)):
             error.add_note(f"note: the last whole checkpoint is {last}")
-            error.add_note("help: the same command with --resume goes on from it")
+            error.add_note(f"help: --save {training.saving.folder} --resume goes on from it")
         raise
     return Run(
         spec=spec,

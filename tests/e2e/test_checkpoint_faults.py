@@ -132,7 +132,7 @@ def test_a_full_disk_ends_in_one_message(rank, faulty, monkeypatch):
         f"error: step 2 could not be saved to {faulty.folder}",
         f"  rank {rank}: [Errno 27] File too large",
         f"note: the last whole checkpoint is {faulty.folder / 'step-00000001'}",
-        "help: the same command with --resume goes on from it",
+        f"help: --save {faulty.folder} --resume goes on from it",
     ]
     faulty.goes_on()
 
@@ -159,7 +159,7 @@ def test_ctrl_c_in_a_save_leaves_the_last_one(faulty, monkeypatch):
     assert faulty.capfd.readouterr().err.splitlines() == [
         "interrupted",
         f"note: the last whole checkpoint is {faulty.folder / 'step-00000001'}",
-        "help: the same command with --resume goes on from it",
+        f"help: --save {faulty.folder} --resume goes on from it",
     ]
     assert find(faulty.folder).manifest.step == 1
     assert {path.name for path in faulty.folder.iterdir()} == {"latest", "step-00000001"}
