@@ -1,5 +1,6 @@
 """Where kinds come from: built-in and registered ones, and those of installed packages."""
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
@@ -21,6 +22,12 @@ GROUP: Final = "mimodsl.kinds"
 _PLAIN: Final = (int, float, bool, str, Size, StrEnum)
 _TAKEN: Final = ("frozen", "grid", "type")
 """Fields that every module has, and the key that says in JSON what an object is."""
+
+_NAMES: Final = {
+    "keyword": (r"[A-Za-z_][A-Za-z0-9_]*", "my_encoder"),
+    "builder": (r"[\w.]+:\w+", "package.module:function"),
+}
+"""What a kind has to say, the form that it has, and an example: a keyword is a word of a spec."""
 
 
 def kind_of(keyword: str) -> type[Kind] | None:
@@ -117,9 +124,9 @@ def _mistakes(kind: object) -> Iterator[str]:
     if "__attrs_attrs__" not in vars(kind):
         yield "is no `@node`"
         return
-    for name, example in (("keyword", "my_encoder"), ("builder", "package.module:function")):
+    for name, (form, example) in _NAMES.items():
         value = getattr(kind, name, None)
-        if not isinstance(value, str) or (":" in example) != (":" in value):
+        if not isinstance(value, str) or not re.fullmatch(form, value):
             yield f'needs a `{name}: ClassVar[str] = "{example}"`'
     yield from _field_mistakes(kind)
 

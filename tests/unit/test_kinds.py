@@ -293,6 +293,9 @@ def test_a_kind_may_be_registered_in_place_and_is_held_to_the_same(monkeypatch):
     assert spec.module("vision").kind.tokens == 9
     document = json.loads(mimodsl.to_json(spec))
     assert document["modules"][0]["kind"]["type"] == "strokes"
+    here["Strokes"].keyword = "pen-strokes"
+    with pytest.raises(ValueError, match="needs a `keyword"):
+        register(here["Strokes"])
     here["Strokes"].keyword = "vit"
     with pytest.raises(ValueError, match="has the keyword of mimodsl's own kind `vit`"):
         register(here["Strokes"])
