@@ -1,6 +1,7 @@
 """argparse as the command uses it: errors in two lines, and help that fits the terminal."""
 
 import argparse
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
@@ -66,7 +67,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         from mimodsl.cli import terminal, trouble
 
-        said = message.removeprefix("argument ")
+        # What a positional argument is called matters to nobody who has given one.
+        said = re.sub(r"^argument ([A-Z]+: )?", "", message)
         terminal.complain(f"error: {said}", f"help: {self.prog} --help says how it is used")
         self.exit(trouble.ABNORMAL)
 
@@ -74,5 +76,6 @@ class Parser(argparse.ArgumentParser):
 def _unknown(sort: str, word: str, known: Iterable[str]) -> str:
     from mimodsl.diagnostics.suggest import closest
 
-    near = closest(word, known)
-    return f"there is no {sort} {word}{f'; did you mean {near}?' if near else ''}"
+    dashes = "--" if word.startswith("--") else ""
+    near = closest(word.removeprefix(dashes), [one.removeprefix(dashes) for one in known])
+    return f"there is no {sort} {word}{f'; did you mean {dashes}{near}?' if near else ''}"
