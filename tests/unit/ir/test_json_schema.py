@@ -1,4 +1,4 @@
-"""The published JSON Schema: it takes every spec's document, and refuses what reading refuses."""
+"""Specs as documents: all come back the same, and reading and the schema refuse anything else."""
 
 import json
 from pathlib import Path
@@ -19,12 +19,18 @@ def test_it_is_a_schema():
     jsonschema.Draft202012Validator.check_schema(mimodsl.json_schema())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(specs())
 def test_every_spec_validates_and_comes_back(spec: Spec) -> None:
     text = mimodsl.to_json(spec)
     VALIDATOR.validate(json.loads(text))
     assert mimodsl.from_json(text) == spec
+
+
+def test_names_that_the_language_has_not_come_back_too():
+    text = mimodsl.to_json(mimodsl.load(ROOT / "specs" / "nemotron_vlm.mimo"))
+    spec = mimodsl.from_json(text.replace('"encoder"', '"my encoder!"'))
+    assert spec.grids[0].name == "my encoder!"
 
 
 def test_defaults_may_be_left_out_and_the_schema_named():
@@ -41,6 +47,8 @@ def test_defaults_may_be_left_out_and_the_schema_named():
         lambda document: document.update(version=2),
         lambda document: document.pop("version"),
         lambda document: document.pop("type"),
+        lambda document: document.update(type="module"),
+        lambda document: document.update(type=["spec"]),
         lambda document: document.pop("schedule"),
         lambda document: document["schedule"].update(later=1),
         lambda document: document["schedule"].update(sequence="long"),
@@ -60,7 +68,19 @@ def test_what_reading_refuses_the_schema_refuses(damage):
         mimodsl.from_json(json.dumps(document))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", "{", '{"version": 1}'])
-def test_text_that_is_no_document_is_a_value_error(text):
-    with pytest.raises(ValueError):  # noqa: PT011
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "Expecting value"),
+        ("[]", "the document is not of a spec"),
+        ("3", "the document is not of a spec"),
+        ("{", "Expecting property name"),
+        ('{"version": 1}', "the field `type` is missing"),
+        ('{"a": 1,\n"a": 2}', "<json>:2:1: the key `a` stands twice"),
+        ('{"a": NaN}', "<json>:1:7: NaN is no number"),
+        ('{"a": ' * 5000, "nested too deeply"),
+    ],
+)
+def test_text_that_is_no_document_is_a_value_error(text, words):
+    with pytest.raises(ValueError, match=words):
         mimodsl.from_json(text)
