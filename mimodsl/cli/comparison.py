@@ -6,12 +6,12 @@ from typing import Any
 
 import attrs
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from mimodsl.ir.difference import Difference
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.transfer import Transfer, left_out, transfers
+from mimodsl.plan.show.tables import print_table, table
 
 _ABSENT = "-"
 
@@ -23,11 +23,11 @@ def show(a: Spec, b: Spec, found: Sequence[Difference], console: Console) -> Non
         return
     for aspect, differences in groupby(found, key=lambda one: one.aspect):
         console.print(Text(aspect, style="bold"))
-        console.print(_table([_row(one) for one in differences]))
+        _show_rows([_row(one) for one in differences], console)
     console.print(Text("weights of A in B", style="bold"))
     rows = [(one.module, _outcome(one)) for one in transfers(a, b)]
     rows += [(name, "left out: B has no place for it") for name in left_out(a, b)]
-    console.print(_table(rows))
+    _show_rows(rows, console)
 
 
 def _row(one: Difference) -> tuple[str, ...]:
@@ -40,11 +40,11 @@ def _outcome(one: Transfer) -> str:
     return f"loads, resharded: {', '.join(one.resharded)}" if one.resharded else "loads"
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
+def _show_rows(rows: Sequence[tuple[str, ...]], console: Console) -> None:
+    made = table(*("" for _ in rows[0]))
     for row in rows:
-        table.add_row("", *map(Text, row))
-    return table
+        made.add_row(*map(Text, row))
+    print_table(console, made, indent=4)
 
 
 def as_json(a: Spec, b: Spec, found: Sequence[Difference]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def colorful(stream: TextIO) -> bool:
 
 
 def console(stream: TextIO) -> Console:
-    """A rich console on a stream; what isn't a terminal gets lines of any length, uncoloured."""
+    """A rich console on a stream; what isn't a terminal gets 120 columns, uncoloured."""
     from rich.console import Console
 
     return Console(

@@ -131,14 +131,19 @@ def _declared[D: (Grid, Module, Flow)](where: str, a: D, b: D) -> Iterator[Diffe
 
 
 def _views(where: str, a: Grid, b: Grid) -> Iterator[Difference]:
-    """Views compare by their axes above 1 and the order of these, which is what groups follow."""
+    """Views compare by their axes above 1 and the order of these, which is what groups follow.
+
+    Where both are written alike, an axis that they share with the base view differs, and is told
+    there.
+    """
     before = {_view_name(a, view): (view, _factors(a, view)) for view in a.views}
     after = {_view_name(b, view): (view, _factors(b, view)) for view in b.views}
     for name in dict.fromkeys([*before, *after]):
         old, new = before.get(name), after.get(name)
         if (old and old[1]) != (new and new[1]):
-            shown = (str(one[0]) if one else None for one in (old, new))
-            yield _of(Aspect.LAYOUT, where, name, *shown)
+            before_text, after_text = (str(one[0]) if one else None for one in (old, new))
+            if before_text != after_text:
+                yield _of(Aspect.LAYOUT, where, name, before_text, after_text)
 
 
 def _view_name(grid: Grid, view: View) -> str:

@@ -84,6 +84,7 @@ def test_what_is_printed(small, capfd):
     for word in ("loss", "gradient norm", "vision", "projector", "language", "weights"):
         assert word in out
     assert "equal: on 2 ranks the model trains as on one (69 parameters" in out
+    assert [line for line in out.splitlines() if line.endswith("  ")] == []
 
 
 def test_a_layout_that_differs(small, capfd, monkeypatch):

@@ -51,9 +51,9 @@ def joined(names: Sequence[GroupPlan]) -> Text:
     return name
 
 
-def print_table(console: Console, made: Table, indent: int = 2) -> None:
+def print_table(console: Console, made: Table, indent: int = 2, widest: int = WIDEST) -> None:
     """Print a table, a little to the right of its title and without blanks at its right."""
-    options = console.options.update(width=width(console) - indent)
+    options = console.options.update(width=min(console.width, widest) - indent)
     for line in console.render_lines(made, options, pad=False):
         row = Text(" " * indent)
         for segment in line:

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import attrs
-from rich.console import Console, Group
-from rich.padding import Padding
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
+from mimodsl.plan.show.tables import print_table, table
 from mimodsl.runtime.summary import finite
 from mimodsl.runtime.verify.shrink import Change
 from mimodsl.runtime.verify.verdict import Check, Difference, StepVerdict, Worst
@@ -29,32 +28,30 @@ def show_changes(changes: tuple[Change, ...], console: Console) -> None:
     """Prints what of the spec is run otherwise than it is written."""
     if not changes:
         return
-    table = _table("field", "spec", "here")
+    rows = table("field", "spec", "here")
     for change in changes:
-        table.add_row(change.field, _short(change.old), _short(change.new))
+        rows.add_row(change.field, *(Text(_short(one)) for one in (change.old, change.new)))
     console.print(Text(_KEPT, style="dim"))
-    console.print(Padding(table, (1, 0, 1, 2)))
+    console.print()
+    print_table(console, rows)
+    console.print()
 
 
 def show(verification: Verification, console: Console) -> None:
     """Prints the numbers of both runs, then whether they agree and where they part."""
     verdict = verification.verdict
-    ranks = f"{verification.run.world} ranks"
-    rows = [row for step in verdict.steps for row in _rows(step)]
-    rows.append(("", "weights", "", "", *_farthest(verdict.weights)))
-    heads = ("step", "", "one rank", ranks, "apart", "farthest")
-    table = _table(*heads)
-    for place, column in enumerate(table.columns):
-        column.no_wrap = True
-        column.justify = "right" if place in (2, 3, 4) else "left"
-        if place < 5:  # the last column, of long names, is the one to be cut
-            column.min_width = max(len(row[place]) for row in (heads, *rows))
-    for row in rows:
-        table.add_row(*row)
+    rows = table("step", "", "one rank>", f"{verification.run.world} ranks>", "apart>", "farthest")
+    for step in verdict.steps:
+        for row in _rows(step):
+            rows.add_row(*row)
+    rows.add_row("", "weights", "", "", *_farthest(verdict.weights))
     console.print()
-    console.print(table)
+    print_table(console, rows, indent=0, widest=console.width)
     console.print()
-    console.print(_conclusion(verification))
+    if verdict.difference is not None:
+        _show_parting(verdict.difference, console)
+    else:
+        console.print(_equal(verification))
     console.print(Text(_WHY_COMPARABLE, style="dim"))
 
 
@@ -99,10 +96,8 @@ def _distance(distance: float) -> str:
     return f"{distance:.0e}" if distance else "0"
 
 
-def _conclusion(verification: Verification) -> Group | Text:
+def _equal(verification: Verification) -> Text:
     verdict = verification.verdict
-    if verdict.difference is not None:
-        return _parting(verdict.difference)
     worst = max(
         *(step.gradients.distance for step in verdict.steps),
         *(step.forward.distance for step in verdict.steps),
@@ -116,22 +111,25 @@ def _conclusion(verification: Verification) -> Group | Text:
     )
 
 
-def _parting(difference: Difference) -> Group:
-    """The verdict in a line, and below it where, what was seen, how far it goes, and why."""
+def _show_parting(difference: Difference, console: Console) -> None:
+    """Prints the verdict in a line, and below it where, what was seen, how far it goes, and why."""
     stepless = difference.step is None or difference.check is Check.WEIGHTS
     at = "" if stepless else f" in step {difference.step}"
     parts = "parts" if _single(difference.check) else "part"
-    head = Text.assemble(("different", "bold red"), f": the {difference.check} {parts}{at}")
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(style="bold")
-    lines.add_row("module", difference.module)
-    lines.add_row("at", difference.where)
-    for line in difference.how:
-        lines.add_row("seen", line)
-    if scope := _scope(difference):
-        lines.add_row("differ", scope)
-    lines.add_row("likely", f"{difference.cause}: {difference.reason}")
-    return Group(head, Padding(lines, (0, 0, 1, 2)))
+    said = f": the {difference.check} {parts}{at}"
+    console.print(Text.assemble(("different", "bold red"), said))
+    lines = table("", "")
+    for name, line in (
+        ("module", difference.module),
+        ("at", difference.where),
+        *(("seen", line) for line in difference.how),
+        ("differ", _scope(difference)),
+        ("likely", f"{difference.cause}: {difference.reason}"),
+    ):
+        if line:
+            lines.add_row(Text(name, style="bold"), Text(line))
+    print_table(console, lines, widest=console.width)
+    console.print()
 
 
 def _single(check: Check) -> bool:
@@ -141,13 +139,6 @@ def _single(check: Check) -> bool:
 def _scope(difference: Difference) -> str:
     counts = ((module, *found) for module, found in difference.scope.items())
     return ", ".join(f"{module} {differ} of {of}" for module, differ, of in counts)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    return table
 
 
 def _short(text: str) -> str:

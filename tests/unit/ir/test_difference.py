@@ -65,6 +65,15 @@ def test_another_layout_of_the_same_model_differs_in_layout_alone():
     ]
 
 
+@pytest.mark.parametrize("a", [DEMO, COLOCATED, PIPELINE])
+@pytest.mark.parametrize("b", [DEMO, COLOCATED, PIPELINE])
+def test_a_shared_axis_differs_where_it_is_written(a, b):
+    assert [one for one in differences(a, b) if one.before == one.after] == []
+    pipelines = [spec.grid_of(spec.language).size("pp") for spec in (a, b)]
+    told = ("grid llm", "dense") in {(one.where, one.field) for one in differences(a, b)}
+    assert told or pipelines[0] == pipelines[1]
+
+
 def test_layout_model_and_training_come_in_this_order():
     changed = with_block(with_kind(DEMO, "vision", layers=3), "moe", experts=16, aux_loss=0.5)
     train = attrs.evolve(DEMO.train, optimizer=AdamW(lr=1e-3), kernels=Kernels.LOCAL)
