@@ -1,5 +1,6 @@
 """Samples of a user's own: loaded by name, checked, and their mistakes told as the user's."""
 
+import importlib
 import sys
 import traceback
 from collections.abc import Callable, Generator
@@ -20,6 +21,7 @@ from mimodsl.runtime.errors import RunError
 from mimodsl.runtime.worker import short_path
 
 _OURS: Final = Path(__file__).parents[1]
+_IMPORTLIB: Final = Path(importlib.__file__).parent
 _INTEGERS: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)
 
 
@@ -54,11 +56,19 @@ def _theirs(path: str, doing: str) -> Generator[None]:
     except Exception as error:  # whatever their code raises
         said = "".join(traceback.format_exception_only(error)).strip()
         frames = traceback.extract_tb(error.__traceback__)[1:]
-        theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(_OURS)]
+        theirs = [frame for frame in frames if _is_theirs(frame.filename)]
         last = theirs[-1] if theirs else None
         where = f"\n  at {short_path(last.filename)}:{last.lineno} in {last.name}" if last else ""
         lines = "\n".join(f"  {line}" for line in said.splitlines())
         raise DataError(f"{path} failed, {doing}\n{lines}{where}") from error
+
+
+def _is_theirs(file: str) -> bool:
+    """Whether a file is not of mimodsl, nor of Python's import system, whose own are frozen."""
+    path = Path(file)
+    return not (
+        file.startswith("<frozen ") or path.is_relative_to(_OURS) or path.is_relative_to(_IMPORTLIB)
+    )
 
 
 @frozen(kw_only=True)

@@ -136,8 +136,19 @@ def test_an_error_in_their_code_is_theirs():
 
 
 def test_a_module_that_is_not_there_is_said():
-    with pytest.raises(DataError, match="No module named 'nothing_of_mine'"):
+    with pytest.raises(DataError) as raised:
         own_data(SPEC, "nothing_of_mine:data")
+    assert str(raised.value) == (
+        "nothing_of_mine:data failed, importing it\n"
+        "  ModuleNotFoundError: No module named 'nothing_of_mine'"
+    )
+
+
+@pytest.mark.usefixtures("module")
+def test_what_their_module_lacks_is_told_at_its_line():
+    Path("lines_of_mine.py").write_text(f"import nothing_of_mine\n{MODULE}")
+    with pytest.raises(DataError, match=r"'nothing_of_mine'\n  at lines_of_mine.py:1 in <module>$"):
+        own_data(SPEC, "lines_of_mine:Lines")
 
 
 def test_held_out_samples_show_the_same_things_by_other_draws():
