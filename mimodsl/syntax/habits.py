@@ -12,8 +12,12 @@ from mimodsl.source import Span
 OPERATORS: Final = frozenset(("PLUS", "MINUS", "STAR", "FLOOR", "PERCENT"))
 _CONTINUING: Final = OPERATORS | {"VBAR", "AMPERSAND", "ARROW"}
 _SEVERAL_AXES: Final = re.compile(r"\w+\s*:\s*\w+\s*,\s*\w+\s*$")
+_TYPED: Final = re.compile(r"\s*\w+\s*=")
 
 _FIELD: Final = "a field is written `key = value`"
+_CONSTANT: Final = "a constant is written `let name = value`"
+_OPENS: Final = "a block opens on the line of its declaration: `{`"
+_DOCUMENT: Final = "a JSON document is in a file whose name ends in `.json`"
 _AXES: Final = "an axis is written `name:size`, and axes are joined by `*`: `tp:2 * dp:4`"
 _CONTINUED: Final = "a line goes on in the next one where it ends with the operator"
 
@@ -48,7 +52,7 @@ class Found:
 
 def advice(found: Found) -> tuple[str, ...]:
     """What to do about it: a line or two, or none."""
-    return _of_names(found) or _of_separators(found) or _of_values(found)
+    return _of_names(found) or _of_blocks(found) or _of_separators(found) or _of_values(found)
 
 
 def _of_names(found: Found) -> tuple[str, ...]:
@@ -62,18 +66,27 @@ def _of_names(found: Found) -> tuple[str, ...]:
     return ()
 
 
+def _of_blocks(found: Found) -> tuple[str, ...]:
+    kind, accepted = found.kind, found.accepted
+    if kind == "LBRACE" and "MODULE" in accepted:
+        return (_OPENS if found.span.start else _DOCUMENT,)
+    if kind == "_NL" and "LBRACE" in accepted and "_NL" not in accepted:
+        return (_OPENS,)
+    if kind == "LPAR" and "LBRACE" in accepted:
+        return ("a block is written `name { key = value, … }`",)
+    return ()
+
+
 def _of_separators(found: Found) -> tuple[str, ...]:
     kind, accepted = found.kind, found.accepted
-    if kind == "_NL" and "LBRACE" in accepted and "_NL" not in accepted:
-        return ("a block opens on the line of its declaration: `{`",)
     if kind == "COLON" and "EQUAL" in accepted:
-        return (_FIELD if _means_equal(found) else _AXES,)
+        if found.before.startswith("let "):
+            return (_CONSTANT,)
+        return (_AXES if _SEVERAL_AXES.search(found.before) else _FIELD,)
     if kind in _CONTINUING and found.begins_line:
         return (*(("a comment begins with `#`",) if kind == "FLOOR" else ()), _CONTINUED)
     if kind == "COMMA" and "VBAR" in accepted:
         return ("`a | b` are side by side, `a & b` on the same ranks",)
-    if kind == "LPAR" and "LBRACE" in accepted:
-        return ("a block is written `name { key = value, … }`",)
     return ()
 
 
@@ -94,12 +107,8 @@ def _of_values(found: Found) -> tuple[str, ...]:
 
 def edits(found: Found) -> tuple[Edit, ...]:
     """The edit that can only have been meant: of `key: value` in a block, `key = value`."""
-    if not _means_equal(found):
+    if found.kind != "COLON" or "EQUAL" not in found.accepted:
+        return ()
+    if _SEVERAL_AXES.search(found.before) or _TYPED.match(found.span.file.text, found.span.end):
         return ()
     return (Edit(found.span, "=" if found.before.endswith(" ") else " ="),)
-
-
-def _means_equal(found: Found) -> bool:
-    """Whether a colon stands for the `=` of a field, and is not of an axis behind a comma."""
-    is_field = found.kind == "COLON" and "EQUAL" in found.accepted
-    return is_field and not _SEVERAL_AXES.search(found.before)

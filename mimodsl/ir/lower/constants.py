@@ -45,6 +45,19 @@ class Context:
         self.scope.missing(ast.Let, ast.Name(text=word.text, span=word.span), LITERAL_WORDS)
         return FAILED
 
+    def definition(self, value: ast.Value, found: Constant = None) -> tuple[Label, ...]:
+        """Where a value that is a constant's is from, and what was found there."""
+        let = self.scope.names(ast.Let).get(value.text) if isinstance(value, ast.Word) else None
+        if not isinstance(let, ast.Let):
+            return ()
+        text = "" if found is None else f"`{let.name}` is {plain(found)}"
+        return (Label(let.value.span, text),)
+
+
+def plain(value: Constant) -> str:
+    """A constant as a message says it."""
+    return f"[{', '.join(map(plain, value))}]" if isinstance(value, tuple) else str(value)
+
 
 def evaluate_lets(scopes: Scopes, overrides: Mapping[str, str]) -> Constants:
     """Evaluate every `let`, those of the main file with what `--set` puts in their place."""

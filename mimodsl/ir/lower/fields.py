@@ -5,12 +5,12 @@ from typing import Final
 
 from attrs import frozen
 
-from mimodsl.diagnostics import Edit, Label, codes
+from mimodsl.diagnostics import Edit, codes
 from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.ir.evaluate import FAILED, LITERAL_WORDS, Constant, Failed, described
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.kinds import Kind
-from mimodsl.ir.lower.constants import Context
+from mimodsl.ir.lower.constants import Context, plain
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
 from mimodsl.ir.schedule import Schedule
@@ -112,8 +112,8 @@ class FieldReader:
             self.context.report(
                 codes.OUT_OF_BOUNDS.at(
                     value.span,
-                    f"`{schema.name}` must be {schema.constraint.words}, found {_plain(found)}",
-                    secondary=self.definition(value, found),
+                    f"`{schema.name}` must be {schema.constraint.words}, found {plain(found)}",
+                    secondary=self.context.definition(value, found),
                 )
             )
             return FAILED
@@ -127,22 +127,12 @@ class FieldReader:
             codes.WRONG_TYPE.at(
                 value.span,
                 f"`{schema.name}` takes {describe(schema.type)}, found {found}",
-                secondary=self.definition(value, None),
+                secondary=self.context.definition(value),
                 help=(advice,) if advice else (),
                 edits=(Edit(value.span, bare),) if bare else (),
             )
         )
         return FAILED
-
-    def definition(self, value: ast.Value, found: Constant) -> tuple[Label, ...]:
-        """Where the constant that a field was set to has its value from."""
-        if not isinstance(value, ast.Word):
-            return ()
-        let = self.context.scope.names(ast.Let).get(value.text)
-        if not isinstance(let, ast.Let):
-            return ()
-        text = "" if found is None else f"`{value.text}` is {_plain(found)}"
-        return (Label(let.value.span, text),)
 
 
 _LITERALS: Final[dict[type, str]] = {
@@ -171,10 +161,6 @@ def _as_size(value: ast.Value, schema: FieldSchema) -> str | None:
     if isinstance(height, ast.Integer) and isinstance(width, ast.Integer):
         return f"{height.value}x{width.value}"
     return None
-
-
-def _plain(value: Constant) -> str:
-    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, tuple) else str(value)
 
 
 def _converted(value: Constant, schema: FieldSchema) -> object:

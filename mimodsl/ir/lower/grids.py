@@ -109,13 +109,19 @@ class GridReader:
         if not isinstance(found, int) or isinstance(found, bool):
             self._report(
                 codes.WRONG_TYPE.at(
-                    value.span, f"`{name}` takes an integer, found {described(found)}"
+                    value.span,
+                    f"`{name}` takes an integer, found {described(found)}",
+                    secondary=self.context.definition(value),
                 )
             )
             return Failed.FAILED
         if found < 1:
             self._report(
-                codes.OUT_OF_BOUNDS.at(value.span, f"`{name}` must be at least 1, found {found}")
+                codes.OUT_OF_BOUNDS.at(
+                    value.span,
+                    f"`{name}` must be at least 1, found {found}",
+                    secondary=self.context.definition(value, found),
+                )
             )
             return Failed.FAILED
         return found

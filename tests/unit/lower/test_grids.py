@@ -83,6 +83,12 @@ def test_a_grid_that_is_refused(body: str, code: str, place: str) -> None:
     assert refused(body) == [(code, place)]
 
 
+@pytest.mark.parametrize(("value", "words"), [("0", "`number` is 0"), ('"2"', ""), ("true", "")])
+def test_a_wrong_size_shows_where_the_constant_was_set(value: str, words: str) -> None:
+    one = only_mistake(f"let number = {value}\ngrid g {{\n  dense = tp:number\n}}\n{SCHEDULE}")
+    assert [(text_at(label), label.text) for label in one.secondary] == [(value, words)]
+
+
 def test_every_size_is_judged() -> None:
     assert refused("dense = tp:0 * dp:x\nexpert = ep:0") == [
         ("MIMO203", "0"),

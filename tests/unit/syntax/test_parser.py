@@ -242,6 +242,9 @@ def test_what_stands_before_stray_text_is_kept() -> None:
         ("let \0 = 1\n", "U+0000 has no meaning here", None),
         ("let tûr = 1\n", "`û` has no meaning here", "a name is made of the letters a to z"),
         ("let x = - -1\n", "expected a value, found `-`", None),
+        ("let a: 2\n", "expected `=`, found `:`", "a constant is written `let name = value`"),
+        ("module m : vit\n{\n}\n", "`{` does not begin", "a block opens on the line of its"),
+        ('{"version": 1}\n', "`{` does not begin", "a JSON document is in a file"),
         ("use presets\n", "expected a string, found `presets`", None),
         ('train { "a" = 1 }\n', "expected a name or `}`", "a name stands without quotes"),
         ('module "m" "vit" {\n}\n', "expected a name, found", "a name stands without quotes"),
@@ -294,6 +297,7 @@ def test_a_comment_of_another_language_is_told_how_one_begins_here() -> None:
     assert mistake.help[0] == "a comment begins with `#`"
 
 
-def test_axes_with_commas_are_not_taken_for_fields() -> None:
-    (mistake,) = parsed("grid g { d = tp:2, dp:2 }\n").diagnostics
+@pytest.mark.parametrize("text", ["grid g { d = tp:2, dp:2 }\n", "let a: int = 2\n"])
+def test_what_a_colon_means_is_not_always_certain(text: str) -> None:
+    (mistake,) = parsed(text).diagnostics
     assert mistake.edits == ()
