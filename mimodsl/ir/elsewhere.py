@@ -1,8 +1,11 @@
-"""What Megatron-Core and Hugging Face call what is a field here."""
+"""Fields that are looked for under another name, or in another place, than they have here."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from mimodsl.ir.schema import FieldSchema, schema
+
+# As Megatron-Core and Hugging Face call them.
 _NAMES: Final[Mapping[str, str]] = {
     "activation": "hidden_act activation_func activation_function",
     "aux_loss": "moe_aux_loss_coeff router_aux_loss_coef",
@@ -59,6 +62,17 @@ def field_meant(name: str, known: Iterable[str]) -> str | None:
     """The one of the `known` fields that has this name elsewhere."""
     field = _MEANT.get(name.lower(), "")
     return field if field in known else None
+
+
+def place_meant(name: str, known: Iterable[FieldSchema]) -> tuple[FieldSchema, str, str] | None:
+    """The one of the `known` fields whose block has a field of this name, here or elsewhere, the
+    block's tag, and what the field is called in it."""
+    for outer in known:
+        for tag, cls in outer.blocks.items():
+            names = [field.name for field in schema(cls)]
+            if found := name if name in names else field_meant(name, names):
+                return outer, tag, found
+    return None
 
 
 def derived(name: str) -> str | None:

@@ -121,7 +121,9 @@ def refusal(value: object, expected: FieldType, constraint: Constraint | None) -
 
 def items(value: Any) -> Any:
     """What a list of nodes is made of; what cannot be one is left for `holds` to refuse."""
-    return tuple(cast("Iterable[Any]", value)) if isinstance(value, Iterable) else value
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return tuple(cast("Iterable[Any]", value))
 
 
 def holds(*classes: type, many: bool = True) -> Callable[[Any, Any, Any], None]:

@@ -5,8 +5,10 @@ from typing import Any, cast
 
 import attrs
 
-from mimodsl.ir.node import KNOB, Constraint, Knob, refusal
+from mimodsl.ir.node import KNOB, Constraint, Knob, Node, refusal
 from mimodsl.ir.types import FieldType, describe, field_type
+
+type NodeClass = type[Node]
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +28,12 @@ class FieldSchema:
         """The type and constraint in a user's words: `an integer, at least 1`."""
         words = describe(self.type)
         return f"{words}, {self.constraint.words}" if self.constraint else words
+
+    @property
+    def blocks(self) -> dict[str, NodeClass]:
+        """The blocks that the field takes, by their tags."""
+        nodes = (base for base in self.type.bases if issubclass(base, Node))
+        return {str(getattr(cls, "tag", cls.__name__.lower())): cls for cls in nodes}
 
     def refusal(self, value: object) -> str | None:
         """Why the value may not stand in the field; `None` where it may."""

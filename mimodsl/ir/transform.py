@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import attrs
 
 from mimodsl.diagnostics.suggest import closest
-from mimodsl.ir.elsewhere import field_meant
+from mimodsl.ir.elsewhere import field_meant, place_meant
 from mimodsl.ir.grid import Grid, View
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
@@ -52,13 +52,23 @@ def merged[N: Node](node: N, fields: Mapping[str, Any]) -> N:
 
     Raises `ValueError` for a field that there is not, and for a value that it doesn't take.
     """
-    known = sorted(field.name for field in schema(type(node)))
     for field in fields:
-        if field not in known:
-            meant = field_meant(field, known) or closest(field, known)
-            hint = f"did you mean {meant!r}?" if meant else f"it has {', '.join(known)}"
-            raise ValueError(f"{type(node).__name__} has no field {field!r}; {hint}")
+        if field not in (one.name for one in schema(type(node))):
+            problem = f"{type(node).__name__} has no field {field!r}"
+            raise ValueError(f"{problem}; {_hint(field, type(node))}")
     return _changed(node, **{field: _merged(node, field, new) for field, new in fields.items()})
+
+
+def _hint(field: str, cls: type[Node]) -> str:
+    """What may have been meant by a field that the class has not."""
+    known = sorted(one.name for one in schema(cls))
+    if meant := field_meant(field, known):
+        return f"did you mean {meant!r}?"
+    if place := place_meant(field, schema(cls)):
+        outer, _, name = place
+        return f"it belongs in a block: {outer.name}={{{name!r}: …}}"
+    near = closest(field, known)
+    return f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
 
 
 def _merged(node: Node, field: str, new: Any) -> Any:

@@ -12,7 +12,7 @@ from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
 from mimodsl.ir.installed import installed_kinds
 from mimodsl.ir.kinds import Role
-from mimodsl.ir.lower.fields import REFERENCES, block_types
+from mimodsl.ir.lower.fields import REFERENCES
 from mimodsl.ir.lower.names import Named
 from mimodsl.ir.lower.units import PRESETS
 from mimodsl.ir.node import Node
@@ -198,7 +198,7 @@ class Completion:
         for word, value in LITERAL_WORDS.items():
             if field.type.optional if value is None else bool in field.type.bases:
                 yield self._item(word, types.CompletionItemKind.Keyword)
-        blocks = block_types(field)
+        blocks = field.blocks
         for tag, cls in blocks.items():
             named = len(blocks) > 1 or tag != field.name
             yield self._item(

@@ -8,7 +8,7 @@ from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.installed import known_kind
 from mimodsl.ir.kinds import Kind
-from mimodsl.ir.lower.fields import REFERENCES, block_fields, block_types
+from mimodsl.ir.lower.fields import REFERENCES, block_fields
 from mimodsl.ir.lower.names import Named, Scope
 from mimodsl.ir.node import Node
 from mimodsl.ir.schedule import Schedule
@@ -72,7 +72,7 @@ def fields_of(cls: type[Node] | None) -> Fields:
 
 def inner_class(field: FieldSchema | None, tag: str | None) -> type[Node] | None:
     """The IR class of a block that stands in a field, with its tag or without."""
-    blocks = block_types(field) if field else {}
+    blocks = field.blocks if field else {}
     if tag is None:
         return next(iter(blocks.values())) if len(blocks) == 1 else None
     return blocks.get(tag)

@@ -6,11 +6,11 @@ from attrs import evolve, frozen
 
 from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
 from mimodsl.diagnostics.suggest import closest, corrected, did_you_mean, listed
-from mimodsl.ir.elsewhere import derived, field_meant
+from mimodsl.ir.elsewhere import derived, field_meant, place_meant
 from mimodsl.ir.evaluate import FAILED, Failed
 from mimodsl.ir.installed import shadowed
 from mimodsl.ir.lower.constants import Context
-from mimodsl.ir.lower.fields import FieldReader, block_types
+from mimodsl.ir.lower.fields import FieldReader
 from mimodsl.ir.lower.names import Report
 from mimodsl.ir.node import Node, Origin
 from mimodsl.ir.schema import FieldSchema, schema
@@ -127,13 +127,12 @@ def _unknown_field(
 
 def _inside(word: str, fields: Iterable[FieldSchema]) -> str | None:
     """What to say of a field that belongs in the block of another one."""
-    for field in fields:
-        for tag, cls in block_types(field).items():
-            names = [one.name for one in schema(cls)]
-            if found := word if word in names else field_meant(word, names):
-                opener = f"{tag} {{" if len(block_types(field)) > 1 or tag != field.name else "{"
-                return f"it belongs in a block: `{field.name} = {opener} {found} = … }}`"
-    return None
+    place = place_meant(word, fields)
+    if place is None:
+        return None
+    outer, tag, name = place
+    opener = f"{tag} {{" if len(outer.blocks) > 1 or tag != outer.name else "{"
+    return f"it belongs in a block: `{outer.name} = {opener} {name} = … }}`"
 
 
 def _shadowed(cls: type[Node]) -> tuple[str, ...]:
@@ -149,7 +148,7 @@ def title(cls: type[Node]) -> str:
 
 
 def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
-    tags = block_types(field)
+    tags = field.blocks
     if isinstance(value, ast.Word) and tags and not context.knows(value):
         return _no_block(value, field, tags, context)
     if not isinstance(value, ast.Block) or not tags:

@@ -175,12 +175,6 @@ def _converted(value: Constant, schema: FieldSchema) -> object:
     return value
 
 
-def block_types(schema: FieldSchema) -> dict[str, type[Node]]:
-    """The blocks that a field takes, by their tags."""
-    nodes = (base for base in schema.type.bases if issubclass(base, Node))
-    return {str(getattr(cls, "tag", cls.__name__.lower())): cls for cls in nodes}
-
-
 OWN: Final = ("grid", "frozen")
 """The fields of a module beside those of its kind; a preset may give them, too."""
 
