@@ -70,8 +70,8 @@ def _launched() -> int:
         rank, ranks = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
     except (KeyError, ValueError) as error:
         raise WrongWorld(
-            "RANK is set, as a launcher sets it, but RANK and WORLD_SIZE are no rank and number of "
-            "ranks\nhelp: `env -u RANK` before the command starts a world on this machine"
+            "RANK is set, as a launcher sets it, but WORLD_SIZE is not, or one is no integer"
+            "\nhelp: `env -u RANK` before the command starts a world on this machine"
         ) from error
     if not 0 <= rank < ranks:
         raise WrongWorld(f"RANK is {rank} in a world of {ranks} ranks")
