@@ -65,11 +65,8 @@ def evaluate_lets(scopes: Scopes, overrides: Mapping[str, str]) -> Constants:
     if not replaced:
         return _evaluated(scopes, {}, {})
     # Mistakes in values that others take the place of do not matter, and they have no type.
-    return _evaluated(scopes, replaced, _evaluated(evolve(scopes, report=_ignore), {}, {}))
-
-
-def _ignore(diagnostic: Diagnostic) -> None:
-    pass
+    originals = _evaluated(evolve(scopes, report=lambda _: None), {}, {})
+    return _evaluated(scopes, replaced, originals)
 
 
 def _evaluated(
