@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator, Mapping
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from mimodsl.diagnostics import Diagnostic, Label, codes
 from mimodsl.diagnostics.suggest import did_you_mean, listed
@@ -65,8 +65,8 @@ def evaluate_lets(scopes: Scopes, overrides: Mapping[str, str]) -> Constants:
     if not replaced:
         return _evaluated(scopes, {}, {})
     # Mistakes in values that others take the place of do not matter, and they have no type.
-    originals = _evaluated(evolve(scopes, report=lambda _: None), {}, {})
-    return _evaluated(scopes, replaced, originals)
+    silent = Scopes(main=scopes.main, lost=scopes.lost, report=lambda _: None)
+    return _evaluated(scopes, replaced, _evaluated(silent, {}, {}))
 
 
 def _evaluated(
