@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -52,11 +54,17 @@ def joined(names: Sequence[GroupPlan]) -> Text:
 
 
 def print_table(console: Console, made: Table, indent: int = 2, widest: int = WIDEST) -> None:
-    """Print a table, a little to the right of its title and without blanks at its right."""
+    """Print a table, a little to the right of its title and without blanks at its right.
+
+    Its words and numbers stay whole: where a terminal is too narrow for that, lines are longer.
+    """
     options = console.options.update(width=min(console.width, widest) - indent)
-    for line in console.render_lines(made, options, pad=False):
+    for column in made.columns:
+        cells = [Measurement.get(console, options, one) for one in (column.header, *column.cells)]
+        column.min_width = max(one.maximum if column.no_wrap else one.minimum for one in cells)
+    for line in Segment.split_lines(console.render(made, options)):
         row = Text(" " * indent)
         for segment in line:
             row.append(segment.text, segment.style)
         row.rstrip()
-        console.print(row)
+        console.print(row, no_wrap=True, crop=False, overflow="ignore")

@@ -41,6 +41,7 @@ def show(verification: Verification, console: Console) -> None:
     """Prints the numbers of both runs, then whether they agree and where they part."""
     verdict = verification.verdict
     rows = table("step", "", "one rank>", f"{verification.run.world} ranks>", "apart>", "farthest")
+    rows.columns[1].no_wrap = True
     for step in verdict.steps:
         for row in _rows(step):
             rows.add_row(*row)
