@@ -72,7 +72,7 @@ def _of_blocks(found: Found) -> tuple[str, ...]:
         return (_OPENS if found.span.start else _DOCUMENT,)
     if kind == "_NL" and "LBRACE" in accepted and "_NL" not in accepted:
         return (_OPENS,)
-    if kind == "LPAR" and "LBRACE" in accepted:
+    if kind in ("LPAR", "COLON") and ("LBRACE" in accepted or accepted == {"NAME"}):
         return ("a block is written `name { key = value, … }`",)
     return ()
 

@@ -242,6 +242,8 @@ def test_what_stands_before_stray_text_is_kept() -> None:
         ("let \0 = 1\n", "U+0000 has no meaning here", None),
         ("let tûr = 1\n", "`û` has no meaning here", "a name is made of the letters a to z"),
         ("let x = - -1\n", "expected a value, found `-`", None),
+        ("grid:\n  dense = tp:2\n", "expected a name, found `:`", "a block is written `name {"),
+        ("train:\n", "expected `{`, found `:`", "a block is written `name {"),
         ("let a: 2\n", "expected `=`, found `:`", "a constant is written `let name = value`"),
         ("module m : vit\n{\n}\n", "`{` does not begin", "a block opens on the line of its"),
         ('{"version": 1}\n', "`{` does not begin", "a JSON document is in a file"),
