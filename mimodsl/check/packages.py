@@ -18,7 +18,7 @@ from mimodsl.ir.draft import Draft
 from mimodsl.ir.installed import installed_kinds, named
 from mimodsl.ir.widths import between
 
-CRASH: Final = "MIMO901"
+CRASH: Final = codes.BROKEN_RULE.id
 """The code of a rule that failed itself: a bug of whoever wrote it, never the spec's mistake."""
 
 _THEIRS: Final = ("this is a mistake of the package that brings the kind",)

@@ -1,8 +1,8 @@
 """The stable codes of mistakes that reading and lowering a file can find.
 
 Each entry is also its page in the rule reference. `MIMO0xx` are about files and syntax, `MIMO1xx`
-about names and declarations, `MIMO2xx` about values and fields; rules from `MIMO3xx` on describe
-themselves beside their checks in `mimodsl/check/rules`.
+about names and declarations, `MIMO2xx` about values and fields, `MIMO9xx` about what fails itself;
+rules from `MIMO3xx` on describe themselves beside their checks in `mimodsl/check/rules`.
 """
 
 from typing import Final
@@ -301,6 +301,15 @@ EMPTY_GRID: Final = Code(
     title="grid without a view",
     why="A grid is the product of its base view's axes.",
     example="grid llm {\n}\n",
+)
+
+# Rules themselves.
+
+BROKEN_RULE: Final = Code(
+    id="MIMO901",
+    title="rule that fails itself",
+    why="What a rule looks for is not known of the spec, since the rule stopped with an error of "
+    "its own: a bug of mimodsl, or of the package that brings the rule. The others have run.",
 )
 
 CODES: Final[dict[str, Code]] = {
