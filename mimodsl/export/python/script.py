@@ -157,7 +157,9 @@ def _head(of: Resolved, launch: Launch) -> str:
     source = f" from {_quotable(launch.source)}" if launch.source else ""
     name = _quotable(launch.name)
     theirs = packages(of)
-    needed = f"megatron-core and {', '.join(theirs)}" if theirs else "megatron-core alone"
+    needed = "megatron-core alone"
+    if theirs:
+        needed = f"{', '.join(['megatron-core', *theirs[:-1]])} and {theirs[-1]}"
     said = (
         f"Written by mimodsl {__version__}{source}, for megatron-core 0.19.2, to whose files "
         "comments refer. All process groups come from grids; `parallel_state` is not initialised."
