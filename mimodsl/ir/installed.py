@@ -69,12 +69,16 @@ def register[K: type[CustomKind]](kind: K) -> K:
 
     Raises `BrokenKind` where it is none, or where mimodsl has its keyword for one of its own.
     """
-    name = f"{kind.__module__}:{kind.__qualname__}"
     for what in _mistakes(kind):
-        raise BrokenKind(f"{name} {what}")
+        raise BrokenKind(f"{_name(kind)} {what}")
     if not issubclass(KINDS.get(kind.keyword, CustomKind), CustomKind):
-        raise BrokenKind(f"{name} has the keyword of mimodsl's own kind `{kind.keyword}`")
+        owner = f"mimodsl's own kind `{kind.keyword}`"
+        raise BrokenKind(f"{_name(kind)} has the keyword of {owner}")
     return register_ours(kind)
+
+
+def _name(kind: object) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}" if isinstance(kind, type) else repr(kind)
 
 
 def named(path: str) -> Any:

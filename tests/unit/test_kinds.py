@@ -301,6 +301,8 @@ def test_a_kind_may_be_registered_in_place_and_is_held_to_the_same(monkeypatch):
         register(here["Strokes"])
     with pytest.raises(ValueError, match="is no CustomEncoder and no CustomProjector"):
         register(mimodsl.Gpt)
+    with pytest.raises(ValueError, match="3 is no CustomEncoder"):
+        register(3)
 
 
 @pytest.mark.usefixtures("package")
