@@ -6,10 +6,9 @@ from attrs import frozen
 
 from mimodsl.check.packages import package_rules
 from mimodsl.check.rules import RULES
-from mimodsl.cli.trouble import UsageError
+from mimodsl.cli.trouble import UsageError, unknown
 from mimodsl.diagnostics import Diagnostic, Severity
 from mimodsl.diagnostics.codes import CODES
-from mimodsl.diagnostics.suggest import closest
 
 
 @frozen(kw_only=True)
@@ -40,9 +39,7 @@ def _warnings(code: str, option: str) -> str:
         severities |= {one.code: one.severity for one in package_rules().values()}
     found = {severity for one, severity in severities.items() if one.startswith(code)}
     if not found:
-        near = closest(code, severities)
-        hint = f"; did you mean {near}?" if near else ""
-        raise UsageError(f"{option}: there is no code {code}{hint}")
+        raise UsageError(f"{option}: {unknown('code', code, severities)}")
     if found == {Severity.ERROR}:
         what = f"{code} is an error" if code in severities else f"all of {code} are errors"
         raise UsageError(f"{option}: {what}, and errors are always shown")

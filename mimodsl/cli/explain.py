@@ -62,8 +62,6 @@ def _print_json(document: object) -> None:
 
 def _refuse(code: str, known: list[str]) -> None:
     from mimodsl.cli import trouble
-    from mimodsl.diagnostics.suggest import closest
 
-    near = closest(code, known)
-    hint = f"; did you mean {near}?" if near else "; without a code, explain lists all"
-    raise trouble.UsageError(f"there is no code {code}{hint}")
+    otherwise = "without a code, explain lists all"
+    raise trouble.UsageError(trouble.unknown("code", code, known, otherwise))

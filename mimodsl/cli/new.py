@@ -66,14 +66,11 @@ def _templates() -> dict[str, str]:
 
 
 def _chosen(name: str) -> str:
-    from mimodsl.cli.trouble import UsageError
-    from mimodsl.diagnostics.suggest import closest
+    from mimodsl.cli.trouble import UsageError, unknown
 
     templates = _templates()
     if name not in templates:
-        near = closest(name, templates)
-        hint = f"did you mean {near}?" if near else "--list shows what there is"
-        raise UsageError(f"there is no template {name}; {hint}")
+        raise UsageError(unknown("template", name, templates, "--list shows what there is"))
     return templates[name]
 
 

@@ -3,7 +3,7 @@
 import argparse
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, Final, NoReturn, override
 
@@ -51,7 +51,9 @@ class Parser(argparse.ArgumentParser):
         """What to say of an argument that the command does not take."""
         if not argument.startswith("-"):
             return f"{argument} is one argument too many"
-        return _unknown("option", argument.partition("=")[0], self._option_string_actions)
+        from mimodsl.cli.trouble import unknown
+
+        return unknown("option", argument.partition("=")[0], self._option_string_actions)
 
     @override
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -59,7 +61,9 @@ class Parser(argparse.ArgumentParser):
             return
         known = list(action.choices)
         if action.metavar == "COMMAND":
-            raise argparse.ArgumentError(None, _unknown("command", value, known))
+            from mimodsl.cli.trouble import unknown
+
+            raise argparse.ArgumentError(None, unknown("command", value, known))
         choices = f"{', '.join(known[:-1])} or {known[-1]}"
         raise argparse.ArgumentError(action, f"expected {choices}, found {value!r}")
 
@@ -71,11 +75,3 @@ class Parser(argparse.ArgumentParser):
         said = re.sub(r"^argument ([A-Z]+: )?", "", message)
         terminal.complain(f"error: {said}", f"help: {self.prog} --help says how it is used")
         self.exit(trouble.ABNORMAL)
-
-
-def _unknown(sort: str, word: str, known: Iterable[str]) -> str:
-    from mimodsl.diagnostics.suggest import closest
-
-    dashes = "--" if word.startswith("--") else ""
-    near = closest(word.removeprefix(dashes), [one.removeprefix(dashes) for one in known])
-    return f"there is no {sort} {word}{f'; did you mean {dashes}{near}?' if near else ''}"

@@ -2,7 +2,7 @@
 
 import platform
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mimodsl._version import __version__
 from mimodsl.cli import terminal
@@ -30,6 +30,16 @@ _HOW_TO_SEE = "help: --verbose shows the traceback"
 
 class UsageError(Exception):
     """The command line asks for something that isn't there."""
+
+
+def unknown(sort: str, word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """That there is no such thing: with the nearest that there is, or what else helps."""
+    from mimodsl.diagnostics.suggest import closest
+
+    dashes = "--" if word.startswith("--") else ""
+    near = closest(word.removeprefix(dashes), [one.removeprefix(dashes) for one in known])
+    hint = f"did you mean {dashes}{near}?" if near else otherwise
+    return f"there is no {sort} {word}{hint and f'; {hint}'}"
 
 
 def report(error: BaseException, *, verbose: bool) -> int:

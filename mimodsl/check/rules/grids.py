@@ -13,7 +13,7 @@ from mimodsl.check.scopes import (
 )
 from mimodsl.check.words import code
 from mimodsl.diagnostics import Edit
-from mimodsl.diagnostics.suggest import closest, corrected
+from mimodsl.diagnostics.suggest import corrected, did_you_mean
 from mimodsl.ir import Axis, Grid, View
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
 from mimodsl.source import Span
@@ -107,10 +107,8 @@ def _axis_help(one: GridView, axis: Axis) -> tuple[str, ...]:
         if twin is not None:
             return (f"experts have {code(twin)} in its place",)
         return ("leave it out: experts are shared out over all ranks of a pipeline stage",)
-    match = closest(axis.name, one.known_axes or ())
-    if match is None:
-        return ("leave it out: only views of other names may have axes of any name",)
-    return (f"did you mean {code(match)}?",)
+    near = did_you_mean(axis.name, one.known_axes or ())
+    return near or ("leave it out: only views of other names may have axes of any name",)
 
 
 def _expert_line(grid: Grid) -> str:
