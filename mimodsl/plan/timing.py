@@ -1,6 +1,6 @@
 """How long a step takes whose stages take unequal times."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Final
@@ -36,6 +36,14 @@ class StageTimes:
 
 type Stage = Sequence[StageTimes]
 """A stage by its sets of ranks: several encoders run their first stages side by side."""
+
+
+def by_stage(stages: int, times: Iterable[tuple[int, StageTimes]]) -> tuple[Stage, ...]:
+    """The stages of a pipeline, from the times of sets of ranks and the stage that each runs."""
+    found: tuple[list[StageTimes], ...] = tuple([] for _ in range(stages))
+    for stage, one in times:
+        found[stage].append(one)
+    return found
 
 
 def step_time(stages: Sequence[Stage], microbatches: int) -> float:

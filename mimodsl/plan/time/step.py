@@ -7,7 +7,7 @@ from mimodsl.plan.time.accelerator import Accelerator
 from mimodsl.plan.time.least import StepTime
 from mimodsl.plan.time.links import Links
 from mimodsl.plan.time.stage import stage_time
-from mimodsl.plan.timing import StageTimes, step_time
+from mimodsl.plan.timing import by_stage, step_time
 from mimodsl.plan.whole import Plan
 from mimodsl.plan.work.step import model_flops, stage_spans
 
@@ -30,9 +30,7 @@ def least_time(planned: Plan, accelerator: Accelerator, per_node: int | None = N
     nodes = node_plan(planned, accelerator.per_node, per_node)
     links = Links.of(planned, accelerator, nodes.per_node)
     stages = tuple(stage_time(planned, span, links) for span in stage_spans(planned))
-    times: list[list[StageTimes]] = [[] for _ in range(planned.stages)]
-    for one in stages:
-        times[one.stage].append(one.times)
+    times = by_stage(planned.stages, ((one.stage, one.times) for one in stages))
     spec, summary = planned.spec, planned.summary()
     return StepTime(
         accelerator=accelerator,

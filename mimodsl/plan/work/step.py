@@ -6,7 +6,7 @@ from attrs import frozen
 
 from mimodsl.ir.spec import Spec
 from mimodsl.plan.ranks import Ranks
-from mimodsl.plan.timing import StageTimes, step_time
+from mimodsl.plan.timing import StageTimes, by_stage, step_time
 from mimodsl.plan.traffic.step import Traffic, rank_traffic
 from mimodsl.plan.whole import Plan
 from mimodsl.plan.work.count import Flops
@@ -116,13 +116,12 @@ def stage_spans(planned: Plan) -> Iterator[StageSpan]:
 
 def _time(stages: int, spans: tuple[StageSpan, ...], microbatches: int) -> float:
     """A step's time, in operations of a rank."""
-    times: list[list[StageTimes]] = [[] for _ in range(stages)]
-    for span in spans:
-        flops = span.flops
-        times[span.stage].append(
-            StageTimes(forward=flops.forward, backward=flops.backward + flops.extra)
-        )
-    return step_time(times, microbatches)
+    times = ((span.stage, _passes(span.flops)) for span in spans)
+    return step_time(by_stage(stages, times), microbatches)
+
+
+def _passes(flops: Flops) -> StageTimes:
+    return StageTimes(forward=flops.forward, backward=flops.backward + flops.extra)
 
 
 def _stage_work(planned: Plan, span: StageSpan, time: float) -> StageWork:
