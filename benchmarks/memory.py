@@ -10,7 +10,7 @@ there are GPUs are left out. The table goes to standard output, and with --out t
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -179,24 +179,40 @@ def table(device: Device, found: list[Result]) -> Iterator[str]:
         yield f"| {one.layout} | {one.rank} | {sizes} | {one.error:+.1%} |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def arguments(about: str | None) -> argparse.ArgumentParser:
+    """What a benchmark over the layouts takes on its command line, by its docstring."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--cpu", action="store_true", help="on this machine's cores")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write the table to this file")
-    args = parser.parse_args()
+    return parser
+
+
+def over_layouts[R](device: Device, measure: Callable[[Layout], Iterable[R]]) -> list[R]:
+    """What is measured of every layout that has as many GPUs as ranks; on a CPU of all of them."""
     import torch
 
-    device = Device.CPU if args.cpu else Device.CUDA
-    most = len(LAYOUTS) if args.cpu else torch.cuda.device_count()
-    found: list[Result] = []
+    most = len(LAYOUTS) if device is Device.CPU else torch.cuda.device_count()
+    found: list[R] = []
     for layout in LAYOUTS:
         if spec_of(layout, CPU).world <= most:
-            found += results(layout, device)
-            print(*found[-1], f"{found[-1].error:+.1%}", file=sys.stderr, flush=True)
-    text = "\n".join(table(device, found)) + "\n"
+            found += measure(layout)
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def write(table: Iterable[str], out: Path | None) -> None:
+    """Print a table, and write it to a file where there is one."""
+    text = "\n".join(table) + "\n"
     print(text)
-    if args.out:
-        args.out.write_text(text)
+    if out:
+        out.write_text(text)
+
+
+def main() -> None:
+    args = arguments(__doc__).parse_args()
+    device = Device.CPU if args.cpu else Device.CUDA
+    found = over_layouts(device, lambda layout: results(layout, device))
+    write(table(device, found), args.out)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,17 @@ matrices, copy and send at once, and the best of it is taken for what a rank can
 to standard output, and with --out to a file.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
 from math import inf
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
 import torch.distributed as dist
 from attrs import frozen
 from measured import where
-from memory import CPU, GPU, LAYOUTS, Layout, spec_of
+from memory import CPU, GPU, Layout, arguments, over_layouts, spec_of, write
 
 from mimodsl import Spec
 from mimodsl.build.assembly import assemble
@@ -155,22 +153,12 @@ def table(device: Device, found: list[Result], steps: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cpu", action="store_true", help="on this machine's cores")
+    parser = arguments(__doc__)
     parser.add_argument("--steps", metavar="N", type=int, default=5, help="steps to measure")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write the table to this file")
     args = parser.parse_args()
     device = Device.CPU if args.cpu else Device.CUDA
-    most = len(LAYOUTS) if args.cpu else torch.cuda.device_count()
-    found: list[Result] = []
-    for layout in LAYOUTS:
-        if spec_of(layout, CPU).world <= most:
-            found.append(result(layout, device, args.steps))
-            print(*found[-1], file=sys.stderr, flush=True)
-    text = "\n".join(table(device, found, args.steps)) + "\n"
-    print(text)
-    if args.out:
-        args.out.write_text(text)
+    found = over_layouts(device, lambda layout: [result(layout, device, args.steps)])
+    write(table(device, found, args.steps), args.out)
 
 
 if __name__ == "__main__":
