@@ -50,7 +50,10 @@ def flags(spec: Spec, steps: int) -> dict[str, list[Flag]]:
     found: dict[str, list[Flag]] = {
         "What is trained": _program(spec),
         "The ranks": _ranks(spec),
-        "The language model": [*_language(kind), ("max-position-embeddings", _sequence(spec))],
+        "The language model": [
+            *_language(kind),
+            ("max-position-embeddings", spec.schedule.sequence),
+        ],
         "Attention": _attention(kind.attention),
         "Mamba": _mamba(kind.mamba) if isinstance(kind, Hybrid) else [],
         "Experts": _experts(kind.moe, spec.train.kernels),
@@ -63,10 +66,6 @@ def flags(spec: Spec, steps: int) -> dict[str, list[Flag]]:
         for title, rows in found.items()
     }
     return {title: rows for title, rows in passed.items() if rows}
-
-
-def _sequence(spec: Spec) -> int:
-    return spec.schedule.sequence
 
 
 def _program(spec: Spec) -> list[Flag]:
@@ -186,12 +185,10 @@ def _experts(moe: Moe | None, kernels: Kernels) -> list[Flag]:
 
 
 def _samples(spec: Spec) -> list[Flag]:
-    schedule, replicas = spec.schedule, spec.grid_of(spec.language).size("dp")
-    whole = schedule.micro_batch * schedule.microbatches * replicas
     return [
-        ("seq-length", schedule.sequence),
-        ("micro-batch-size", schedule.micro_batch),
-        ("global-batch-size", whole),
+        ("seq-length", spec.schedule.sequence),
+        ("micro-batch-size", spec.schedule.micro_batch),
+        ("global-batch-size", spec.batch),
     ]
 
 

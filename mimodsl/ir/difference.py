@@ -90,14 +90,8 @@ def _ranks(span: range) -> str:
 
 
 def _batch(a: Spec, b: Spec) -> Iterator[Difference]:
-    before, after = _samples(a), _samples(b)
-    if before != after:
-        yield _of(Aspect.TRAINING, "schedule", "samples a step", str(before), str(after))
-
-
-def _samples(spec: Spec) -> int:
-    schedule, replicas = spec.schedule, spec.grid_of(spec.language).size("dp")
-    return schedule.micro_batch * schedule.microbatches * replicas
+    if a.batch != b.batch:
+        yield _of(Aspect.TRAINING, "schedule", "samples a step", str(a.batch), str(b.batch))
 
 
 def _pairs[D: (Grid, Module, Flow)](

@@ -107,6 +107,12 @@ class Spec(Node):
         """The number of ranks."""
         return max(span.stop for span in self.rank_spans.values())
 
+    @property
+    def batch(self) -> int:
+        """The samples of a step, over all replicas of the language model."""
+        replicas = self.grid_of(self.language).size("dp")
+        return self.schedule.micro_batch * self.schedule.microbatches * replicas
+
 
 def _transform() -> Any:
     """Imported late: it makes specs, and so imports this class."""

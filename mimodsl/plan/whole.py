@@ -154,8 +154,6 @@ class Plan:
         """The plan in numbers."""
         schedule = self.spec.schedule
         counts = [group.count for group in self.groups()]
-        replicas = self._grids[self.spec.language.grid].axis("dp")
-        batch = schedule.micro_batch * schedule.microbatches * replicas
         return Summary(
             world=self.world,
             layout=self.layout.value,
@@ -165,8 +163,8 @@ class Plan:
             groups=sum(counts),
             stages=self.stages,
             microbatches=schedule.microbatches,
-            batch=batch,
-            tokens=batch * schedule.sequence,
+            batch=self.spec.batch,
+            tokens=self.spec.batch * schedule.sequence,
             bubble=self.schedule(0).bubble,
         )
 

@@ -292,8 +292,7 @@ def is_step(phase: str) -> bool:
 
 def tokens_a_step(spec: Spec) -> int:
     """Tokens in the global batch of one step."""
-    schedule, replicas = spec.schedule, spec.grid_of(spec.language).size("dp")
-    return schedule.sequence * schedule.micro_batch * schedule.microbatches * replicas
+    return spec.batch * spec.schedule.sequence
 
 
 def parameters(assembly: Any) -> dict[str, int]:
