@@ -51,11 +51,9 @@ def parse(text: str) -> Spec:
 
 def to_json(spec: Spec) -> str:
     """The spec as one JSON document, every field in it, of the form that `json_schema` gives."""
-    import json
+    from mimodsl.ir.document import as_text
 
-    from mimodsl.ir.document import as_document
-
-    return json.dumps(as_document(spec), indent=2, ensure_ascii=False) + "\n"
+    return as_text(spec)
 
 
 def from_json(text: str) -> Spec:

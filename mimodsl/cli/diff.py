@@ -65,7 +65,6 @@ def _spec(path: Path) -> Spec | None:
 
 
 def _compare(a: Spec, b: Spec, args: argparse.Namespace) -> int:
-    import json
     import sys
 
     from mimodsl.cli import comparison, terminal
@@ -73,7 +72,7 @@ def _compare(a: Spec, b: Spec, args: argparse.Namespace) -> int:
 
     found = differences(a, b)
     if args.json:
-        print(json.dumps(comparison.as_json(a, b, found), indent=2, ensure_ascii=False))
+        terminal.print_json(comparison.as_json(a, b, found))
     else:
         comparison.show(a, b, found, terminal.console(sys.stdout))
     return int(bool(found))

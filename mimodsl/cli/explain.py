@@ -37,8 +37,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _list(all_pages: "list[Page]", *, as_json: bool) -> None:
+    from mimodsl.cli import terminal
+
     if as_json:
-        _print_json([{"code": page.code, "title": page.title} for page in all_pages])
+        terminal.print_json([{"code": page.code, "title": page.title} for page in all_pages])
         return
     for page in all_pages:
         print(f"{page.code}  {page.title}")
@@ -49,15 +51,9 @@ def _show(page: "Page", *, as_json: bool) -> None:
     from mimodsl.cli import terminal
 
     if as_json:
-        _print_json(pages.as_json(page))
+        terminal.print_json(pages.as_json(page))
     else:
         print(pages.render(page, color=terminal.colorful(sys.stdout)))
-
-
-def _print_json(document: object) -> None:
-    import json
-
-    print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _refuse(code: str, known: list[str]) -> None:

@@ -174,12 +174,10 @@ def _export(spec: Spec, launch: Launch, args: argparse.Namespace) -> None:
 
 
 def _report(nodes: NodePlan, args: argparse.Namespace) -> None:
-    import json
-
     from mimodsl.cli import terminal
     from mimodsl.plan.show.nodes import nodes_as_json, show_nodes
 
     if args.json:
-        print(json.dumps(nodes_as_json(nodes), indent=2, ensure_ascii=False))
+        terminal.print_json(nodes_as_json(nodes))
     else:
         show_nodes(nodes, terminal.console(sys.stdout if args.output else sys.stderr))

@@ -70,8 +70,6 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    import json
-
     from mimodsl.cli import specs, terminal, trouble
 
     _require_one_purpose(args)
@@ -92,7 +90,7 @@ def _run(args: argparse.Namespace) -> int:
     elif args.groups:
         _write_groups(whole, args.groups)
     elif args.json:
-        print(json.dumps(as_json(whole, rank=args.rank), indent=2, ensure_ascii=False))
+        terminal.print_json(as_json(whole, rank=args.rank))
     else:
         render(whole, terminal.console(sys.stdout), rank=args.rank)
     return 0
@@ -112,14 +110,12 @@ def _require_one_purpose(args: argparse.Namespace) -> None:
 
 
 def _fits(whole: Plan, args: argparse.Namespace) -> bool:
-    import json
-
     from mimodsl.cli import terminal
     from mimodsl.plan.show.memory import misfits_json, print_misfits
 
     if args.json:
         found = misfits_json(whole, args.fit)
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        terminal.print_json(found)
         return found["fits"]
     return print_misfits(whole, args.fit, terminal.console(sys.stdout))
 
@@ -140,13 +136,11 @@ def _time(whole: Plan, args: argparse.Namespace) -> StepTime:
 
 
 def _show_time(time: StepTime, args: argparse.Namespace) -> None:
-    import json
-
     from mimodsl.cli import terminal
     from mimodsl.plan.show.time import print_rank_time, print_time, time_json
 
     if args.json:
-        print(json.dumps(time_json(time, args.rank), indent=2, ensure_ascii=False))
+        terminal.print_json(time_json(time, args.rank))
     elif args.rank is None:
         print_time(time, terminal.console(sys.stdout))
     else:

@@ -56,6 +56,13 @@ def lasting_console(stream: TextIO) -> Generator[Console]:
         yield console(target)
 
 
+def print_json(document: object) -> None:
+    """Writes one JSON document to standard output."""
+    import json
+
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
 def complain(*lines: str) -> None:
     """Writes lines to standard error; the word before the first colon is red on a terminal."""
     first, *rest = lines

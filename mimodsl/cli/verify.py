@@ -71,8 +71,6 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _verify(spec: Any, args: argparse.Namespace) -> int:
-    import json
-
     from mimodsl.cli import terminal, trouble
     from mimodsl.runtime.launch import Device
     from mimodsl.runtime.progress import Progress
@@ -103,5 +101,5 @@ def _verify(spec: Any, args: argparse.Namespace) -> int:
         if not args.json:
             show.show(done, console)
     if args.json:
-        print(json.dumps(show.as_json(done, str(args.spec)), indent=2, ensure_ascii=False))
+        terminal.print_json(show.as_json(done, str(args.spec)))
     return 0 if done.verdict.equal else trouble.FAILURE

@@ -1,15 +1,14 @@
 """`--to json`: the spec as a document, every field in it, of the published JSON Schema."""
 
-import json
 from typing import Final
 
 from mimodsl.export.target import Launch, Target
-from mimodsl.ir.document import as_document
+from mimodsl.ir.document import as_text
 from mimodsl.plan.nodes import NodePlan
 
 
 def _write(nodes: NodePlan, launch: Launch) -> str:  # noqa: ARG001 - what every target is given
-    return json.dumps(as_document(nodes.plan.spec), indent=2, ensure_ascii=False) + "\n"
+    return as_text(nodes.plan.spec)
 
 
 JSON: Final = Target(

@@ -1,5 +1,6 @@
 """A spec as a plain document (what JSON can hold), and back: for programs and for checkpoints."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, cast
@@ -50,6 +51,11 @@ class BadDocument(ValueError):
 def as_document(spec: Spec) -> dict[str, Any]:
     """Every field of a spec by name, defaults included; `type` says what an object is."""
     return {"version": VERSION} | _written(spec)
+
+
+def as_text(spec: Spec) -> str:
+    """The document of a spec as the text of a file."""
+    return json.dumps(as_document(spec), indent=2, ensure_ascii=False) + "\n"
 
 
 def from_document(document: Any, origins: Origins | None = None) -> Spec:
