@@ -84,7 +84,7 @@ profile() {
 }
 
 steps() {
-  run step_time python3 benchmarks/step_time.py --out "$out/step_time.md"
+  run layouts_local python3 benchmarks/layouts.py --out "$out"
 }
 
 case $part in

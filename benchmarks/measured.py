@@ -67,5 +67,7 @@ def where() -> str:
 
 
 def _commit() -> str:
+    """Where there is none to be seen, in a copy of the files alone, COMMIT may tell."""
     command = ("git", "rev-parse", "--short", "HEAD")
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout[:-1]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    return done.stdout.strip() or os.environ.get("COMMIT", "not known")

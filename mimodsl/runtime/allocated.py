@@ -3,7 +3,7 @@
 # pyright: reportUnknownArgumentType=false
 
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, override
 
@@ -23,27 +23,34 @@ from mimodsl.runtime.train import Rank
 class PeakOfTraining:
     """The work of one rank: to build a checked spec, train it, and say the most bytes allocated.
 
-    On CUDA that is `max_memory_allocated`, else what tensors take (`Allocated`). Two steps reach
-    the peak: the optimizer makes its state in the first.
+    Two steps reach the peak: the optimizer makes its state in the first.
     """
 
     spec: Spec
     steps: int = 2
 
     def __call__(self, rank: Rank) -> int:
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-            self._train(rank)
-            return torch.cuda.max_memory_allocated()
-        with Allocated() as tensors, tensors.reductions_left_out():
-            self._train(rank)
-        return tensors.peak
+        return most_allocated(lambda: self._train(rank))[0]
 
     def _train(self, rank: Rank) -> None:
         assembly, data = assemble(self.spec), SyntheticData(spec=self.spec)
         for step in range(self.steps):
             rank.phase(f"step {step + 1}")
             assembly.train_step(list(microbatches(data, step, assembly.process_groups)))
+
+
+def most_allocated[R](action: Callable[[], R]) -> tuple[int, R]:
+    """The most bytes allocated at a time while an action lasts, and what it returns.
+
+    On CUDA that is `max_memory_allocated`, else what tensors take (`Allocated`).
+    """
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        result = action()
+        return torch.cuda.max_memory_allocated(), result
+    with Allocated() as tensors, tensors.reductions_left_out():
+        result = action()
+    return tensors.peak, result
 
 
 class Allocated(TorchDispatchMode):

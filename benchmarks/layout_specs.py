@@ -1,30 +1,12 @@
-"""Holds the memory that `mimodsl plan` predicts against what training allocates, rank by rank.
+"""The layouts whose memory and time are measured: their specs, at the sizes of a GPU or a CPU."""
 
-    python benchmarks/memory.py            on as many GPUs as there are, at sizes that fill them
-    python benchmarks/memory.py --cpu      on this machine's cores, at small sizes
-
-On GPUs the truth is `torch.cuda.max_memory_allocated`; on a CPU it is the most bytes of tensors
-alive at a time, and cuBLAS's workspace is left out of the prediction. Layouts of more ranks than
-there are GPUs are left out. The table goes to standard output, and with --out to a file.
-"""
-
-import argparse
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from measured import where
+import attrs
 
 from mimodsl import Spec, check, parse
 from mimodsl.diagnostics import Severity
-from mimodsl.plan import plan
-from mimodsl.plan.memory import peak_memory
-from mimodsl.plan.memory.peak import WORKSPACE
-from mimodsl.runtime.allocated import PeakOfTraining
-from mimodsl.runtime.launch import Device, run_ranks
-
-MIB: Final = 2**20
+from mimodsl.ir.train import Kernels
 
 LANGUAGE: Final = """\
 module language : hybrid {{
@@ -135,85 +117,15 @@ LAYOUTS: Final = (
 )
 
 
-class Result(NamedTuple):
-    """A rank's bytes, as they were predicted and as they were."""
-
-    layout: str
-    rank: int
-    predicted: int
-    measured: int
-
-    @property
-    def error(self) -> float:
-        return self.predicted / self.measured - 1
-
-
-def spec_of(layout: Layout, sizes: dict[str, object]) -> Spec:
-    """The checked spec of a layout at these sizes."""
-    values = sizes | layout.values
+def spec_of(layout: Layout, *, cpu: bool, kernels: str | None = None) -> Spec:
+    """The checked spec of a layout at the sizes of a CPU or a GPU."""
+    values = (CPU if cpu else GPU) | layout.values
     text = LANGUAGE.format(**values)
     if layout.sees:
         text = VISION.format(**values) + text
     spec = parse(f"{layout.grids}\n{text}")
+    if kernels:
+        spec = attrs.evolve(spec, train=attrs.evolve(spec.train, kernels=Kernels(kernels)))
     errors = [one.message for one in check(spec) if one.severity is Severity.ERROR]
     assert not errors, errors
     return spec
-
-
-def results(layout: Layout, device: Device) -> Iterator[Result]:
-    spec = spec_of(layout, CPU if device is Device.CPU else GPU)
-    whole = plan(spec)
-    unseen = WORKSPACE if device is Device.CPU else 0
-    for rank, size in enumerate(run_ranks(spec.world, PeakOfTraining(spec=spec), device=device)):
-        yield Result(layout.name, rank, peak_memory(whole, rank).allocated - unseen, size)
-
-
-def table(device: Device, found: list[Result]) -> Iterator[str]:
-    import torch
-
-    machine = torch.cuda.get_device_name() if device is Device.CUDA else "No GPU"
-    yield f"{machine}. {where()}\n"
-    yield "| layout | rank | predicted, MiB | measured, MiB | error |\n|---|---|---|---|---|"
-    for one in found:
-        sizes = f"{one.predicted / MIB:,.0f} | {one.measured / MIB:,.0f}"
-        yield f"| {one.layout} | {one.rank} | {sizes} | {one.error:+.1%} |"
-
-
-def arguments(about: str | None) -> argparse.ArgumentParser:
-    """What a benchmark over the layouts takes on its command line, by its docstring."""
-    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
-    parser.add_argument("--cpu", action="store_true", help="on this machine's cores")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write the table to this file")
-    return parser
-
-
-def over_layouts[R](device: Device, measure: Callable[[Layout], Iterable[R]]) -> list[R]:
-    """What is measured of every layout that has as many GPUs as ranks; on a CPU of all of them."""
-    import torch
-
-    most = len(LAYOUTS) if device is Device.CPU else torch.cuda.device_count()
-    found: list[R] = []
-    for layout in LAYOUTS:
-        if spec_of(layout, CPU).world <= most:
-            found += measure(layout)
-            print(found[-1], file=sys.stderr, flush=True)
-    return found
-
-
-def write(table: Iterable[str], out: Path | None) -> None:
-    """Print a table, and write it to a file where there is one."""
-    text = "\n".join(table) + "\n"
-    print(text)
-    if out:
-        out.write_text(text)
-
-
-def main() -> None:
-    args = arguments(__doc__).parse_args()
-    device = Device.CPU if args.cpu else Device.CUDA
-    found = over_layouts(device, lambda layout: results(layout, device))
-    write(table(device, found), args.out)
-
-
-if __name__ == "__main__":
-    main()
