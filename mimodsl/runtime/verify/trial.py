@@ -15,6 +15,7 @@ from mimodsl.runtime.checkpoint import load_weights, save_weights
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.train import Rank
 from mimodsl.runtime.verify import shards
+from mimodsl.runtime.verify.choices import Choices
 from mimodsl.runtime.verify.points import Watcher
 from mimodsl.runtime.verify.record import RankRecord, StepRecord
 
@@ -73,10 +74,16 @@ class Trial:
         roles = {role.name: role for role in plan(self.spec).rank(rank).modules}
         watcher = Watcher(assembly=assembly, roles=roles)
         watcher.watch()
+        choices = Choices(assembly.model)
         data = SyntheticData(spec=self.spec)
         for number in range(1, self.steps + 1):
             on_phase(f"step {number}")
+            path = self._path(f"choices-{number}")
+            if not self.alone:
+                choices.follow(path)
             yield self._step(assembly, data, number, watcher)
+            if self.alone:
+                choices.write(path)
 
     def _step(
         self, assembly: Assembly, data: SyntheticData, number: int, watcher: Watcher
