@@ -63,7 +63,7 @@ by_hand() {
 
 fusions() {
   local sides=(--only "by hand" --only "by hand, with the public command's fusions")
-  sides+=(--only mimodsl --only "mimodsl, cross entropy in parts")
+  sides+=(--only mimodsl --only "mimodsl, megatron-core's cross entropy")
   run fusions "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo \
     --set "world=$world" --out "$out/fusions.json" "${sides[@]}"
 }

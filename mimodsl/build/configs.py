@@ -171,7 +171,6 @@ def language_config(spec: Spec) -> TransformerConfig:
         {"normalization": NORMS[kind.norm]},
         _stack(kind),
         _attention(kind.attention, grid),
-        _loss(spec),
         NO_EXPERTS if moe is None else _experts(spec, kind, moe, grid),
     )
 
@@ -313,17 +312,6 @@ def _stack(kind: Gpt | Hybrid) -> Fields:
         return {"num_layers": kind.layers, "moe_layer_freq": kind.moe_every}
     mamba = {} if kind.mamba is None else _pick(kind.mamba, _MAMBA)
     return {"num_layers": len(kind.layers), "is_hybrid_model": True} | mamba
-
-
-def _loss(spec: Spec) -> Fields:
-    """A cross entropy of fewer kernels and collectives, which torch compiles on GPUs.
-
-    Its gradient is bf16 in any precision (fusions/fused_cross_entropy.py:82). Transformer Engine's
-    has known faults (model_parallel_config.py:536), so both kernel sets have megatron-core's own.
-    """
-    if spec.train.precision is not Precision.BF16:
-        return {}
-    return {"cross_entropy_loss_fusion": torch.cuda.is_available()}
 
 
 def _experts(spec: Spec, kind: Gpt | Hybrid, moe: Moe, grid: Grid) -> Fields:

@@ -10,9 +10,10 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.utils import (
     make_tp_sharded_tensor_for_checkpoint,  # pyright: ignore[reportUnknownVariableType]
 )
-from torch import nn
+from torch import Tensor, nn
 
 from mimodsl.build.configs import language_config
+from mimodsl.build.cross_entropy import cross_entropy
 from mimodsl.build.layer_specs import gpt_block, hybrid_stack, resolve
 from mimodsl.ir import Gpt, Hybrid, LanguageModel, Positions, Spec
 from mimodsl.ir.widths import language_kind
@@ -74,6 +75,11 @@ class _OwnGroups(LanguageModule):
         if embedding is not None and embedding.add_position_embedding:
             # A plain torch embedding, made in fp32 (language_model_embedding.py:70).
             cast(nn.Module, embedding.position_embeddings).to(config.params_dtype)
+
+    @override
+    def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
+        """Losses `[b, s]` in fp32 of labels `[b, s]` and logits `[s, b, v/tp]`."""
+        return cross_entropy(logits, labels, self.pg_collection.tp)
 
     @override
     def tie_embeddings_and_output_weights_state_dict(

@@ -179,9 +179,8 @@ OPTIMIZERS: Final = Area(
             says="The fused cross entropy rounds its gradients to bf16 in any precision; that of "
             "Transformer Engine has known faults.",
             ends=Handled(
-                "models in bf16 alone have it, on GPUs, and never Transformer Engine's",
-                "tests/unit/build/test_loss.py::"
-                "test_it_is_taken_on_gpus_where_its_bf16_gradient_is_no_loss",
+                "models have neither: theirs is our own",
+                "tests/unit/build/test_loss.py::test_models_take_it",
             ),
         ),
         Fact(

@@ -43,19 +43,17 @@ class OutputLayer(Layer):
 
     @override
     def saved(self, at: Share) -> Iterator[Saved]:
-        """The softmax in fp32, over the rank's part of the vocabulary (tensor_parallel/
-        cross_entropy.py:181)."""
+        """The logits of the rank's part of the vocabulary, and of each token the logarithm of its
+        sum and its label (mimodsl/build/cross_entropy.py)."""
         yield from norm_saved(at, self.norm, self.hidden)
-        yield Saved(what="softmax", size=at.tokens * self.vocabulary // at.cut.tp * FP32)
-        yield Saved(what="targets", size=at.tokens * (INT64 + 1))
+        yield Saved(what="logits", size=self._logits(at))
+        yield Saved(what="sums and labels", size=at.tokens * (FP32 + INT64))
 
     @override
     def working(self, at: Share) -> int:
-        """The logits beside the softmax, or their gradient: they are there before it is, and after
-        (…:23). Or, with the softmax gone, that gradient and the weight's."""
-        logits = at.tokens * self.vocabulary // at.cut.tp
-        if at.element == FP32:
-            return 0
+        """Gradients of the weight and of the input: that of the logits takes their place."""
         weight = self.vocabulary * self.hidden // at.cut.tp if at.trained else 0
-        behind = (logits + weight + at.tokens * self.hidden) * at.element - logits * FP32
-        return max(logits * at.element, behind)
+        return (weight + at.tokens * self.hidden) * at.element
+
+    def _logits(self, at: Share) -> int:
+        return at.tokens * self.vocabulary // at.cut.tp * at.element

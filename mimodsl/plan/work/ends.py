@@ -18,7 +18,7 @@ from mimodsl.plan.work.piece import Gradient, Piece, Repeat
 from mimodsl.plan.work.site import Site
 
 _LOSS = 4
-"""Bytes of a token's loss, which is in fp32 (tensor_parallel/cross_entropy.py)."""
+"""Bytes of a token's loss, which is in fp32 (mimodsl/build/cross_entropy.py)."""
 
 
 def embedding(layer: TokenEmbedding, site: Site) -> Iterator[Piece]:
@@ -36,11 +36,12 @@ def embedding(layer: TokenEmbedding, site: Site) -> Iterator[Piece]:
 
 
 def output(layer: OutputLayer, site: Site) -> Iterator[Piece]:
-    """Logits over the split vocabulary, and of the loss three sums over tp: the largest logit, that
-    of the label, and the exponentials (tensor_parallel/cross_entropy.py:130-150)."""
+    """Logits over the split vocabulary, and of the loss two sums over tp: the largest logarithm of
+    a rank's exponentials, then the exponentials together with the label's logit."""
     yield column("logits", site, layer.hidden, layer.vocabulary, repeat=Repeat.NEVER)
-    losses = call(site.line("tp"), CallKind.ALL_REDUCE, site.tokens * _LOSS, 3)
-    yield Piece(name="loss", repeat=Repeat.NEVER, calls=losses)
+    tp, size = site.line("tp"), site.tokens * _LOSS
+    losses = call(tp, CallKind.ALL_REDUCE, size), call(tp, CallKind.ALL_REDUCE, 2 * size)
+    yield Piece(name="loss", repeat=Repeat.NEVER, calls=(*losses[0], *losses[1]))
 
 
 def patches(layer: PatchEmbedding, site: Site) -> Iterator[Piece]:

@@ -1,65 +1,119 @@
-"""The fused cross entropy: where it is taken, and that it is the plain one there."""
+"""The cross entropy: megatron-core's own, in less memory."""
+
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-from megatron.core.fusions.fused_cross_entropy import fused_vocab_parallel_cross_entropy
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.tensor_parallel.cross_entropy import vocab_parallel_cross_entropy
 
-from mimodsl.build.configs import language_config
-from mimodsl.ir import Precision
-from tests.unit.build.models import spec
+from mimodsl.build.cross_entropy import ROWS_AT_ONCE, cross_entropy
+from mimodsl.build.language import GptDecoder, HybridDecoder
+
+TOKENS, VOCABULARY = (3, 2 * ROWS_AT_ONCE + 5), 96
+ROUNDING = {torch.float32: 1e-6, torch.bfloat16: 4e-3}
 
 
-@pytest.mark.parametrize("has_gpu", [True, False])
-@pytest.mark.parametrize("precision", list(Precision))
-def test_it_is_taken_on_gpus_where_its_bf16_gradient_is_no_loss(
-    monkeypatch: pytest.MonkeyPatch, precision: Precision, has_gpu: bool
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
-    config = language_config(spec(precision=precision))
-    assert config.cross_entropy_loss_fusion is (has_gpu and precision is Precision.BF16)
-    assert config.cross_entropy_fusion_impl == "native"
+def sample(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits `[s, b, v]`, labels `[b, s]`, and what losses are weighted with."""
+    source = torch.Generator().manual_seed(3)
+    batch, length = TOKENS
+    logits = 4 * torch.randn(length, batch, VOCABULARY, generator=source)
+    labels = torch.randint(VOCABULARY, TOKENS, generator=source)
+    return logits.to(dtype), labels, torch.rand(TOKENS, generator=source)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_it_is_the_plain_one_in_bf16_alone(
-    groups: ProcessGroupCollection, dtype: torch.dtype
-) -> None:
-    """It keeps the same bytes, and no more than bf16 has of its gradients."""
-    logits = torch.randn(6, 2, 96, dtype=dtype, requires_grad=True)  # both overwrite fp32 ones
-    labels = torch.randint(96, (6, 2))
+def exact(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Losses and the gradient of logits, in fp64."""
+    logits, labels, weights = sample(dtype)
+    wide = logits.double().requires_grad_()
+    losses = wide.logsumexp(-1).t() - wide.transpose(0, 1).gather(-1, labels[..., None])[..., 0]
+    (gradient,) = torch.autograd.grad(losses, wide, weights.double())
+    return losses.detach(), gradient
 
-    def taken(fused: bool) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-        kept: list[int] = []
 
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            kept.append(tensor.untyped_storage().nbytes())
-            return tensor
+def taken(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, group: Any) -> Any:
+    """Losses and the gradient, by ours; the logits are those of a linear, as in a model."""
+    leaf = logits.clone().requires_grad_()
+    losses = cross_entropy(leaf * 1.0, labels, group)
+    (gradient,) = torch.autograd.grad(losses, leaf, weights)
+    return losses.detach(), gradient
 
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            if fused:
-                losses = fused_vocab_parallel_cross_entropy(logits.clone(), labels, groups.tp)
-            else:
-                losses = vocab_parallel_cross_entropy(logits.clone(), labels, tp_group=groups.tp)
-        (gradient,) = torch.autograd.grad(losses.mean(), logits)
-        return losses.detach(), gradient, kept
 
-    (fused, rounded, kept), (plain, gradient, kept_too) = taken(True), taken(False)
-    assert torch.equal(fused, plain)
-    assert kept == kept_too
-    assert torch.equal(rounded, gradient.bfloat16().to(dtype))
-    assert torch.equal(rounded, gradient) is (dtype is torch.bfloat16)
+@pytest.mark.parametrize("dtype", list(ROUNDING))
+def test_it_is_the_cross_entropy(groups: ProcessGroupCollection, dtype: torch.dtype) -> None:
+    losses, gradient = taken(*sample(dtype), groups.tp)
+    wanted, slope = exact(dtype)
+    assert losses.dtype == torch.float32
+    assert losses.is_contiguous()
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(losses.double(), wanted, rtol=1e-5, atol=1e-5)
+    assert (gradient.double() - slope).norm() <= ROUNDING[dtype] * slope.norm()
+
+
+def test_it_is_megatron_cores(groups: ProcessGroupCollection) -> None:
+    logits, labels, weights = sample(torch.float32)
+    losses, gradient = taken(logits, labels, weights, groups.tp)
+    leaf = logits.clone().requires_grad_()
+    theirs = vocab_parallel_cross_entropy(
+        leaf * 1.0, labels.t().contiguous(), tp_group=groups.tp
+    ).t()
+    torch.testing.assert_close(losses, theirs, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient, torch.autograd.grad(theirs, leaf, weights)[0])
+
+
+def test_it_keeps_the_logits_and_numbers_by_token(groups: ProcessGroupCollection) -> None:
+    logits, labels, _ = sample(torch.bfloat16)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    product = logits.requires_grad_() * 1.0
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        losses = cross_entropy(product, labels, groups.tp)
+    size = product.numel() * product.element_size()
+    assert sum(kept.values()) == size + labels.numel() * (4 + 8)
+    losses.sum().backward()
+    assert logits.grad is not None
+    assert torch.equal(product.detach(), logits.grad), "the gradient took the logits' place"
+
+
+def test_a_second_backward_pass_is_refused(groups: ProcessGroupCollection) -> None:
+    """Its logits are gone."""
+    logits, labels, _ = sample(torch.float32)
+    loss = cross_entropy(logits.requires_grad_() * 1.0, labels, groups.tp).sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_models_take_it() -> None:
+    """Both decoders have one definition of it."""
+    ours = GptDecoder.compute_language_model_loss
+    assert HybridDecoder.compute_language_model_loss is ours
+    assert ours.__module__ == "mimodsl.build.language"
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_compiled_on_a_gpu_it_is_the_plain_one(world: dist.ProcessGroup) -> None:
-    logits = torch.randn(512, 2, 4096, device="cuda", dtype=torch.bfloat16, requires_grad=True)
-    labels = torch.randint(4096, (512, 2), device="cuda")
-    fused = fused_vocab_parallel_cross_entropy(logits, labels, world)
-    plain = vocab_parallel_cross_entropy(logits, labels, tp_group=world)
-    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-5)
-    found, wanted = (torch.autograd.grad(one.mean(), logits)[0] for one in (fused, plain))
-    assert (found - wanted).norm() <= 4e-3 * wanted.norm()
+@pytest.mark.parametrize("dtype", list(ROUNDING))
+def test_on_a_gpu_it_holds_nothing_in_fp32(world: dist.ProcessGroup, dtype: torch.dtype) -> None:
+    length, vocabulary = 1024, 16384
+    logits = torch.randn(length, 2, vocabulary, device="cuda", dtype=dtype)
+    labels = torch.randint(vocabulary, (2, length), device="cuda")
+    wide = logits.double().requires_grad_()
+    wanted = wide.logsumexp(-1).t() - wide.transpose(0, 1).gather(-1, labels[..., None])[..., 0]
+    (slope,) = torch.autograd.grad(wanted.mean(), wide)
+    for _ in range(2):  # the first compiles
+        product = logits.clone().requires_grad_() * 1.0
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        losses = cross_entropy(product, labels, world)
+        (gradient,) = torch.autograd.grad(losses.mean(), product)
+        most = torch.cuda.max_memory_allocated() - before
+    assert most < product.numel() * product.element_size() / 8
+    torch.testing.assert_close(losses.double(), wanted, rtol=1e-5, atol=1e-5)
+    assert (gradient.double() - slope).norm() <= ROUNDING[dtype] * slope.norm()
