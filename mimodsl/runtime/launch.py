@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from mimodsl.runtime.hidden import hide_kernels
 from mimodsl.runtime.worker import Worker
 from mimodsl.runtime.workers import Watch, run_workers
 
@@ -116,8 +117,8 @@ def _refuse_within_a_world() -> None:
 
 
 def preload() -> None:
-    """Imports what ranks need, once, so that forked ranks share it."""
-    with _set(_ONE_THREAD):
+    """Imports what CPU ranks need, once, so that forked ranks share it."""
+    with _set(_ONE_THREAD), hide_kernels():
         for module in _PRELOADED:
             importlib.import_module(module)
 
@@ -134,9 +135,10 @@ def _settle(device: Device, index: int) -> None:
     """Gives this process its device, before anything is built."""
     import torch
 
-    from mimodsl.runtime import cpu
-
     if device is Device.CPU:
+        hide_kernels()
+        from mimodsl.runtime import cpu
+
         torch.set_num_threads(1)
         cpu.activate()
     else:

@@ -7,6 +7,7 @@ import runpy
 import sys
 from typing import Any
 
+from mimodsl.runtime.hidden import hide_kernels
 from mimodsl.runtime.quiet import silence_warnings
 
 
@@ -17,6 +18,7 @@ def main() -> int:
         return 2
     del sys.argv[0]
     silence_warnings()
+    hide_kernels()
     import torch
 
     from mimodsl.runtime import cpu
