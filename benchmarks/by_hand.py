@@ -11,8 +11,10 @@ Then all are built again, which gives their start-up, and trained in turn.
 
 import argparse
 import json
+import math
 import re
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MethodType
@@ -39,6 +41,8 @@ from by_hand_measure import (
 
 import mimodsl
 from mimodsl.ir import Spec
+
+STARTED = time.perf_counter()
 
 HAND = "by hand"
 
@@ -213,7 +217,11 @@ def compare(spec: Spec, options: argparse.Namespace) -> list[Side]:
     weights: dict[str, torch.Tensor] = {}
     for side in sorted(wanted, key=lambda side: side.name.startswith(HAND)):
         say(f"{side.name}: alone")
-        side.alone(weights, samples, options.warm)
+        try:
+            side.alone(weights, samples, options.warm)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are measured
+            say(f"{side.name}: left out, for {error!r}")
+            wanted.remove(side)
     release()
     for side in wanted:
         say(f"{side.name}: start")
@@ -223,11 +231,21 @@ def compare(spec: Spec, options: argparse.Namespace) -> list[Side]:
     for side in wanted:
         side.count(samples[2])
     for number in range(options.turns):
+        if number and is_late(options.limit):
+            break
         order = wanted[number % len(wanted) :] + wanted[: number % len(wanted)]
         for side in order:
             for step in range(options.steps):
                 side.turn(samples[(number + step) % len(samples)])
     return wanted
+
+
+def is_late(limit: float) -> bool:
+    """Whether the first rank has run for longer than that."""
+    late = torch.tensor(float(time.perf_counter() - STARTED > limit))
+    late = late.to(torch.cuda.current_device())
+    dist.broadcast(late, 0)
+    return bool(late)
 
 
 def data_groups(spec: Spec) -> Mapping[str, Any]:
@@ -322,6 +340,7 @@ def main() -> None:
     parser = on_rank.parser(__doc__)
     parser.add_argument("--turns", type=int, default=12, help="of every side")
     parser.add_argument("--steps", type=int, default=2, help="a turn")
+    parser.add_argument("--limit", type=float, default=math.inf, help="seconds for all turns begun")
     parser.add_argument("--warm", type=int, default=3, help="steps before any is measured")
     parser.add_argument("--only", action="append", help="a side by name (may be repeated)")
     parser.add_argument("--out", type=Path, help="all numbers as JSON")

@@ -34,7 +34,12 @@ from mimodsl.ir import (
     Spec,
     VisionEncoder,
 )
-from mimodsl.ir.experts import are_grouped
+from mimodsl.ir.experts import (
+    are_grouped,
+    is_activation_weighted,
+    is_permutation_fused,
+    is_routing_fused,
+)
 from mimodsl.ir.kinds import TransformerKind
 from mimodsl.ir.widths import claims, language_kind, projector_ffn, sequence_parallel
 
@@ -141,7 +146,6 @@ _MOE: Final = {
     "moe_router_group_topk": "group_topk",
     "moe_aux_loss_coeff": "aux_loss",
     "moe_z_loss_coeff": "z_loss",
-    "moe_permute_fusion": "permute_fusion",
     "moe_expert_capacity_factor": "capacity_factor",
     "moe_pad_expert_input_to_capacity": "pad_to_capacity",
 }
@@ -325,6 +329,9 @@ def _experts(spec: Spec, kind: Gpt | Hybrid, moe: Moe, grid: Grid) -> Fields:
         "moe_router_dtype": router_dtype,
         "moe_token_dispatcher_type": moe.dispatcher.value,
         "moe_grouped_gemm": are_grouped(kind, kernels, spec.train.precision, etp),
+        "moe_permute_fusion": is_permutation_fused(moe, kernels),
+        "moe_router_fusion": is_routing_fused(moe, kernels),
+        "use_fused_weighted_squared_relu": is_activation_weighted(kind, kernels),
     }
 
 

@@ -16,7 +16,6 @@ from mimodsl.ir import (
     Kernels,
     Mamba,
     MlpProjector,
-    Moe,
     Norm,
     Precision,
     Radio,
@@ -24,6 +23,7 @@ from mimodsl.ir import (
     RouterPrecision,
     Spec,
 )
+from mimodsl.ir.experts import is_activation_weighted, is_permutation_fused, is_routing_fused
 from mimodsl.ir.lr_decay import FallingLr, WsdLr
 from mimodsl.ir.widths import language_kind
 from mimodsl.plan.grids import grid_plans
@@ -56,7 +56,7 @@ def flags(spec: Spec, steps: int) -> dict[str, list[Flag]]:
         ],
         "Attention": _attention(kind.attention),
         "Mamba": _mamba(kind.mamba) if isinstance(kind, Hybrid) else [],
-        "Experts": _experts(kind.moe, spec.train.kernels),
+        "Experts": _experts(kind, spec.train.kernels),
         "Samples": _samples(spec),
         "Training": _training(spec, steps),
         "The learning rate": _learning_rate(spec),
@@ -154,11 +154,14 @@ def _mamba(mamba: Mamba | None) -> list[Flag]:
     ]
 
 
-def _experts(moe: Moe | None, kernels: Kernels) -> list[Flag]:
+def _experts(kind: Gpt | Hybrid, kernels: Kernels) -> list[Flag]:
+    moe = kind.moe
     if moe is None:
         return []
     in_model = moe.router_dtype is RouterPrecision.MODEL
-    grouped = moe.grouped_gemm if moe.grouped_gemm is not None else kernels is not Kernels.LOCAL
+    # The example has Transformer Engine's layers, for which `auto` leaves room.
+    theirs = Kernels.LOCAL if kernels is Kernels.LOCAL else Kernels.TRANSFORMER_ENGINE
+    grouped = moe.grouped_gemm if moe.grouped_gemm is not None else theirs is not Kernels.LOCAL
     return [
         ("num-experts", moe.experts),
         ("moe-router-topk", moe.topk),
@@ -178,7 +181,9 @@ def _experts(moe: Moe | None, kernels: Kernels) -> list[Flag]:
         ("moe-shared-expert-intermediate-size", moe.shared_ffn),
         ("moe-shared-expert-overlap", moe.shared_overlap),
         ("moe-token-dispatcher-type", moe.dispatcher.value),
-        ("moe-permute-fusion", moe.permute_fusion),
+        ("moe-permute-fusion", is_permutation_fused(moe, theirs)),
+        ("moe-router-fusion", is_routing_fused(moe, theirs)),
+        ("use-fused-weighted-squared-relu", is_activation_weighted(kind, theirs)),
         ("moe-expert-capacity-factor", moe.capacity_factor),
         ("moe-pad-expert-input-to-capacity", moe.pad_to_capacity),
     ]

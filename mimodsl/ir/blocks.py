@@ -110,7 +110,9 @@ class Moe(Node):
     grouped_gemm: bool | None = knob(
         default=None, doc="one product for all local experts; where the kernels have it if unset"
     )
-    permute_fusion: bool = knob(default=False, doc="fused token permutation (Transformer Engine)")
+    permute_fusion: bool | None = knob(
+        default=None, doc="tokens permuted by one kernel; where Transformer Engine is if unset"
+    )
     capacity_factor: float | None = knob(
         default=None, check=ABOVE_0, doc="drop the tokens that exceed this share of an expert's"
     )

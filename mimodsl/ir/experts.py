@@ -1,8 +1,9 @@
-"""Which experts of a rank are multiplied at once, in one grouped product."""
+"""What kernels do for experts at once: their products, their activation and the way to them."""
 
 from typing import Final, Protocol
 
-from mimodsl.ir.blocks import Moe
+from mimodsl.ir.blocks import Balance, Moe, Score
+from mimodsl.ir.kinds import Activation
 from mimodsl.ir.train import Kernels, Precision
 
 _ALIGNED: Final = 8
@@ -17,6 +18,9 @@ class HasExperts(Protocol):
 
     @property
     def bias(self) -> bool: ...
+
+    @property
+    def activation(self) -> Activation: ...
 
     @property
     def moe(self) -> Moe | None: ...
@@ -42,3 +46,33 @@ def fit_torch(of: HasExperts, precision: Precision, etp: int) -> bool:
     assert of.moe is not None
     is_aligned = all(width % _ALIGNED == 0 for width in (of.hidden, of.moe.ffn // etp))
     return precision is Precision.BF16 and not of.bias and is_aligned
+
+
+def is_permutation_fused(moe: Moe, kernels: Kernels) -> bool:
+    """Whether one kernel of Transformer Engine orders tokens by expert: as the spec says, or else
+    with those kernels."""
+    if moe.permute_fusion is not None:
+        return moe.permute_fusion
+    return kernels is Kernels.TRANSFORMER_ENGINE
+
+
+def is_routing_fused(moe: Moe, kernels: Kernels) -> bool:
+    """Whether kernels of Transformer Engine 2.12 choose the experts, and sum up their balance.
+
+    They have two scores and no balance of sinkhorn's (transformer/moe/moe_utils.py:777,
+    transformer/moe/router.py:325). Of groups of experts nobody has seen them choose rightly.
+    """
+    plain = moe.balance is not Balance.SINKHORN and moe.groups is None
+    known = moe.score in (Score.SIGMOID, Score.SOFTMAX)
+    return kernels is Kernels.TRANSFORMER_ENGINE and plain and known
+
+
+def is_activation_weighted(of: HasExperts, kernels: Kernels) -> bool:
+    """Whether experts' squared ReLU and the weights of their tokens are one kernel, which
+    megatron-core has for grouped experts of Transformer Engine without biases
+    (transformer/moe/experts.py:850)."""
+    return (
+        kernels is Kernels.TRANSFORMER_ENGINE
+        and of.activation is Activation.SQUARED_RELU
+        and not of.bias
+    )

@@ -6,7 +6,7 @@ from typing import ClassVar, override
 from attrs import frozen
 
 from mimodsl.ir.blocks import Balance, Moe, RouterPrecision, Score
-from mimodsl.ir.experts import are_grouped
+from mimodsl.ir.experts import are_grouped, is_activation_weighted
 from mimodsl.ir.kinds import Activation, Norm
 from mimodsl.plan.layers.layer import Layer
 from mimodsl.plan.layers.mlp import activation_saved
@@ -74,7 +74,12 @@ class MoeLayer(Layer):
         rows, width = self.routed(at), moe.ffn // at.cut.etp
         yield Saved(what="routed rows", size=rows * self.hidden * el, for_weights=True)
         yield Saved(what="routed probabilities", size=rows * FP32)
-        yield from activation_saved(self.activation, rows * width * el, weighted=True)
+        if is_activation_weighted(self, at.kernels):
+            # One kernel, which keeps what it is given and gives what the second linear keeps.
+            yield Saved(what="before the activation", size=rows * width * el)
+            yield Saved(what="weighted", size=rows * width * el, for_weights=True)
+        else:
+            yield from activation_saved(self.activation, rows * width * el, weighted=True)
         yield from dropped(at, self.hidden)
 
     def _router(self, at: Share) -> Iterator[Saved]:

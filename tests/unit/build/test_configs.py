@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from megatron.core.activations import fast_gelu, squared_relu
+from megatron.core.transformer.moe import moe_utils
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from mimodsl.build import configs
@@ -14,6 +15,7 @@ from mimodsl.ir import (
     Attention,
     Grid,
     Hybrid,
+    Kernels,
     Mamba,
     MlpProjector,
     Moe,
@@ -250,6 +252,41 @@ def test_it_is_the_rows_of_a_ranks_part_that_torch_asks_for_16_bytes_of() -> Non
         assert language_config(kind).moe_grouped_gemm is grouped
 
 
+PERMUTATIONS = (
+    *("fused_permute", "fused_permute_with_probs", "fused_unpermute"),
+    *("fused_sort_chunks_by_index", "fused_sort_chunks_by_index_with_probs"),
+)
+FUSIONS = ("moe_permute_fusion", "moe_router_fusion", "use_fused_weighted_squared_relu")
+
+
+def fusions(monkeypatch: pytest.MonkeyPatch, kernels: Kernels, **changes: object) -> list[bool]:
+    """Of permutation, routing and activation, of a Nemotron on these kernels."""
+    with monkeypatch.context() as patch:
+        patch.setattr(configs, "resolve", lambda _: kernels)
+        for name in PERMUTATIONS:  # asked for by the config, and not there without it
+            patch.setattr(moe_utils, name, object())
+        bias = bool(changes.pop("bias", False))
+        kind = attrs.evolve(NEMOTRON, moe=attrs.evolve(NEMOTRON.moe, **changes), bias=bias)
+        config = language_config(spec(kind, precision=Precision.BF16))
+    return [getattr(config, name) for name in FUSIONS]
+
+
+def test_kernels_of_transformer_engine_are_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the public example's command line has it."""
+    assert fusions(monkeypatch, Kernels.TRANSFORMER_ENGINE) == [True, True, True]
+    assert fusions(monkeypatch, Kernels.LOCAL) == [False, False, False]
+
+
+def test_they_are_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    te = Kernels.TRANSFORMER_ENGINE
+    assert fusions(monkeypatch, te, permute_fusion=False) == [False, True, True]
+    grouped: dict[str, object] = {"groups": 2, "group_topk": 1}
+    assert fusions(monkeypatch, te, **grouped) == [True, False, True]
+    odd: dict[str, object] = {"score": Score.SQRT_SOFTPLUS}
+    assert fusions(monkeypatch, te, **odd) == [True, False, True]
+    assert fusions(monkeypatch, te, bias=True) == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("table", "node"),
     [
@@ -273,7 +310,11 @@ def test_tables_name_what_exists(table: dict[str, str], node: object) -> None:
     [
         (Attention, (configs._ATTENTION,), {"kv_groups"}),
         (Mamba, (configs._MAMBA,), set()),
-        (Moe, (configs._MOE,), {"score", "balance", "router_dtype", "dispatcher", "grouped_gemm"}),
+        (
+            Moe,
+            (configs._MOE,),
+            {"score", "balance", "router_dtype", "dispatcher", "grouped_gemm", "permute_fusion"},
+        ),
     ],
 )
 def test_no_knob_of_a_block_is_ignored(

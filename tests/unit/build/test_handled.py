@@ -181,7 +181,7 @@ def test_a_config_has_no_sizes_of_layers_that_are_not_there() -> None:
 def test_experts_with_biases_have_no_fused_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(layer_specs, "find_spec", lambda _name: object())
-    moe = Moe(experts=4, topk=2, ffn=24)
+    moe = Moe(experts=4, topk=2, ffn=24, permute_fusion=False)
     base = Gpt(hidden=64, vocabulary=512, layers=2, attention=Attention(heads=4), moe=moe)
 
     def fused(*, bias: bool, moe: Moe | None) -> bool:
