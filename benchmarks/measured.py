@@ -67,7 +67,8 @@ def where() -> str:
 
 
 def _commit() -> str:
-    """Where there is none to be seen, in a copy of the files alone, COMMIT may tell."""
+    """COMMIT, where this is a copy of the files beside another history; or else what git says."""
+    if told := os.environ.get("COMMIT"):
+        return told
     command = ("git", "rev-parse", "--short", "HEAD")
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    return done.stdout.strip() or os.environ.get("COMMIT", "not known")
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout[:-1]
