@@ -3,7 +3,7 @@
 #
 #   benchmarks/gpu.sh PART [WORLD] [LOGS]
 #
-# PART is layouts, tests, by_hand, fusions, experts, profile or steps; WORLD, 2 unless given, is the number of GPUs,
+# PART is launchers, tests, by_hand, fusions, experts, profile or plan; WORLD, 2 unless given, is the number of GPUs,
 # of which each rank has one; logs and tables go to the folder LOGS. Transformer Engine is used where it is installed.
 set -uo pipefail
 part=${1:?a part}
@@ -37,7 +37,7 @@ small() {
   ((world == 2)) || beside=(--set "replicas=$((world / 4))")
 }
 
-layouts() {
+launchers() {
   small
   run torchrun "${torchrun[@]}" -m mimodsl build "$work/colocated_bf16.mimo" "${colocated[@]}"
   run colocated python3 -m mimodsl build "$work/colocated.mimo" "${colocated[@]}" --device cuda
@@ -83,12 +83,12 @@ profile() {
     --set "each=$half"
 }
 
-steps() {
+plan() {
   run layouts_local python3 benchmarks/layouts.py --out "$out"
 }
 
 case $part in
-layouts | tests | by_hand | fusions | experts | profile | steps) "$part" ;;
+launchers | tests | by_hand | fusions | experts | profile | plan) "$part" ;;
 *)
   echo "no part $part" >&2
   exit 2

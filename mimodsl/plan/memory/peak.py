@@ -27,8 +27,9 @@ CublasHandlePool.cpp of torch 2.11)."""
 CONTEXT: Final = 600 * MIB
 """Of CUDA, with the kernels of torch loaded: outside of what torch allocates."""
 
-COMMUNICATOR: Final = 64 * MIB
-"""Of NCCL for a communicator of two ranks or more: outside of what torch allocates."""
+COMMUNICATOR: Final = 448 * MIB
+"""Of NCCL for a communicator of two ranks or more, outside of what torch allocates: each of its
+channels has buffers. Between two H200s over NVLink, seven took 430 MiB each (benchmarks/gpu.md)."""
 
 _SAMPLE: Final = 8 + 8 + 4
 """Bytes of a token of a sample: its id and its label, and whether the label counts."""

@@ -34,14 +34,14 @@ def test_what_is_no_size_is_wrong_usage(mimodsl, demo, text: str) -> None:
 def test_ranks_that_fit(mimodsl, demo) -> None:
     ran = mimodsl("plan", demo, "--fit", "80GiB")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith("all ranks fit into 80.00 GiB: the most is 0.9")
+    assert ran.out.startswith("all ranks fit into 80.00 GiB: the most is 2.8")
 
 
 def test_ranks_that_do_not_fit_are_named(mimodsl, demo) -> None:
     ran = mimodsl("plan", demo, "--fit", "512MiB")
     assert ran.code == 1
-    assert "ranks 0–3 need 0.9" in ran.out
-    assert "ranks 4–7 need 0.9" in ran.out
+    assert "ranks 0–3 need 2.8" in ran.out
+    assert "ranks 4–7 need 2.8" in ran.out
     assert "with recompute = full in language: " in ran.out
 
 
