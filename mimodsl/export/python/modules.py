@@ -8,7 +8,7 @@ from mimodsl.export.python import packages
 from mimodsl.export.python.code import Code, items, keywords, name, text
 from mimodsl.export.python.code import double_quoted as q
 from mimodsl.export.python.resolved import Resolved
-from mimodsl.export.python.source import bases, definition
+from mimodsl.export.python.source import definition
 from mimodsl.ir import CustomKind, Flow, Gpt, Module, Positions, Radio, Spec, VisionEncoder
 from mimodsl.ir.widths import language_kind
 
@@ -89,12 +89,10 @@ def _language(of: Resolved) -> Iterator[str]:
     config = name("config", **(_DEFAULTS | asked))
     found = _language_spec(of, config, stages)
     decoder = text(found.pop("module"))
-    if kind.positions is Positions.LEARNED:
-        yield f"{definition('_OwnGroups', without=[_TIED])}\n"
-        yield f"{definition(decoder)}\n"
-    else:
-        # What ours adds is for learned positions and for checkpoints.
-        decoder = bases(decoder)[-1]
+    # What else ours adds is for learned positions and for checkpoints.
+    unused = [_TIED] if kind.positions is Positions.LEARNED else [_TIED, "__init__"]
+    yield f"{definition('_Decoder', without=unused)}\n"
+    yield f"{definition(decoder)}\n"
     yield f"def {spec.language.name}_spec(groups: ProcessGroupCollection) -> ModuleSpec:"
     what = "its stage of the language model" if stages > 1 else "the language model"
     yield f'    """What MimoModel builds {what} from on a rank with these groups."""'

@@ -39,7 +39,7 @@ def script(of: Resolved, launch: Launch) -> str:
     sections = _sections(of, launch)
     layers = _closure("\n\n".join(sections.values()))
     if kernels := "\n\n\n".join(definition(name).rstrip() for name in layers):
-        sections["Layers: what megatron-core has only with Transformer Engine"] = kernels
+        sections["Layers that megatron-core lacks"] = kernels
     body = "\n\n\n".join(
         f"# {'-' * 4} {title} {'-' * (WIDTH - 8 - len(title))}\n\n{_spaced(section)}"
         for title, section in _ordered(sections)

@@ -114,13 +114,6 @@ def constant(path: Path, name: str) -> Any:
     raise KeyError(name)
 
 
-def bases(name: str) -> list[str]:
-    """What a class of the builder is based on."""
-    node = _file(_home()[name]).definitions[name]
-    assert isinstance(node, ast.ClassDef)
-    return list(map(ast.unparse, node.bases))
-
-
 def _without(source: str, method: str) -> str:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef) and node.name == method:
