@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from mimodsl.ir.blocks import Balance, Moe, Score
+from mimodsl.ir.blocks import Balance, Moe, RouterPrecision, Score
 from mimodsl.ir.kinds import Activation
 from mimodsl.ir.train import Kernels, Precision
 
@@ -59,12 +59,18 @@ def is_permutation_fused(moe: Moe, kernels: Kernels) -> bool:
 def is_routing_fused(moe: Moe, kernels: Kernels) -> bool:
     """Whether kernels of Transformer Engine 2.12 choose the experts, and sum up their balance.
 
-    They have two scores and no balance of sinkhorn's (transformer/moe/moe_utils.py:777,
-    transformer/moe/router.py:325). Of groups of experts nobody has seen them choose rightly.
+    They have two scores, refuse fp64 and compute in the precision that they are given, where
+    megatron-core's plain routing is in fp32 (transformer_engine/pytorch/router.py:105,114;
+    transformer/moe/moe_utils.py:835). Sinkhorn's balance has a routing of its own, and of experts
+    in groups nobody has seen these kernels choose.
     """
-    plain = moe.balance is not Balance.SINKHORN and moe.groups is None
-    known = moe.score in (Score.SIGMOID, Score.SOFTMAX)
-    return kernels is Kernels.TRANSFORMER_ENGINE and plain and known
+    return (
+        kernels is Kernels.TRANSFORMER_ENGINE
+        and moe.router_dtype is RouterPrecision.FP32
+        and moe.score in (Score.SIGMOID, Score.SOFTMAX)
+        and moe.balance is not Balance.SINKHORN
+        and moe.groups is None
+    )
 
 
 def is_activation_weighted(of: HasExperts, kernels: Kernels) -> bool:

@@ -124,6 +124,16 @@ EXPERTS: Final = Area(
             ),
         ),
         Fact(
+            at=("transformer/moe/moe_utils.py:772-782",),
+            cost=Cost.RAISES,
+            says="Fused routing is Transformer Engine's, which refuses scores in fp64 and, before "
+            "2.13, square roots of softplus.",
+            ends=Handled(
+                "with its kernels routing is fused where they have it",
+                "tests/unit/build/test_configs.py::test_they_are_where_there_is_a_kernel",
+            ),
+        ),
+        Fact(
             at=("models/backends.py:133", "transformer/transformer_config.py:2651-2667"),
             cost=Cost.RAISES,
             says="One product for all experts, and fused permutation, are Transformer Engine's.",

@@ -282,8 +282,8 @@ def test_they_are_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> No
     assert fusions(monkeypatch, te, permute_fusion=False) == [False, True, True]
     grouped: dict[str, object] = {"groups": 2, "group_topk": 1}
     assert fusions(monkeypatch, te, **grouped) == [True, False, True]
-    odd: dict[str, object] = {"score": Score.SQRT_SOFTPLUS}
-    assert fusions(monkeypatch, te, **odd) == [True, False, True]
+    for odd in ({"score": Score.SQRT_SOFTPLUS}, {"router_dtype": RouterPrecision.FP64}):
+        assert fusions(monkeypatch, te, **odd) == [True, False, True]
     assert fusions(monkeypatch, te, bias=True) == [True, True, False]
 
 
