@@ -14,6 +14,7 @@ from mimodsl.build.model import mimo_names
 from mimodsl.ir import Spec
 from mimodsl.runtime.checkpoint import load_weights, save_weights
 from mimodsl.runtime.data import SyntheticData, microbatches
+from mimodsl.runtime.verify.choices import Choices
 from tests.e2e import worlds
 from tests.e2e.matrix import one_rank
 from tests.e2e.worlds import GroupsMade
@@ -79,18 +80,24 @@ def _save_and_train(spec: Spec, samples: Samples, folder: Path) -> list[Step]:
     with no_parallel_state():
         assembly = assemble(spec)
         save_weights(assembly, folder)
-        return _steps(assembly, samples(spec=spec))
+        return _steps(assembly, samples(spec=spec), folder, alone=True)
 
 
-def _load_and_train(spec: Spec, samples: Samples, folder: Path) -> tuple[list[Step], GroupsMade]:
+def _load_and_train(spec: Spec, samples: Samples, weights: Path) -> tuple[list[Step], GroupsMade]:
     with no_parallel_state():
         assembly = assemble(spec)
-        load_weights(assembly, folder)
-        return _steps(assembly, samples(spec=spec)), worlds.groups_made()
+        load_weights(assembly, weights)
+        steps = _steps(assembly, samples(spec=spec), weights, alone=False)
+        return steps, worlds.groups_made()
 
 
-def _steps(assembly: Assembly, data: SyntheticData) -> list[Step]:
-    return [_step(assembly, data, number) for number in range(STEPS)]
+def _steps(assembly: Assembly, data: SyntheticData, weights: Path, *, alone: bool) -> list[Step]:
+    """Where rounding alone decides who a token's experts are, layouts go by the one rank."""
+    choices, steps = Choices(assembly.model), list[Step]()
+    for number in range(STEPS):
+        with choices.in_step(weights.with_suffix(f".choices-{number}"), alone=alone):
+            steps.append(_step(assembly, data, number))
+    return steps
 
 
 def _step(assembly: Any, data: SyntheticData, number: int) -> Step:

@@ -2,7 +2,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,14 +88,21 @@ class Choices:
                 held: Any = router
                 held.router_replay = self._layers[held.layer_number] = Choice()
 
-    def follow(self, path: Path) -> None:
-        """In what comes next, decide as was written down there."""
+    @contextmanager
+    def in_step(self, path: Path, *, alone: bool) -> Generator[None]:
+        """For the length of a step, choose as is written there, or, `alone`, write it down."""
+        if not alone:
+            self._follow(path)
+        yield
+        if alone:
+            self._write(path)
+
+    def _follow(self, path: Path) -> None:
         written = torch.load(path, mmap=True)
         for number, layer in self._layers.items():
             layer.model = written[number]
 
-    def write(self, path: Path) -> None:
-        """Write down what was chosen since the last time."""
+    def _write(self, path: Path) -> None:
         written: dict[int, tuple[Tensor, Tensor]] = {}
         for number, layer in self._layers.items():
             scores, chosen = zip(*layer.made, strict=True)

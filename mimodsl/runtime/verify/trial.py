@@ -78,12 +78,9 @@ class Trial:
         data = SyntheticData(spec=self.spec)
         for number in range(1, self.steps + 1):
             on_phase(f"step {number}")
-            path = self._path(f"choices-{number}")
-            if not self.alone:
-                choices.follow(path)
-            yield self._step(assembly, data, number, watcher)
-            if self.alone:
-                choices.write(path)
+            with choices.in_step(self._path(f"choices-{number}"), alone=self.alone):
+                record = self._step(assembly, data, number, watcher)
+            yield record
 
     def _step(
         self, assembly: Assembly, data: SyntheticData, number: int, watcher: Watcher
