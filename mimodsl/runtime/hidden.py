@@ -11,6 +11,11 @@ and gradient norms, and asks no device (transformer/moe/moe_utils.py:1325, optim
 optimizer/clip_grads.py:14)."""
 
 
+def loaded_kernels() -> str | None:
+    """A library that this process has loaded, and can hide no more."""
+    return next((name for name in KERNEL_LIBRARIES if sys.modules.get(name) is not None), None)
+
+
 def hide_kernels() -> contextlib.ExitStack:
     """Has imports of the libraries fail that this process has not loaded already.
 

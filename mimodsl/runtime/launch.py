@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from mimodsl.runtime.hidden import hide_kernels
+from mimodsl.runtime.hidden import hide_kernels, loaded_kernels
 from mimodsl.runtime.worker import Worker
 from mimodsl.runtime.workers import Watch, run_workers
 
@@ -85,10 +85,12 @@ def run_ranks[T](
     on CUDA) and, on the CPU, megatron-core made to believe in it. CPU ranks are forked and share
     what this process has imported: see `preload`. CUDA ranks are new interpreters, because a fork
     after CUDA's start is broken; their `work` must pickle. Raises what `run_workers` raises, and
-    `ValueError` in a process that is a member of a world itself.
+    `ValueError` in a process that is a member of a world itself, or whose CPU ranks would share
+    kernels of GPUs.
     """
     watch = watch or Watch()
     if device is Device.CPU:
+        _refuse_kernels()
         preload()
     _refuse_within_a_world()
     with (
@@ -106,6 +108,14 @@ def run_ranks[T](
             start="fork" if device is Device.CPU else "spawn",
             watch=watch,
             started=partial(_serve_store, listener, stores),
+        )
+
+
+def _refuse_kernels() -> None:
+    if name := loaded_kernels():
+        raise ValueError(
+            f"this process has loaded {name}, which its ranks would share and no CPU has; "
+            f"start CPU ranks from a process that has not, as `mimodsl build --device cpu` is"
         )
 
 

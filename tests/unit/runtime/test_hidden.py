@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mimodsl.runtime.hidden import KERNEL_LIBRARIES, hide_kernels
+from mimodsl.runtime.launch import run_ranks
 
 PRELOADED = """
 from mimodsl.runtime.launch import preload
@@ -53,3 +54,5 @@ def test_what_is_loaded_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     with hide_kernels():
         assert sys.modules["apex"] is loaded
     assert sys.modules["apex"] is loaded
+    with pytest.raises(ValueError, match="this process has loaded apex"):
+        run_ranks(1, lambda _: None)
