@@ -73,7 +73,7 @@ def _comparable_moe(moe: Moe) -> Moe:
         z_loss=None,
         capacity_factor=None,
         pad_to_capacity=False,
-        permute_fusion=False,
+        permute_fusion=None if moe.permute_fusion else moe.permute_fusion,
         grouped_gemm=None if moe.grouped_gemm else moe.grouped_gemm,
         dispatcher=Dispatcher.ALLTOALL if moe.dispatcher is Dispatcher.FLEX else moe.dispatcher,
     )
