@@ -1,9 +1,9 @@
 """Trains one model assembled by hand and by mimodsl, in turn in one run, and compares them.
 
 Every side starts from the same weights and takes the same samples: if losses part, so do models,
-and there is nothing to compare. One process a rank, as many as the spec has:
+and there is nothing to compare. One process a rank, as many as each of the specs has:
 
-    torchrun --nproc-per-node 2 benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo
+    torchrun --nproc-per-node 2 benchmarks/by_hand.py benchmarks/gpu_specs/*.mimo
 
 Each side is first built and trained alone, which compiles its kernels and gives its peak memory.
 Then all are built again, which gives their start-up, and trained in turn.
@@ -41,8 +41,6 @@ from by_hand_measure import (
 
 import mimodsl
 from mimodsl.ir import Spec
-
-STARTED = time.perf_counter()
 
 HAND = "by hand"
 
@@ -230,8 +228,9 @@ def compare(spec: Spec, options: argparse.Namespace) -> list[Side]:
         side.step(samples[1])  # pyright: ignore[reportOptionalCall]
     for side in wanted:
         side.count(samples[2])
+    started = time.perf_counter()
     for number in range(options.turns):
-        if number and is_late(options.limit):
+        if number and is_late(started + options.limit):
             break
         order = wanted[number % len(wanted) :] + wanted[: number % len(wanted)]
         for side in order:
@@ -240,9 +239,9 @@ def compare(spec: Spec, options: argparse.Namespace) -> list[Side]:
     return wanted
 
 
-def is_late(limit: float) -> bool:
-    """Whether the first rank has run for longer than that."""
-    late = torch.tensor(float(time.perf_counter() - STARTED > limit))
+def is_late(end: float) -> bool:
+    """Whether the first rank's clock says so."""
+    late = torch.tensor(float(time.perf_counter() > end))
     late = late.to(torch.cuda.current_device())
     dist.broadcast(late, 0)
     return bool(late)
@@ -281,7 +280,7 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-def report(sides: list[Side], out: Path | None) -> None:
+def report(title: str, sides: list[Side], out: Path | None) -> None:
     """The tables, from what all ranks saw; rank 0 prints."""
     rows: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(rows, [attrs.asdict(s, filter=_is_data) for s in sides])
@@ -289,8 +288,8 @@ def report(sides: list[Side], out: Path | None) -> None:
         return
     document = {"device": device(), "ranks": len(rows), "sides": rows}
     if out:
-        out.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    print("\n".join(tables(rows)), flush=True)
+        (out / f"{title}.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    print("\n".join([f"\n{title}\n", *tables(rows), ""]), flush=True)
 
 
 def _is_data(field: Any, _: Any) -> bool:
@@ -339,14 +338,17 @@ def device() -> str:
 def main() -> None:
     parser = on_rank.parser(__doc__)
     parser.add_argument("--turns", type=int, default=12, help="of every side")
-    parser.add_argument("--steps", type=int, default=2, help="a turn")
-    parser.add_argument("--limit", type=float, default=math.inf, help="seconds for all turns begun")
+    parser.add_argument("--steps", type=int, default=1, help="a turn")
+    parser.add_argument("--limit", type=float, default=math.inf, help="seconds of turns, of a spec")
     parser.add_argument("--warm", type=int, default=3, help="steps before any is measured")
     parser.add_argument("--only", action="append", help="a side by name (may be repeated)")
-    parser.add_argument("--out", type=Path, help="all numbers as JSON")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for all numbers as JSON")
     options = parser.parse_args()
     with on_rank.member(options):
-        report(compare(on_rank.spec_of(options), options), options.out)
+        for title, spec in on_rank.specs_of(options):
+            say(f"{title}:")
+            report(title, compare(spec, options), options.out)
+            release()
 
 
 if __name__ == "__main__":

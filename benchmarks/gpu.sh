@@ -3,14 +3,13 @@
 #
 #   benchmarks/gpu.sh PART [WORLD] [LOGS]
 #
-# PART is launchers, tests, by_hand, fusions, experts, profile or plan; WORLD, 2 unless given, is the number of GPUs,
+# PART is launchers, tests, by_hand, groups, local_kernels, profile or plan; WORLD, 2 unless given, is the number of GPUs,
 # of which each rank has one; logs and tables go to the folder LOGS. Transformer Engine is used where it is installed.
 set -uo pipefail
 part=${1:?a part}
 world=${2:-2}
 out=${3:-/tmp}
 here=$(cd "$(dirname "$0")" && pwd)
-half=$((world / 2))
 cd "$here/.." || exit
 torchrun=(python3 -m torch.distributed.run --nproc-per-node "$world")
 
@@ -53,34 +52,34 @@ tests() {
     tests/e2e/test_gpu.py
 }
 
+specs=(benchmarks/gpu_specs/colocated.mimo benchmarks/gpu_specs/side_by_side.mimo --set "world=$world")
+
+# The local kernels in any case, and Transformer Engine's where they are.
+kernels=(--kernels local)
+if python3 -c 'import importlib.util as i, sys; sys.exit(i.find_spec("transformer_engine") is None)'; then
+  kernels+=(--kernels transformer_engine)
+fi
+
 by_hand() {
+  local sides=(--only "by hand" --only "by hand, with the public command's fusions" --only mimodsl)
+  run by_hand "${torchrun[@]}" benchmarks/by_hand.py "${specs[@]}" "${kernels[@]}" --out "$out" "${sides[@]}"
+}
+
+groups() {
   local sides=(--only "by hand" --only mimodsl --only "mimodsl, a group for every name")
-  run by_hand_colocated "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo \
-    --set "world=$world" --out "$out/colocated.json" "${sides[@]}"
-  run by_hand_beside "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/side_by_side.mimo \
-    --set "each=$half" --out "$out/beside.json" "${sides[@]}"
+  run groups "${torchrun[@]}" benchmarks/by_hand.py "${specs[@]}" --kernels local --out "$out" "${sides[@]}"
 }
 
-fusions() {
-  local sides=(--only "by hand" --only "by hand, with the public command's fusions")
-  sides+=(--only mimodsl --only "mimodsl, megatron-core's cross entropy")
-  run fusions "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo \
-    --set "world=$world" --out "$out/fusions.json" "${sides[@]}"
-}
-
-# A layer alone on one GPU, then whole steps; both with the local kernels, TE's experts being its own.
-experts() {
-  run experts_layer python3 benchmarks/experts.py
-  local sides=(--only mimodsl --only "mimodsl, experts one by one")
-  run experts_step "${torchrun[@]}" benchmarks/by_hand.py benchmarks/gpu_specs/colocated.mimo --kernels local \
-    --set "world=$world" --out "$out/experts.json" "${sides[@]}"
+# Experts of a layer alone on one GPU, then whole steps with and without what the local kernels have of ours.
+local_kernels() {
+  run experts python3 benchmarks/experts.py
+  local sides=(--only mimodsl --only "mimodsl, experts one by one" --only "mimodsl, megatron-core's cross entropy")
+  run local_kernels "${torchrun[@]}" benchmarks/by_hand.py "${specs[0]}" "${specs[@]:2}" --kernels local \
+    --out "$out" "${sides[@]}"
 }
 
 profile() {
-  run profile_colocated "${torchrun[@]}" benchmarks/profile_step.py benchmarks/gpu_specs/colocated.mimo \
-    --set "world=$world"
-  run profile_beside "${torchrun[@]}" benchmarks/profile_step.py benchmarks/gpu_specs/side_by_side.mimo \
-    --set "each=$half"
+  run profile "${torchrun[@]}" benchmarks/profile_step.py "${specs[@]}" "${kernels[@]}"
 }
 
 plan() {
@@ -88,7 +87,7 @@ plan() {
 }
 
 case $part in
-launchers | tests | by_hand | fusions | experts | profile | plan) "$part" ;;
+launchers | tests | by_hand | groups | local_kernels | profile | plan) "$part" ;;
 *)
   echo "no part $part" >&2
   exit 2

@@ -1,9 +1,9 @@
-"""What scripts under torchrun have in common: a spec at a precision, and a rank of a world."""
+"""What scripts under torchrun have in common: specs at a precision, and a rank of a world."""
 
 import argparse
 import os
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,21 +18,24 @@ from mimodsl.ir.train import Kernels, Precision
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    made.add_argument("spec", type=Path)
+    made.add_argument("specs", type=Path, nargs="+", metavar="SPEC")
     made.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     made.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
-    made.add_argument("--kernels", choices=tuple(Kernels), default=Kernels.AUTO)
+    made.add_argument("--kernels", choices=tuple(Kernels), action="append", help="one or several")
     made.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     return made
 
 
-def spec_of(options: argparse.Namespace) -> Spec:
+def specs_of(options: argparse.Namespace) -> Iterator[tuple[str, Spec]]:
+    """Every spec with each of the kernel sets, and what it is called: in one process after the
+    other, since the first to come tunes the kernels of all."""
     settings = dict(part.split("=", 1) for part in options.set)
-    spec = mimodsl.load(options.spec, settings)
-    train = attrs.evolve(
-        spec.train, precision=Precision(options.precision), kernels=Kernels(options.kernels)
-    )
-    return attrs.evolve(spec, train=train)
+    for path in options.specs:
+        for kernels in options.kernels or [Kernels.AUTO]:
+            spec = mimodsl.load(path, settings)
+            precision = Precision(options.precision)
+            train = attrs.evolve(spec.train, precision=precision, kernels=Kernels(kernels))
+            yield f"{path.stem}-{kernels}", attrs.evolve(spec, train=train)
 
 
 @contextmanager

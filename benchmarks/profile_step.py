@@ -1,6 +1,6 @@
 """Where the time of a training step goes on one rank, and where the host waits for the device.
 
-    torchrun --nproc-per-node 2 benchmarks/profile_step.py benchmarks/gpu_specs/colocated.mimo
+    torchrun --nproc-per-node 2 benchmarks/profile_step.py benchmarks/gpu_specs/*.mimo
 
 Prints, for the first rank, how much of the step the device was busy, its kernels by time, and the
 lines of Python that read something back from the device.
@@ -15,6 +15,7 @@ from typing import Any, override
 import on_rank
 import torch
 import torch.distributed as dist
+from cores import seconds
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -85,10 +86,11 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=25, help="rows of each table")
     options = parser.parse_args()
     with on_rank.member(options):
-        _run(on_rank.spec_of(options), options)
+        for title, spec in on_rank.specs_of(options):
+            _run(title, spec, options)
 
 
-def _run(spec: Any, options: argparse.Namespace) -> None:
+def _run(title: str, spec: Any, options: argparse.Namespace) -> None:
     from mimodsl.build.assembly import assemble
     from mimodsl.runtime.data import SyntheticData, microbatches
 
@@ -96,7 +98,7 @@ def _run(spec: Any, options: argparse.Namespace) -> None:
     samples = list(microbatches(SyntheticData(spec=spec), 0, assembly.process_groups))
     for _ in range(options.warm):
         assembly.train_step(samples)
-    torch.cuda.synchronize()
+    alone = min(seconds(lambda: assembly.train_step(samples)) for _ in range(3))
     activities = [ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(ProfilerActivity.CUDA)
@@ -107,6 +109,7 @@ def _run(spec: Any, options: argparse.Namespace) -> None:
     with waits:
         assembly.train_step(samples)
     if dist.get_rank() == 0:
+        print(f"\n{title}: a step takes {1e3 * alone:.1f} ms, and longer with the profiler")
         report(found, waits, options.top)
     dist.barrier()
 
