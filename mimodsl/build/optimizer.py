@@ -133,7 +133,7 @@ def _module_optimizer(
         config, [module], pg_collection=collection, use_gloo_process_groups=False
     )
     for part in _parts(optimizer):
-        if torch.cuda.is_available() and isinstance(part.optimizer, torch.optim.AdamW):
+        if isinstance(part.optimizer, torch.optim.AdamW):
             _fuse(part.optimizer)
     return optimizer
 
