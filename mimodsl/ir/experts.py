@@ -77,8 +77,10 @@ def is_activation_weighted(of: HasExperts, kernels: Kernels) -> bool:
     """Whether experts' squared ReLU and the weights of their tokens are one kernel, which
     megatron-core has for grouped experts of Transformer Engine without biases
     (transformer/moe/experts.py:850)."""
+    assert of.moe is not None
     return (
         kernels is Kernels.TRANSFORMER_ENGINE
+        and of.moe.grouped_gemm is not False
         and of.activation is Activation.SQUARED_RELU
         and not of.bias
     )

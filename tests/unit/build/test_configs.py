@@ -285,6 +285,7 @@ def test_they_are_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> No
     for odd in ({"score": Score.SQRT_SOFTPLUS}, {"router_dtype": RouterPrecision.FP64}):
         assert fusions(monkeypatch, te, **odd) == [True, False, True]
     assert fusions(monkeypatch, te, bias=True) == [True, True, False]
+    assert fusions(monkeypatch, te, grouped_gemm=False) == [True, True, False]
 
 
 @pytest.mark.parametrize(
