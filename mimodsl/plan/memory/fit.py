@@ -13,6 +13,9 @@ from mimodsl.plan.memory.peak import RoleMemory, peak_memory, role_memories
 from mimodsl.plan.whole import Plan, plan
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B", re.IGNORECASE)
+_WORTH: Final = 0.99
+"""What a change may leave of a rank's memory to be worth a word."""
+
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -56,10 +59,10 @@ def misfits(planned: Plan, size: int) -> tuple[Misfit, ...]:
 
 
 def _remedies(planned: Plan, role: RoleMemory) -> Iterator[Remedy]:
-    """Changes that leave the layout as it is and lower what the role's rank needs."""
+    """Changes that leave the layout as it is and lower by some percent what the rank needs."""
     for change, spec in _changes(planned.spec, planned, role.rank):
         total = peak_memory(plan(spec), role.rank).total
-        if total < role.peak.total:
+        if total <= _WORTH * role.peak.total:
             yield Remedy(change=change, total=total)
 
 
