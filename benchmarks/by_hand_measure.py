@@ -27,15 +27,21 @@ class Launches(TorchDispatchMode):
 
 def timed(action: Callable[[], Any]) -> tuple[float, Any]:
     """How long all ranks took for it, and what it returned here."""
+    here, result = timed_here(action)
+    seconds = torch.tensor(here, device=torch.cuda.current_device())
+    dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
+    return float(seconds), result
+
+
+def timed_here(action: Callable[[], Any]) -> tuple[float, Any]:
+    """How long this rank took for it, from when all were ready, and what it returned."""
     synchronize()
     dist.barrier()
     synchronize()
     start = time.perf_counter()
     result = action()
     synchronize()
-    seconds = torch.tensor(time.perf_counter() - start, device=torch.cuda.current_device())
-    dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
-    return float(seconds), result
+    return time.perf_counter() - start, result
 
 
 def synchronize() -> None:

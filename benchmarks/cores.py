@@ -1,26 +1,16 @@
 """What a core of this machine does at most, measured: cores have no datasheet."""
 
-import time
 from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
+from by_hand_measure import timed_here
 
 from mimodsl.plan.time import Accelerator
 from mimodsl.runtime.launch import Device, run_ranks
 from mimodsl.runtime.train import Rank
-
-
-def seconds(action: Callable[[], object]) -> float:
-    """How long it takes, on the device too, from when all ranks are ready."""
-    torch.cuda.synchronize()
-    dist.barrier()
-    start = time.perf_counter()
-    action()
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 class Speeds(NamedTuple):
@@ -35,19 +25,22 @@ class Speeds(NamedTuple):
 def speeds(_: Rank) -> Speeds:
     """The work of one rank: to be as fast as it can at one thing after the other."""
 
+    def best(action: Callable[[], object], times: int) -> float:
+        return min(timed_here(action)[0] for _ in range(times))
+
     def product(dtype: torch.dtype) -> float:
         a, b = (torch.randn(1024, 1024).to(dtype) for _ in range(2))
-        return 2 * 1024**3 / min(seconds(lambda: a @ b) for _ in range(8))
+        return 2 * 1024**3 / best(lambda: a @ b, 8)
 
     def copy(size: int) -> float:
         a, b = torch.zeros(size, dtype=torch.uint8), torch.ones(size, dtype=torch.uint8)
-        return 2 * size / min(seconds(lambda: a.copy_(b)) for _ in range(16))
+        return 2 * size / best(lambda: a.copy_(b), 16)
 
     def send(size: int) -> float:
         if dist.get_world_size() == 1:
             return inf
         a = torch.zeros(size, dtype=torch.uint8)
-        return size / min(seconds(lambda: dist.broadcast(a, 0)) for _ in range(8))
+        return size / best(lambda: dist.broadcast(a, 0), 8)
 
     sizes = 2**20, 2**22, 2**26
     return Speeds(

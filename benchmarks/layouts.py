@@ -18,7 +18,8 @@ from typing import Any, Final, NamedTuple
 
 import torch
 from attrs import frozen
-from cores import cores, seconds
+from by_hand_measure import MIB, timed_here
+from cores import cores
 from layout_specs import LAYOUTS, Layout, spec_of
 from measured import where
 
@@ -34,8 +35,6 @@ from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.errors import RunError
 from mimodsl.runtime.launch import Device, run_ranks
 from mimodsl.runtime.train import Rank
-
-MIB: Final = 2**20
 
 WARM: Final = 2
 """Steps before those that are timed. They reach the peak: the first makes the optimizer's state."""
@@ -61,7 +60,7 @@ class Training:
     def __call__(self, rank: Rank) -> Seen:
         peak, (assembly, data) = most_allocated(lambda: self._train(rank))
         taken = [
-            seconds(self._step(rank, assembly, data, step))
+            timed_here(self._step(rank, assembly, data, step))[0]
             for step in range(WARM, WARM + self.steps)
         ]
         if not self.alive:

@@ -15,7 +15,7 @@ from typing import Any, override
 import on_rank
 import torch
 import torch.distributed as dist
-from cores import seconds
+from by_hand_measure import timed
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -98,7 +98,7 @@ def _run(title: str, spec: Any, options: argparse.Namespace) -> None:
     samples = list(microbatches(SyntheticData(spec=spec), 0, assembly.process_groups))
     for _ in range(options.warm):
         assembly.train_step(samples)
-    alone = min(seconds(lambda: assembly.train_step(samples)) for _ in range(3))
+    alone = min(timed(lambda: assembly.train_step(samples))[0] for _ in range(3))
     activities = [ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(ProfilerActivity.CUDA)

@@ -1,4 +1,4 @@
-"""The most memory that training allocates on a rank: as CUDA counts it, or on a CPU by tensors."""
+"""The most memory that is allocated on a rank: as CUDA counts it, or on a CPU by tensors."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
@@ -8,35 +8,10 @@ from contextlib import contextmanager
 from typing import Any, override
 
 import torch
-from attrs import frozen
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mimodsl.build import schedule
-from mimodsl.build.assembly import assemble
-from mimodsl.ir.spec import Spec
-from mimodsl.runtime.data import SyntheticData, microbatches
-from mimodsl.runtime.train import Rank
-
-
-@frozen(kw_only=True)
-class PeakOfTraining:
-    """The work of one rank: to build a checked spec, train it, and say the most bytes allocated.
-
-    Two steps reach the peak: the optimizer makes its state in the first.
-    """
-
-    spec: Spec
-    steps: int = 2
-
-    def __call__(self, rank: Rank) -> int:
-        return most_allocated(lambda: self._train(rank))[0]
-
-    def _train(self, rank: Rank) -> None:
-        assembly, data = assemble(self.spec), SyntheticData(spec=self.spec)
-        for step in range(self.steps):
-            rank.phase(f"step {step + 1}")
-            assembly.train_step(list(microbatches(data, step, assembly.process_groups)))
 
 
 def most_allocated[R](action: Callable[[], R]) -> tuple[int, R]:

@@ -47,13 +47,14 @@ class MlpLayer(Layer):
 
 
 def activation_saved(
-    activation: Activation, product: int, *, weighted: bool = False
+    activation: Activation, product: int, *, weighted: bool = False, at_once: bool = False
 ) -> Iterator[Saved]:
     """What an activation and the linear behind it save, given the bytes of the activation's output.
 
     A ReLU saves its output, others their input; Megatron's own functions are compiled into one
     kernel each (core/jit.py). A gated one saves both its products (transformer/mlp.py:317). An
-    expert's output is `weighted` by its probability before the linear (…:338), which takes both.
+    expert's output is `weighted` by its probability before the linear (…:338), which takes both,
+    and where one kernel does it `at_once`, there is nothing in between.
     """
     match activation:
         case Activation.RELU:
@@ -63,8 +64,9 @@ def activation_saved(
             yield Saved(what="gate and factor", size=2 * product)
         case _:
             yield Saved(what="before the activation", size=product)
-    is_needed = weighted or activation is Activation.RELU
-    yield Saved(what="activated", size=product, for_weights=not is_needed)
+    if not at_once:
+        is_needed = weighted or activation is Activation.RELU
+        yield Saved(what="activated", size=product, for_weights=not is_needed)
     if weighted:
         yield Saved(what="weighted", size=product, for_weights=True)
 

@@ -74,12 +74,8 @@ class MoeLayer(Layer):
         rows, width = self.routed(at), moe.ffn // at.cut.etp
         yield Saved(what="routed rows", size=rows * self.hidden * el, for_weights=True)
         yield Saved(what="routed probabilities", size=rows * FP32)
-        if is_activation_weighted(self, at.kernels):
-            # One kernel, which keeps what it is given and gives what the second linear keeps.
-            yield Saved(what="before the activation", size=rows * width * el)
-            yield Saved(what="weighted", size=rows * width * el, for_weights=True)
-        else:
-            yield from activation_saved(self.activation, rows * width * el, weighted=True)
+        at_once, size = is_activation_weighted(self, at.kernels), rows * width * el
+        yield from activation_saved(self.activation, size, weighted=True, at_once=at_once)
         yield from dropped(at, self.hidden)
 
     def _router(self, at: Share) -> Iterator[Saved]:

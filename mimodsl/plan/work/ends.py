@@ -40,8 +40,8 @@ def output(layer: OutputLayer, site: Site) -> Iterator[Piece]:
     a rank's exponentials, then the exponentials together with the label's logit."""
     yield column("logits", site, layer.hidden, layer.vocabulary, repeat=Repeat.NEVER)
     tp, size = site.line("tp"), site.tokens * _LOSS
-    losses = call(tp, CallKind.ALL_REDUCE, size), call(tp, CallKind.ALL_REDUCE, 2 * size)
-    yield Piece(name="loss", repeat=Repeat.NEVER, calls=(*losses[0], *losses[1]))
+    calls = (*call(tp, CallKind.ALL_REDUCE, size), *call(tp, CallKind.ALL_REDUCE, 2 * size))
+    yield Piece(name="loss", repeat=Repeat.NEVER, calls=calls)
 
 
 def patches(layer: PatchEmbedding, site: Site) -> Iterator[Piece]:

@@ -1,14 +1,14 @@
 """`mimodsl plan --fit` says which ranks need more memory than there is, and what would help."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from mimodsl.plan.memory import memory_size
+from tests.unit.cli.conftest import SPECS
 
 GIB = 2**30
-PRODUCTION = Path(__file__).parents[3] / "specs" / "nemotron_3_nano_vlm.mimo"
+PRODUCTION = SPECS / "nemotron_3_nano_vlm.mimo"
 
 
 @pytest.mark.parametrize(
