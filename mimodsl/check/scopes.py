@@ -273,7 +273,9 @@ def spans_of(draft: Draft) -> dict[str, range]:
     if place is None:
         return {}
     names = grid_names(place)
+    if len(set(names)) < len(names):
+        return {}
     sizes = {name: span_size(draft.grid(name)) for name in names}
-    if None in sizes.values() or len(set(names)) < len(names):
+    if None in sizes.values():
         return {}
     return rank_spans(place, {name: size or 1 for name, size in sizes.items()})

@@ -1,6 +1,6 @@
 """Where grids lie in the world: every one once, on the same ranks or on ranks of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Final
 
@@ -152,7 +152,7 @@ def different_sizes(spec: Context, place: Together) -> Findings:
 
         place encoder & llm
     """
-    sizes = [_size(spec, part) for part in place.parts]
+    sizes = _sizes(spec, place)
     if None in sizes or len(set(sizes)) == 1:
         return
     counts = [size or 0 for size in sizes]
@@ -170,11 +170,17 @@ def different_sizes(spec: Context, place: Together) -> Findings:
     )
 
 
-def _size(spec: Context, place: Place) -> int | None:
-    """How many ranks a part of a placement takes; `None` where a grid's size is in doubt."""
+def _sizes(spec: Context, place: Together) -> list[int | None]:
+    """How many ranks each part takes; `None` where a grid's size is in doubt."""
+    names = {one.grid for one in placed_grids(place)}
+    known = {name: span_size(spec.draft.grid(name)) for name in names}
+    return [_size(known, part) for part in place.parts]
+
+
+def _size(known: Mapping[str, int | None], place: Place) -> int | None:
     if isinstance(place, Placed):
-        return span_size(spec.draft.grid(place.grid))
-    sizes = [_size(spec, part) for part in place.parts]
+        return known[place.grid]
+    sizes = [_size(known, part) for part in place.parts]
     if None in sizes:
         return None
     counts = [size or 0 for size in sizes]
@@ -268,7 +274,7 @@ def uncountable_world(spec: Context, draft: Draft) -> Findings:
 
 
 def _uneven(spec: Context, place: Together) -> bool:
-    return len({_size(spec, part) for part in place.parts}) > 1
+    return len(set(_sizes(spec, place))) > 1
 
 
 def _ranks(span: range) -> str:
