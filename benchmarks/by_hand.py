@@ -40,9 +40,12 @@ from by_hand_measure import (
 )
 
 import mimodsl
+from mimodsl.build.leftovers import let_go_of_passes
 from mimodsl.ir import Spec
 
 HAND = "by hand"
+WEIGHT_GRADIENTS = ("gradient_accumulation_fusion", "fuse_wgrad_accumulation")
+"""What linears of megatron-core and of Transformer Engine call it to add theirs themselves."""
 
 # The layers by hand have a norm where ours is a part of the linear behind it.
 _RENAMED = (
@@ -74,6 +77,7 @@ class Side:
 
     name: str
     build: Callable[[], Parts]
+    model: Any = None
     step: Step | None = None
     peak_mib: float = 0.0
     start: Start | None = None
@@ -86,9 +90,9 @@ class Side:
         """Build, give it the weights and take the first step; the first side ever lends its own."""
         forget_bridges()
         before, outside = set(groups_here()), outside_mib()
-        build_s, (model, optimizer, self.step) = timed(self.build)
+        build_s, (self.model, optimizer, self.step) = timed(self.build)
         groups = [group for group in groups_here() if group not in before]
-        same_weights(model, optimizer, weights)
+        same_weights(self.model, optimizer, weights)
         first_step_s, _ = timed(lambda: self.step(samples))  # pyright: ignore[reportOptionalCall]
         return Start(
             build_s=build_s,
@@ -108,7 +112,8 @@ class Side:
             assert self.step
             self.step(samples[number % len(samples)])
         self.peak_mib = (peak() - base) / MIB
-        self.step = None
+        let_go_of_passes(self.model)
+        self.model = self.step = None
         release()
 
     def count(self, samples: Any) -> None:
@@ -127,9 +132,10 @@ class Side:
         self.losses.append(float(loss))
 
 
-def ours(spec: Spec, *, share: bool = True, loss: bool = True) -> Parts:
-    """The model through mimodsl, with process groups shared or one for every name, and with its own
-    cross entropy or megatron-core's plain one."""
+def ours(spec: Spec, *, share: bool = True, loss: bool = True, fused: bool = True) -> Parts:
+    """The model through mimodsl, with process groups shared or one for every name, with its own
+    cross entropy or megatron-core's plain one, and weights' gradients added in their products or
+    by DDP."""
     from megatron.core.models.common.language_module.language_module import LanguageModule
 
     from mimodsl.build.assembly import assemble
@@ -139,6 +145,9 @@ def ours(spec: Spec, *, share: bool = True, loss: bool = True) -> Parts:
         if isinstance(module, LanguageModule) and not loss:
             plain = LanguageModule.compute_language_model_loss
             module.compute_language_model_loss = MethodType(plain, module)
+        for name in WEIGHT_GRADIENTS:
+            if hasattr(module, name) and not fused:
+                setattr(module, name, False)
     return assembly.model, assembly.optimizer, lambda some: assembly.train_step(some).loss
 
 
@@ -173,6 +182,7 @@ def sides_of(spec: Spec) -> list[Side]:
         Side("mimodsl, a group for every name", lambda: ours(spec, share=False)),
         Side("mimodsl, experts one by one", lambda: ours(one_by_one(spec))),
         Side("mimodsl, megatron-core's cross entropy", lambda: ours(spec, loss=False)),
+        Side("mimodsl, weight gradients added by DDP", lambda: ours(spec, fused=False)),
     ]
 
 
@@ -293,7 +303,7 @@ def report(title: str, sides: list[Side], out: Path | None) -> None:
 
 
 def _is_data(field: Any, _: Any) -> bool:
-    return field.name not in ("build", "step")
+    return field.name not in ("build", "model", "step")
 
 
 def tables(rows: list[list[dict[str, Any]]]) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 2 benchmarks/profile_step.py benchmarks/gpu_specs/*.mimo
 
-Prints, for the first rank, how much of the step the device was busy, its kernels by time, and the
-lines of Python that read something back from the device.
+Prints, for the first rank, how much of the step the device was busy, its kernels by time, what the
+host does by time, and the lines of Python that read something back from the device.
 """
 
 import argparse
@@ -73,8 +73,8 @@ def report(found: Any, waits: Waits, top: int) -> None:
     ran, whole = busy(found.events())
     if on_gpu:
         print(f"the device was busy for {ran:.1f} of {whole:.1f} ms")
-    key = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    print(averages.table(sort_by=key, row_limit=top, max_name_column_width=70))
+    for key in ("self_device_time_total", "self_cpu_time_total")[not on_gpu :]:
+        print(averages.table(sort_by=key, row_limit=top, max_name_column_width=70))
     print(f"the host waits {waits.places.total()} times a step")
     for place, count in waits.places.most_common(top):
         print(f"{count:5d}  {place}")

@@ -29,6 +29,7 @@ from mimodsl.build.schedule import (
     build_communicator,
 )
 from mimodsl.build.scheduler import build_scheduler, learning_rate
+from mimodsl.build.weight_gradients import provide_weight_gradients
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision, Train
 from mimodsl.plan import plan
@@ -131,6 +132,7 @@ def assemble(
     on_phase("model")
     forget_last_model()
     ensure_memory_buffer()
+    provide_weight_gradients()
     with given_to_gathers(planned, made):
         model = build_model(spec, grids, groups)
     on_phase("data parallel")

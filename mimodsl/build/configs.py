@@ -5,12 +5,13 @@ is not named keeps megatron-core's default.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import attrs
 import torch
 import torch.nn.functional as F
-from megatron.core.activations import fast_gelu, quick_gelu, squared_relu
+from megatron.core.activations import quick_gelu, squared_relu
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from mimodsl.build.layer_specs import resolve
@@ -54,7 +55,8 @@ DTYPES: Final = {
 # The function of an MLP; the gated forms are a function and `gated_linear_unit`.
 ACTIVATIONS: Final = {
     Activation.GELU: F.gelu,
-    Activation.FAST_GELU: fast_gelu,
+    # megatron-core's is the same in single steps, for torch to compile (activations.py:21).
+    Activation.FAST_GELU: partial(F.gelu, approximate="tanh"),
     Activation.QUICK_GELU: quick_gelu,
     Activation.SILU: F.silu,
     Activation.RELU: F.relu,
@@ -84,8 +86,6 @@ COMMON: Final[Fields] = {
     "overlap_p2p_comm": False,
     "batch_p2p_comm": False,
     "deallocate_pipeline_outputs": False,
-    # Needs apex or Transformer Engine's weight-gradient kernels.
-    "gradient_accumulation_fusion": False,
 }
 
 NO_EXPERTS: Final[Fields] = {
@@ -203,7 +203,8 @@ def custom_config(spec: Spec, module: Module) -> TransformerConfig:
     return _config(
         COMMON,
         _precision(spec),
-        _kernels(spec),
+        # A weight with other gradients, too, would lose them (distributed_data_parallel.py:490).
+        _kernels(spec, fuse_gradients=False),
         NO_EXPERTS,
         _parallel(grid),
         {"num_layers": 1, "hidden_size": width},
@@ -272,10 +273,12 @@ def _insist_on_kernels(spec: Spec) -> None:
         )
 
 
-def _kernels(spec: Spec, *, fuse_dropout: bool = True) -> Fields:
+def _kernels(spec: Spec, *, fuse_dropout: bool = True, fuse_gradients: bool = True) -> Fields:
     kernels = resolve(spec.train.kernels)
     return {
         "transformer_impl": kernels.value,
+        # With `provide_weight_gradients`.
+        "gradient_accumulation_fusion": fuse_gradients,
         "bias_dropout_fusion": fuse_dropout and kernels is Kernels.TRANSFORMER_ENGINE,
         # Both are TransformerConfig's defaults, where apex's kernels are not at hand.
         "bias_activation_fusion": False,

@@ -12,6 +12,8 @@ from megatron.core.transformer.moe.experts import SequentialMLP
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mimodsl.build.weight_gradients import add_gradient
+
 
 class GroupedMLP(SequentialMLP):
     """SequentialMLP, parameters and all, without its loop over experts.
@@ -109,5 +111,6 @@ class GroupedProduct(torch.autograd.Function):
         if x is not None:
             # A token's elements lie side by side in both: only so may a group be empty, or of any
             # other number of rows (aten/src/ATen/native/cuda/GroupMMCommon.cuh of torch 2.11).
-            for_weights = F.grouped_mm(grad.mT, x, offs=ends).unbind()
+            gradients = F.grouped_mm(grad.mT, x, offs=ends).unbind()
+            for_weights = map(add_gradient, weights, gradients)
         return for_x, None, *for_weights

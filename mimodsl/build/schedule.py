@@ -17,6 +17,7 @@ from megatron.core.pipeline_parallel.multimodule_communicator import MultiModule
 from megatron.core.process_groups_config import MultiModuleProcessGroupCollection
 
 from mimodsl.build.images import ImageBridge
+from mimodsl.build.leftovers import let_go_of_passes
 from mimodsl.build.model import modules_of
 from mimodsl.build.process_groups import ModuleGroups
 from mimodsl.ir.schedule import Schedule
@@ -86,6 +87,7 @@ class MicrobatchSchedule:
         checked = self._checked(microbatches)
         with torch.set_grad_enabled(not forward_only):
             reports = self._run(iter(checked), forward_only)
+        let_go_of_passes(self.model)
         if not forward_only:
             # First: stages that are through reduce theirs while others still have passes to make.
             self._reduce_gradients()

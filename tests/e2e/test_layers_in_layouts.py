@@ -21,11 +21,13 @@ from mimodsl.build.language import language_spec
 from mimodsl.build.memory_buffer import ensure_memory_buffer
 from mimodsl.build.process_groups import module_groups
 from mimodsl.build.projector import modality_spec
+from mimodsl.build.weight_gradients import provide_weight_gradients
 from mimodsl.ir import Grid, LanguageModel, Spec, VisionEncoder
 from mimodsl.plan import plan
 from mimodsl.runtime.checkpoint import results_in_process
 from tests.e2e import worlds
 from tests.unit.build.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, RADIO, VIT, spec
+from tests.unit.build.unwrapped import left_to_autograd
 
 SEQUENCE = 32
 QUIET_MOE = attrs.evolve(MOE, aux_loss=0.0)
@@ -56,6 +58,7 @@ REPLICAS = _grid({"dense": {"dp": 2}, "expert": {"edp": 2, "pp": None}})
 
 def _groups(whole: Spec) -> ProcessGroupCollection:
     ensure_memory_buffer()
+    provide_weight_gradients()
     planned = plan(whole)
     (grid,) = build_grids(planned.grids, make_groups(planned, share=True)).values()
     groups = module_groups(grid).gradients
@@ -91,8 +94,9 @@ def _modality_loss(model: nn.Module, groups: ProcessGroupCollection) -> Tensor:
 
 def _build(whole: Spec, groups: ProcessGroupCollection, part: str) -> nn.Module:
     if part == "language":
-        return build_module(language_spec(whole, groups))
-    return VisionModalitySubmodules.from_spec(modality_spec(whole, whole.flows[0], groups))
+        return left_to_autograd(build_module(language_spec(whole, groups)))
+    modality = modality_spec(whole, whole.flows[0], groups)
+    return left_to_autograd(VisionModalitySubmodules.from_spec(modality))
 
 
 def _sharded(model: nn.Module, groups: ProcessGroupCollection) -> dict[str, object]:

@@ -244,6 +244,7 @@ def main() -> None:
     grids = make_grids()
     groups = module_groups(grids)
     ensure_memory_buffer()
+    provide_weight_gradients()
     model = build_model(grids, groups)
     wrap_in_ddp(model, groups)
 $communicator    optimizer = build_optimizer(model, groups)
@@ -267,7 +268,7 @@ if __name__ == "__main__":
 
 
 def loop(of: Resolved, steps: int) -> str:
-    """The buffer that megatron-core's layers share, and the program itself."""
+    """What megatron-core's layers ask for and do not have, and the program itself."""
     scaled = of.spec.train.precision is Precision.FP16
     communicator = "communicator, " if of.pipelined else ""
     scheduler = of.builder.scheduler.build_scheduler(name("optimizer"), of.spec.train)
@@ -287,7 +288,8 @@ def loop(of: Resolved, steps: int) -> str:
         called=text(name(f"train_step(model, optimizer, {communicator}groups, samples)"), 8, 26),
         norm="{grad_norm}" if scaled else "{grad_norm:.9g}",
     )
-    return definition("ensure_memory_buffer").rstrip() + "\n\n\n" + main.strip()
+    provided = ("ensure_memory_buffer", "add_product", "provide_weight_gradients")
+    return "\n\n\n".join([*(definition(name).rstrip() for name in provided), main.strip()])
 
 
 def _seeded(of: Resolved) -> str:

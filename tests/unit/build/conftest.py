@@ -11,6 +11,7 @@ from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 
 from mimodsl.build.guard import no_parallel_state
 from mimodsl.build.memory_buffer import ensure_memory_buffer
+from mimodsl.build.weight_gradients import provide_weight_gradients
 from mimodsl.runtime import cpu
 
 FIELDS = (
@@ -37,6 +38,7 @@ def groups(world: dist.ProcessGroup) -> Iterator[ProcessGroupCollection]:
     """
     with cpu.activate(), no_parallel_state():
         ensure_memory_buffer()
+        provide_weight_gradients()
         torch.manual_seed(7)
         model_parallel_cuda_manual_seed(7, tp_rank=0, ep_rank=0, etp_rank=0, force_reset_rng=True)
         yield ProcessGroupCollection(**dict.fromkeys(FIELDS, world), pos_embd=None)

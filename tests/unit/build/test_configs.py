@@ -4,7 +4,7 @@ import attrs
 import pytest
 import torch
 import torch.nn.functional as F
-from megatron.core.activations import fast_gelu, squared_relu
+from megatron.core.activations import squared_relu
 from megatron.core.transformer.moe import moe_utils
 from megatron.core.transformer.transformer_config import TransformerConfig
 
@@ -120,7 +120,6 @@ def test_the_production_encoder_and_projector() -> None:
         num_attention_heads=16,
         kv_channels=80,
         ffn_hidden_size=5120,
-        activation_func=fast_gelu,
         normalization="LayerNorm",
         layernorm_epsilon=1e-6,
         add_bias_linear=True,
@@ -158,7 +157,7 @@ def test_all_modules_agree_where_they_must(language: Hybrid, projector: MlpProje
             overlap_p2p_comm=False,
             batch_p2p_comm=False,
             deallocate_pipeline_outputs=False,
-            gradient_accumulation_fusion=False,
+            gradient_accumulation_fusion=True,
             params_dtype=torch.float16,
             pipeline_dtype=torch.float16,
             enable_autocast=False,

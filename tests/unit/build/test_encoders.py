@@ -19,6 +19,7 @@ from mimodsl.ir import (
 )
 from mimodsl.ir.kinds import Norm
 from tests.unit.build.models import HYBRID, RADIO, VIT, spec
+from tests.unit.build.unwrapped import left_to_autograd
 
 ENCODERS = {
     "radio": RADIO,
@@ -48,7 +49,7 @@ def test_an_encoder_emits_what_its_kind_says(
 ) -> None:
     whole = spec(encoder=kind, precision=precision)
     encoder = build_module(encoder_spec(whole, whole.module("vision"), groups))
-    out = encoder(x=images(3))
+    out = left_to_autograd(encoder)(x=images(3))
     assert out.shape == (3, kind.tokens, kind.output_width)
     out.float().square().mean().backward()
     for name, parameter in encoder.named_parameters():
@@ -99,7 +100,7 @@ def test_a_modality_is_as_wide_as_the_language_model(
     whole = spec(projector=kind)
     flow = whole.flows[0]
     modality = VisionModalitySubmodules.from_spec(modality_spec(whole, flow, groups))
-    out = modality(encoder_inputs={"vision": {"x": images()}})
+    out = left_to_autograd(modality)(encoder_inputs={"vision": {"x": images()}})
     assert out.shape == (2 * RADIO.tokens, HYBRID.hidden)
     out.square().mean().backward()
     assert all(parameter.grad is not None for parameter in modality.parameters())

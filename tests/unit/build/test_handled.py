@@ -109,7 +109,6 @@ OFF: dict[str, object] = {
     "bias_activation_fusion": False,
     "fused_residual_rmsnorm": False,
     "use_te_activation_func": False,
-    "gradient_accumulation_fusion": False,
     "symmetric_ar_type": None,
     "tp_comm_overlap": False,
     "inference_fuse_tp_communication": False,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mimodsl.build.language import language_spec
 from mimodsl.ir import Dispatcher, LanguageModel, Precision
 from tests.unit.build.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, spec
+from tests.unit.build.unwrapped import left_to_autograd
 
 KINDS = {
     "hybrid": HYBRID,
@@ -48,7 +49,7 @@ def test_every_parameter_learns(
     groups: ProcessGroupCollection, kind: LanguageModel, precision: Precision
 ) -> None:
     model = build_module(language_spec(spec(kind, precision=precision), groups))
-    loss = losses(model, tokens())
+    loss = losses(left_to_autograd(model), tokens())
     assert loss.shape == (2, 32)
     assert loss.dtype == torch.float32
     loss.mean().backward()
@@ -71,7 +72,7 @@ def test_no_token_sees_the_future(groups: ProcessGroupCollection, kind: Language
 
 
 def test_a_few_steps_fit_a_sample(groups: ProcessGroupCollection) -> None:
-    model = build_module(language_spec(spec(HYBRID), groups))
+    model = left_to_autograd(build_module(language_spec(spec(HYBRID), groups)))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     sample, seen = tokens(1), []
     for _ in range(8):

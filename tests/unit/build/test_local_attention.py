@@ -23,6 +23,7 @@ from mimodsl.build.local_attention import FlashAttention
 from mimodsl.ir import Attention
 from mimodsl.ir.kinds import Recompute
 from tests.unit.build.models import DENSE_GPT, spec
+from tests.unit.build.unwrapped import left_to_autograd
 
 SEQUENCE, BATCH, CHANNELS = 9, 2, 16
 
@@ -121,7 +122,9 @@ def test_a_decoder_attends_by_it_and_recomputes_it(groups: ProcessGroupCollectio
         )
         assert sum(isinstance(part, FlashAttention) for part in model.modules()) == 2
         tokens = torch.arange(24).view(2, 12)
-        losses = model(tokens, torch.arange(12).expand(2, 12), None, labels=tokens)
+        losses = left_to_autograd(model)(
+            tokens, torch.arange(12).expand(2, 12), None, labels=tokens
+        )
         losses.sum().backward()
         return [losses, *(p.grad for p in model.parameters() if p.grad is not None)]
 

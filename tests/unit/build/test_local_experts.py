@@ -22,6 +22,7 @@ from mimodsl.build.local_experts import GroupedMLP, GroupedProduct
 from mimodsl.ir.kinds import Activation
 from mimodsl.ir.train import Precision
 from tests.unit.build.models import MOE_GPT, spec
+from tests.unit.build.unwrapped import left_to_autograd
 
 EXPERTS = 4
 HIDDEN = MOE_GPT.hidden
@@ -44,7 +45,7 @@ def experts(
     source = torch.Generator().manual_seed(3)
     for weight in made.parameters():
         weight.data.copy_(torch.randn(weight.shape, generator=source) * 0.1)
-    return made
+    return left_to_autograd(made)
 
 
 def tokens_of(counts: Sequence[int], dtype: torch.dtype, device: str = "cpu") -> list[Tensor]:
