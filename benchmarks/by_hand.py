@@ -12,6 +12,7 @@ Then all are built again, which gives their start-up, and trained in turn.
 import argparse
 import json
 import math
+import os
 import re
 import statistics
 import time
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MethodType
 from typing import Any
+from unittest import mock
 
 import attrs
 import on_rank
@@ -47,8 +49,10 @@ HAND = "by hand"
 WEIGHT_GRADIENTS = ("gradient_accumulation_fusion", "fuse_wgrad_accumulation")
 """What linears of megatron-core and of Transformer Engine call it to add theirs themselves."""
 
-# The layers by hand have a norm where ours is a part of the linear behind it.
+# Transformer Engine has the weights of all experts in one linear; and the layers by hand have a norm
+# where ours is a part of the linear behind it.
 _RENAMED = (
+    (r"\.linear_(fc\d)\.weight(\d+)$", r".local_experts.\2.linear_\1.weight"),
     (r"(^|\.)module\.", r"\1"),
     (r"(layers\.\d+)\.norm\.(weight|bias)$", r"\1.mixer.in_proj.layer_norm_\2"),
     (r"\.input_layernorm\.(weight|bias)$", r".self_attention.linear_qkv.layer_norm_\1"),
@@ -104,15 +108,21 @@ class Side:
 
     def alone(self, weights: dict[str, torch.Tensor], samples: list[Any], steps: int) -> None:
         """Train it with nothing else on the device, and take it down again."""
-        release()
         base = allocated()
-        self.begin(weights, samples[0])
-        reset_peak()
-        for number in range(steps):
-            assert self.step
-            self.step(samples[number % len(samples)])
-        self.peak_mib = (peak() - base) / MIB
-        let_go_of_passes(self.model)
+        try:
+            self.begin(weights, samples[0])
+            reset_peak()
+            for number in range(steps):
+                assert self.step
+                self.step(samples[number % len(samples)])
+            self.peak_mib = (peak() - base) / MIB
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Take it down."""
+        if self.model is not None:
+            let_go_of_passes(self.model)
         self.model = self.step = None
         release()
 
@@ -156,6 +166,27 @@ def one_by_one(spec: Spec) -> Spec:
     return spec.with_module(spec.language.name, moe={"grouped_gemm": False})
 
 
+def torch_experts(spec: Spec) -> Parts:
+    """With Transformer Engine's kernels, but for the experts', which are the local ones."""
+    from mimodsl.build.layer_specs import LocalKernels, TESpecProvider
+
+    own = LocalKernels().grouped_mlp_modules
+    with mock.patch.object(TESpecProvider, "grouped_mlp_modules", lambda _, grouped: own(grouped)):
+        return ours(spec)
+
+
+def cutlass_experts(spec: Spec) -> Parts:
+    """With the grouped product that Transformer Engine has for Hopper, and takes when it is told
+    to, where the inner width is a multiple of 128."""
+    model, optimizer, plain = ours(spec)
+
+    def step(samples: Any) -> Any:
+        with mock.patch.dict(os.environ, NVTE_USE_CUTLASS_GROUPED_GEMM="1"):
+            return plain(samples)
+
+    return model, optimizer, step
+
+
 def by_hand(spec: Spec, *, fused: bool) -> Parts:
     """The model as the public example has it."""
     from by_hand_side import ByHand
@@ -183,6 +214,8 @@ def sides_of(spec: Spec) -> list[Side]:
         Side("mimodsl, experts one by one", lambda: ours(one_by_one(spec))),
         Side("mimodsl, megatron-core's cross entropy", lambda: ours(spec, loss=False)),
         Side("mimodsl, weight gradients added by DDP", lambda: ours(spec, fused=False)),
+        Side("mimodsl, experts in torch's product", lambda: torch_experts(spec)),
+        Side("mimodsl, experts in CUTLASS's product", lambda: cutlass_experts(spec)),
     ]
 
 
@@ -224,7 +257,7 @@ def compare(spec: Spec, options: argparse.Namespace) -> list[Side]:
     samples = [list(microbatches(data, step, with_groups)) for step in range(4)]
     weights: dict[str, torch.Tensor] = {}
     for side in sorted(wanted, key=lambda side: side.name.startswith(HAND)):
-        say(f"{side.name}: alone")
+        say(f"{side.name}: alone, beside {allocated() / MIB:.0f} MiB")
         try:
             side.alone(weights, samples, options.warm)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are measured
@@ -357,8 +390,10 @@ def main() -> None:
     with on_rank.member(options):
         for title, spec in on_rank.specs_of(options):
             say(f"{title}:")
-            report(title, compare(spec, options), options.out)
-            release()
+            sides = compare(spec, options)
+            report(title, sides, options.out)
+            for side in sides:
+                side.end()
 
 
 if __name__ == "__main__":

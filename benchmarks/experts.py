@@ -57,6 +57,7 @@ def side(options: argparse.Namespace, experts: int, *, grouped: bool, like: Any 
 
     words = vars(options) | {"experts": experts, "grouped": str(grouped).lower()}
     config = language_config(mimodsl.parse(SPEC.format(**words)))
+    config.gradient_accumulation_fusion = False  # no DDP wraps them
     world = dist.group.WORLD
     groups = ProcessGroupCollection(ep=world, expt_tp=world, expt_dp=world)
     build = LocalKernels().grouped_mlp_modules(config.moe_grouped_gemm)

@@ -33,7 +33,7 @@ class Waits(TorchDispatchMode):
     @override
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.name().removeprefix("aten::")
-        if name.startswith(WAITS) or _copies_back(name, args, kwargs or {}):
+        if (name.startswith(WAITS) and args[0].is_cuda) or _copies_back(name, args, kwargs or {}):
             self.places[_place(name)] += 1
         return func(*args, **(kwargs or {}))
 
