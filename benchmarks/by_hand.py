@@ -49,7 +49,7 @@ HAND = "by hand"
 WEIGHT_GRADIENTS = ("gradient_accumulation_fusion", "fuse_wgrad_accumulation")
 """What linears of megatron-core and of Transformer Engine call it to add theirs themselves."""
 
-# Transformer Engine has the weights of all experts in one linear; and the layers by hand have a norm
+# Transformer Engine has the weights of all experts in one linear; layers by hand have a norm
 # where ours is a part of the linear behind it.
 _RENAMED = (
     (r"\.linear_(fc\d)\.weight(\d+)$", r".local_experts.\2.linear_\1.weight"),
