@@ -12,7 +12,6 @@ Then all are built again, which gives their start-up, and trained in turn.
 import argparse
 import json
 import math
-import os
 import re
 import statistics
 import time
@@ -166,25 +165,16 @@ def one_by_one(spec: Spec) -> Spec:
     return spec.with_module(spec.language.name, moe={"grouped_gemm": False})
 
 
-def torch_experts(spec: Spec) -> Parts:
-    """With Transformer Engine's kernels, but for the experts', which are the local ones."""
-    from mimodsl.build.layer_specs import LocalKernels, TESpecProvider
+def their_experts(spec: Spec) -> Parts:
+    """With Transformer Engine's own product of experts."""
+    from mimodsl.build import layer_specs
 
-    own = LocalKernels().grouped_mlp_modules
-    with mock.patch.object(TESpecProvider, "grouped_mlp_modules", lambda _, grouped: own(grouped)):
+    def grouped(*args: Any, **kwargs: Any) -> Any:
+        del kwargs["ours"]
+        return kwargs.pop("theirs")(*args, **kwargs)
+
+    with mock.patch.object(layer_specs, "grouped_experts", grouped):
         return ours(spec)
-
-
-def cutlass_experts(spec: Spec) -> Parts:
-    """With the grouped product that Transformer Engine has for Hopper, and takes when it is told
-    to, where the inner width is a multiple of 128."""
-    model, optimizer, plain = ours(spec)
-
-    def step(samples: Any) -> Any:
-        with mock.patch.dict(os.environ, NVTE_USE_CUTLASS_GROUPED_GEMM="1"):
-            return plain(samples)
-
-    return model, optimizer, step
 
 
 def by_hand(spec: Spec, *, fused: bool) -> Parts:
@@ -214,8 +204,7 @@ def sides_of(spec: Spec) -> list[Side]:
         Side("mimodsl, experts one by one", lambda: ours(one_by_one(spec))),
         Side("mimodsl, megatron-core's cross entropy", lambda: ours(spec, loss=False)),
         Side("mimodsl, weight gradients added by DDP", lambda: ours(spec, fused=False)),
-        Side("mimodsl, experts in torch's product", lambda: torch_experts(spec)),
-        Side("mimodsl, experts in CUTLASS's product", lambda: cutlass_experts(spec)),
+        Side("mimodsl, experts in Transformer Engine's product", lambda: their_experts(spec)),
     ]
 
 

@@ -322,7 +322,8 @@ def _stack(kind: Gpt | Hybrid) -> Fields:
 
 
 def _experts(spec: Spec, kind: Gpt | Hybrid, moe: Moe, grid: Grid) -> Fields:
-    kernels, etp = resolve(spec.train.kernels), grid.size("etp")
+    kernels, precision = resolve(spec.train.kernels), spec.train.precision
+    etp = grid.size("etp")
     router_dtype = None if moe.router_dtype is RouterPrecision.MODEL else moe.router_dtype.value
     return _pick(moe, _MOE) | {
         "expert_model_parallel_size": grid.size("ep"),
@@ -331,10 +332,10 @@ def _experts(spec: Spec, kind: Gpt | Hybrid, moe: Moe, grid: Grid) -> Fields:
         "moe_router_load_balancing_type": moe.balance.value,
         "moe_router_dtype": router_dtype,
         "moe_token_dispatcher_type": moe.dispatcher.value,
-        "moe_grouped_gemm": are_grouped(kind, kernels, spec.train.precision, etp),
+        "moe_grouped_gemm": are_grouped(kind, kernels, precision, etp),
         "moe_permute_fusion": is_permutation_fused(moe, kernels),
         "moe_router_fusion": is_routing_fused(moe, kernels),
-        "use_fused_weighted_squared_relu": is_activation_weighted(kind, kernels),
+        "use_fused_weighted_squared_relu": is_activation_weighted(kind, kernels, precision, etp),
     }
 
 

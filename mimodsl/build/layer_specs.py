@@ -40,7 +40,7 @@ from megatron.core.transformer.transformer_layer import (
 )
 
 from mimodsl.build.local_attention import FlashAttention
-from mimodsl.build.local_experts import GroupedMLP
+from mimodsl.build.local_experts import GroupedMLP, has_grouped_product
 from mimodsl.build.local_layers import (
     ExpertRowLinear,
     LocalHybridStack,
@@ -48,6 +48,7 @@ from mimodsl.build.local_layers import (
     NormColumnParallelLinear,
 )
 from mimodsl.ir import Kernels
+from mimodsl.ir.experts import are_aligned
 
 # Untyped, and a function where spec fields say type: build_module hands functions on as they are.
 _BIAS_DROPOUT_ADD = cast(Any, get_bias_dropout_add)
@@ -84,6 +85,33 @@ class LocalKernels(LocalSpecProvider):
         return FlashAttention
 
 
+class TransformerEngineKernels(TESpecProvider):
+    """megatron-core's own modules of Transformer Engine, and torch's grouped product of experts.
+
+    Transformer Engine 2.12 multiplies expert by expert, from several streams: of sixteen, a product
+    takes the host 2.7 ms, which is more than it takes a GPU (benchmarks/gpu.md).
+    """
+
+    @override
+    def grouped_mlp_modules(self, moe_use_grouped_gemm: bool) -> Any:
+        theirs = super().grouped_mlp_modules(moe_use_grouped_gemm)
+        if not moe_use_grouped_gemm:
+            return theirs
+        ours = LocalKernels().grouped_mlp_modules(moe_use_grouped_gemm)
+        return partial(grouped_experts, ours=ours, theirs=theirs)
+
+
+def grouped_experts(
+    count: int, config: TransformerConfig, *, ours: Any, theirs: Any, **kwargs: Any
+) -> Any:
+    """Experts of one rank in torch's product where it takes them, else in Transformer Engine's."""
+    sizes: Any = config
+    width = sizes.moe_ffn_hidden_size // sizes.expert_tensor_parallel_size
+    is_taken = config.bf16 and not config.add_bias_linear and are_aligned(config.hidden_size, width)
+    experts = ours if is_taken and has_grouped_product() else theirs
+    return experts(count, config, **kwargs)
+
+
 def resolve(kernels: Kernels) -> Kernels:
     """The kernel set that `auto` stands for here: Transformer Engine's on a GPU that has it.
 
@@ -104,7 +132,8 @@ def resolve(kernels: Kernels) -> Kernels:
 def backend(kernels: Kernels) -> BackendSpecProvider:
     """The modules of a resolved kernel set."""
     assert kernels is not Kernels.AUTO, "resolve first"
-    return TESpecProvider() if kernels is Kernels.TRANSFORMER_ENGINE else LocalKernels()
+    is_local = kernels is Kernels.LOCAL
+    return LocalKernels() if is_local else TransformerEngineKernels()
 
 
 def vision_layer(kernels: Kernels) -> ModuleSpec:

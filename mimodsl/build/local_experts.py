@@ -1,18 +1,22 @@
-"""Experts of the local kernel set, multiplied all at once through torch's grouped product."""
+"""Experts multiplied all at once through torch's grouped product."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportIncompatibleMethodOverride=false
 
 from types import SimpleNamespace
-from typing import Any, cast, override
+from typing import Any, Final, cast, override
 
 import torch
 import torch.nn.functional as F
+from megatron.core.fusions.fused_weighted_squared_relu import weighted_squared_relu_impl
 from megatron.core.transformer.mlp import MLP
 from megatron.core.transformer.moe.experts import SequentialMLP
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mimodsl.build.weight_gradients import add_gradient
+
+MOST_GROUPS: Final = 1024
+"""Torch 2.11's kernel takes less of them (aten/src/ATen/native/cuda/GroupMM.cu)."""
 
 
 class GroupedMLP(SequentialMLP):
@@ -39,30 +43,34 @@ class GroupedMLP(SequentialMLP):
         Returns:
             `[t, h]`, and no bias.
         """
-        tokens = permuted_local_hidden_states
-        if not self._is_one_product(tokens):
+        assert not self.config.moe_apply_probs_on_input, "no spec asks for it"
+        tokens, experts = permuted_local_hidden_states, cast(Any, self.local_experts)
+        if not (len(tokens) > 0 and len(experts) < MOST_GROUPS and has_grouped_product()):
             return super().forward(tokens, tokens_per_expert, permuted_probs)
+        if len(experts) == 1:
+            return self._pass(experts[0].linear_fc1, experts[0].linear_fc2, tokens, permuted_probs)
         self._await_weights()
         counts = tokens_per_expert.to(tokens.device, non_blocking=True)
         ends = counts.cumsum(0, dtype=torch.int32)
-        first, experts = cast(MLP, self.local_experts[0]), cast(Any, self.local_experts)
-        # What lies between the linears is MLP's own.
-        together = SimpleNamespace(
+        fc1 = GroupedLinear([expert.linear_fc1.weight for expert in experts], ends)
+        fc2 = GroupedLinear([expert.linear_fc2.weight for expert in experts], ends)
+        return self._pass(fc1, fc2, tokens, permuted_probs)
+
+    def _pass(
+        self, fc1: nn.Module, fc2: nn.Module, tokens: Tensor, probs: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Between the linears is what Transformer Engine's experts have, or else MLP's own."""
+        if self.config.use_fused_weighted_squared_relu:
+            inner, _ = fc1(tokens)
+            return fc2(weighted_squared_relu_impl(inner, probs.unsqueeze(-1)))
+        first = cast(MLP, self.local_experts[0])
+        mlp = SimpleNamespace(
             config=first.config,
             activation_func=first.activation_func,
-            linear_fc1=GroupedLinear([expert.linear_fc1.weight for expert in experts], ends),
-            linear_fc2=GroupedLinear([expert.linear_fc2.weight for expert in experts], ends),
+            linear_fc1=fc1,
+            linear_fc2=fc2,
         )
-        return MLP.forward(cast(Any, together), tokens, permuted_probs)
-
-    def _is_one_product(self, tokens: Tensor) -> bool:
-        """Of GPUs torch 2.11 has kernels for Hopper and Blackwell, and for less than 1024 groups
-        (aten/src/ATen/native/cuda/GroupedBlas.cpp, GroupMM.cu); elsewhere it would loop, and read
-        the counts back in each product. A CPU has nothing to read back."""
-        assert not self.config.moe_apply_probs_on_input, "no spec asks for it"
-        if tokens.is_cuda and torch.cuda.get_device_capability(tokens.device)[0] not in (9, 10):
-            return False
-        return len(tokens) > 0 and 1 < self.num_local_experts < 1024
+        return MLP.forward(cast(Any, mlp), tokens, probs)
 
     def _await_weights(self) -> None:
         """DDP waits for gathered parameters in a hook of the module that has them
@@ -70,6 +78,14 @@ class GroupedMLP(SequentialMLP):
         for module in self.local_experts.modules():
             for hook in module._forward_pre_hooks.values():  # noqa: SLF001
                 hook(module, ())
+
+
+def has_grouped_product() -> bool:
+    """Of GPUs torch 2.11 has kernels for Hopper and Blackwell
+    (aten/src/ATen/native/cuda/GroupedBlas.cpp); elsewhere it would loop, and read the counts back
+    in each product. A CPU has nothing to read back."""
+    device = torch.device(torch.cuda.current_device())
+    return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] in (9, 10)
 
 
 class GroupedLinear(nn.Module):

@@ -23,7 +23,7 @@ from mimodsl.ir import (
     RouterPrecision,
     Spec,
 )
-from mimodsl.ir.experts import is_activation_weighted, is_permutation_fused, is_routing_fused
+from mimodsl.ir.experts import can_be_weighted, is_permutation_fused, is_routing_fused
 from mimodsl.ir.lr_decay import FallingLr, WsdLr
 from mimodsl.ir.widths import language_kind
 from mimodsl.plan.grids import grid_plans
@@ -183,7 +183,7 @@ def _experts(kind: Gpt | Hybrid, kernels: Kernels) -> list[Flag]:
         ("moe-token-dispatcher-type", moe.dispatcher.value),
         ("moe-permute-fusion", is_permutation_fused(moe, theirs)),
         ("moe-router-fusion", is_routing_fused(moe, theirs)),
-        ("use-fused-weighted-squared-relu", is_activation_weighted(kind, theirs)),
+        ("use-fused-weighted-squared-relu", grouped and can_be_weighted(kind)),
         ("moe-expert-capacity-factor", moe.capacity_factor),
         ("moe-pad-expert-input-to-capacity", moe.pad_to_capacity),
     ]

@@ -38,14 +38,20 @@ def are_grouped(of: HasExperts, kernels: Kernels, precision: Precision, etp: int
 
 
 def fit_torch(of: HasExperts, precision: Precision, etp: int) -> bool:
-    """Whether torch's grouped product, which is that of the local kernels, takes the experts.
+    """Whether torch's grouped product, which both kernel sets have on a Hopper or Blackwell GPU,
+    takes the experts.
 
     It has kernels for bf16, asks for rows of a multiple of 16 bytes, and adds no bias
     (aten/src/ATen/native/GroupedMMUtils.h, cuda/GroupedBlas.cpp of torch 2.11).
     """
     assert of.moe is not None
-    is_aligned = all(width % _ALIGNED == 0 for width in (of.hidden, of.moe.ffn // etp))
-    return precision is Precision.BF16 and not of.bias and is_aligned
+    is_bf16 = precision is Precision.BF16
+    return is_bf16 and not of.bias and are_aligned(of.hidden, of.moe.ffn // etp)
+
+
+def are_aligned(*widths: int) -> bool:
+    """Whether torch's grouped product takes rows of so many elements in bf16."""
+    return all(width % _ALIGNED == 0 for width in widths)
 
 
 def is_permutation_fused(moe: Moe, kernels: Kernels) -> bool:
@@ -73,14 +79,15 @@ def is_routing_fused(moe: Moe, kernels: Kernels) -> bool:
     )
 
 
-def is_activation_weighted(of: HasExperts, kernels: Kernels) -> bool:
-    """Whether experts' squared ReLU and the weights of their tokens are one kernel, which
-    megatron-core has for grouped experts of Transformer Engine without biases
+def is_activation_weighted(
+    of: HasExperts, kernels: Kernels, precision: Precision, etp: int
+) -> bool:
+    """Whether experts' activation and the weights of their tokens are one kernel, which is there
+    for experts that are grouped."""
+    return are_grouped(of, kernels, precision, etp) and can_be_weighted(of)
+
+
+def can_be_weighted(of: HasExperts) -> bool:
+    """Whether megatron-core has a kernel for both: for a squared ReLU without biases
     (transformer/moe/experts.py:850)."""
-    assert of.moe is not None
-    return (
-        kernels is Kernels.TRANSFORMER_ENGINE
-        and of.moe.grouped_gemm is not False
-        and of.activation is Activation.SQUARED_RELU
-        and not of.bias
-    )
+    return of.activation is Activation.SQUARED_RELU and not of.bias

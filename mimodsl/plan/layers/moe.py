@@ -74,7 +74,8 @@ class MoeLayer(Layer):
         rows, width = self.routed(at), moe.ffn // at.cut.etp
         yield Saved(what="routed rows", size=rows * self.hidden * el, for_weights=True)
         yield Saved(what="routed probabilities", size=rows * FP32)
-        at_once, size = is_activation_weighted(self, at.kernels), rows * width * el
+        at_once = is_activation_weighted(self, at.kernels, at.precision, at.cut.etp)
+        size = rows * width * el
         yield from activation_saved(self.activation, size, weighted=True, at_once=at_once)
         yield from dropped(at, self.hidden)
 

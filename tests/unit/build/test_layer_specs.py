@@ -24,8 +24,11 @@ from tests.unit.build.models import DENSE_GPT, HYBRID, MOE_GPT, spec
 
 
 def plain(value: Any) -> Any:
-    """A spec as nested tuples, its builders by what they build and from what."""
+    """A spec as nested tuples, its builders by what they build and from what; where experts have a
+    choice, what megatron-core has."""
     if isinstance(value, partial):
+        if value.func is layer_specs.grouped_experts:
+            return plain(value.keywords["theirs"])
         keywords = {name: plain(item) for name, item in sorted(value.keywords.items())}
         return getattr(value.func, "__func__", value.func), keywords
     if isinstance(value, ModuleSpec):
@@ -43,6 +46,40 @@ def test_transformer_engine_stack_is_megatrons_own(layer: str) -> None:
     assert ours.module is hybrid_stack_spec.module
     mine, theirs = (getattr(stack.submodules, layer) for stack in (ours, hybrid_stack_spec))
     assert plain(mine) == plain(theirs)
+
+
+SUITED = {"params_dtype": torch.bfloat16, "bf16": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "capability", "expected"),
+    [
+        (SUITED, (9, 0), "ours"),
+        (SUITED, (10, 0), "ours"),
+        (SUITED, (8, 0), "theirs"),
+        (SUITED | {"moe_ffn_hidden_size": 28}, (9, 0), "theirs"),
+        (SUITED | {"add_bias_linear": True}, (9, 0), "theirs"),
+        ({}, (9, 0), "theirs"),
+    ],
+    ids=["Hopper", "Blackwell", "Ampere", "odd widths", "biases", "fp32"],
+)
+def test_experts_of_transformer_engine_are_torchs_product_where_it_takes_them(
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    capability: tuple[int, int],
+    expected: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    config = dataclasses.replace(language_config(spec(HYBRID)), moe_grouped_gemm=True, **changes)
+
+    def made(which: str) -> Any:
+        return lambda count, config, **kwargs: (which, count, kwargs)
+
+    found = layer_specs.grouped_experts(
+        4, config, ours=made("ours"), theirs=made("theirs"), name="x"
+    )
+    assert found == (expected, 4, {"name": "x"})
 
 
 def test_auto_is_local_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
