@@ -23,7 +23,7 @@ from mimodsl.runtime.checkpoint.manifest import (
 )
 from mimodsl.runtime.checkpoint.moments import set_moments, wanted_moments
 from mimodsl.runtime.checkpoint.saving import tensor_of
-from mimodsl.runtime.checkpoint.weights import sharded_weights
+from mimodsl.runtime.checkpoint.weights import give_weights, wanted_weights
 
 
 def load(assembly: Assembly, checkpoint: Checkpoint) -> Loaded:
@@ -34,7 +34,7 @@ def load(assembly: Assembly, checkpoint: Checkpoint) -> Loaded:
     in the checkpoint or has another shape, or what can't be read; then nothing should be trained.
     """
     manifest = checkpoint.manifest
-    weights = sharded_weights(assembly)
+    weights = wanted_weights(assembly)
     restored = restored_modules(assembly.spec, manifest)
     wanted = {"model": weights, "optimizer": wanted_moments(assembly, weights, restored)}
     _agree(_first_misfit(wanted, manifest), checkpoint.folder)
@@ -44,7 +44,7 @@ def load(assembly: Assembly, checkpoint: Checkpoint) -> Loaded:
         _agree(f"can't be read: {_cause(error)}", checkpoint.folder)
         raise
     _agree(None, checkpoint.folder)
-    assembly.model.load_state_dict(loaded["model"])
+    give_weights(assembly, loaded["model"])
     optimizer: Any = assembly.optimizer
     optimizer.reload_model_params()
     set_moments(assembly, loaded.get("optimizer", {}), manifest.updates)
