@@ -93,6 +93,8 @@ def run_ranks[T](
         _refuse_kernels()
         preload()
     _refuse_within_a_world()
+    if device is Device.CPU:
+        _forget_last_world()
     with (
         _listening() as listener,
         _set(_ONE_THREAD),
@@ -124,6 +126,14 @@ def _refuse_within_a_world() -> None:
 
     if distributed.is_initialized():
         raise ValueError("this process is a rank of a world already, and cannot start another")
+
+
+def _forget_last_world() -> None:
+    """Put away what a world that this process was in has left, before processes are forked: a group
+    that a rank drops waits for threads which it does not have."""
+    from mimodsl.build.leftovers import forget_last_model
+
+    forget_last_model()
 
 
 def preload() -> None:

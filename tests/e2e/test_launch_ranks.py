@@ -6,8 +6,10 @@ import threading
 
 import pytest
 import torch
+from megatron.core.transformer.moe.moe_logging import get_moe_metrics_tracker
 from torch import distributed as dist
 
+from mimodsl.build.leftovers import forget_last_model
 from mimodsl.runtime.errors import RankFailed, RanksHung
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.workers import Watch
@@ -39,6 +41,18 @@ def test_a_rank_starts_no_ranks():
             run_ranks(2, lambda worker: None)
     finally:
         dist.destroy_process_group()
+
+
+def test_ranks_do_not_wait_for_a_world_that_was_here_before():
+    """Statistics of experts hold the groups that they are summed over."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    tracker = get_moe_metrics_tracker()
+    loss = torch.zeros(())
+    tracker.record("a loss", loss, layer_number=1, num_layers=1, reduce_group=dist.group.WORLD)
+    dist.all_reduce(loss)
+    del tracker
+    dist.destroy_process_group()
+    assert run_ranks(2, lambda worker: forget_last_model(), watch=Watch(timeout=60)) == (None, None)
 
 
 def test_a_rank_that_fails_ends_those_that_wait_for_it():

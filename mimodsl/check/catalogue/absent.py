@@ -55,8 +55,15 @@ ABSENT: Final = Area(
             "Deferred embedding gradients need a pipeline and fused gradients.",
             "model_parallel_config.py:545-558",
         ),
-        _absent(
-            "Gradients fused into their accumulation need apex.", "tensor_parallel/layers.py:1070"
+        Fact(
+            at=("tensor_parallel/layers.py:1070",),
+            cost=Cost.RAISES,
+            says="Gradients of weights that are added within their product need apex's kernel.",
+            ends=Handled(
+                "torch's product is put in its place",
+                "tests/unit/build/test_weight_gradients.py"
+                "::test_every_gradient_is_what_autograd_adds",
+            ),
         ),
         Fact(
             at=(f"{_CONFIG}:2114-2145",),
