@@ -48,7 +48,7 @@ launchers() {
 # Libraries that are compiled here for the first time warn of their own source, and warnings are errors.
 tests() {
   run tests python3 -m pytest -m gpu -W ignore -p no:cacheprovider tests/unit/test_mamba_kernels.py \
-    tests/unit/build/test_local_attention.py tests/unit/build/test_local_experts.py tests/unit/build/test_loss.py \
+    tests/unit/build/test_local_attention.py tests/unit/build/test_local_experts.py tests/unit/build/test_loss.py tests/unit/build/test_weight_gradients.py \
     tests/e2e/test_gpu.py
 }
 
@@ -70,12 +70,16 @@ groups() {
   run groups "${torchrun[@]}" benchmarks/by_hand.py "${specs[@]}" --kernels local --out "$out" "${sides[@]}"
 }
 
-# Experts of a layer alone on one GPU, then whole steps with and without what the local kernels have of ours.
+# Experts of a layer alone on one GPU, then whole steps with and without what the local kernels have of ours; and experts
+# in Transformer Engine's product.
 local_kernels() {
   run experts python3 benchmarks/experts.py
-  local sides=(--only mimodsl --only "mimodsl, experts one by one" --only "mimodsl, megatron-core's cross entropy")
+  local sides=(--only mimodsl --only "mimodsl, experts one by one" --only "mimodsl, megatron-core's cross entropy"
+    --only "mimodsl, weight gradients added by DDP")
   run local_kernels "${torchrun[@]}" benchmarks/by_hand.py "${specs[0]}" "${specs[@]:2}" --kernels local \
     --out "$out" "${sides[@]}"
+  ((${#kernels[@]} == 2)) || run experts_in_steps "${torchrun[@]}" benchmarks/by_hand.py "${specs[@]}" --out "$out" \
+    --kernels transformer_engine --only mimodsl --only "mimodsl, experts in Transformer Engine's product"
 }
 
 profile() {

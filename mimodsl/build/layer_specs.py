@@ -88,8 +88,8 @@ class LocalKernels(LocalSpecProvider):
 class TransformerEngineKernels(TESpecProvider):
     """megatron-core's own modules of Transformer Engine, and torch's grouped product of experts.
 
-    Transformer Engine 2.12 multiplies expert by expert, from several streams: of sixteen, a product
-    takes the host 2.7 ms, which is more than it takes a GPU (benchmarks/gpu.md).
+    Transformer Engine 2.12 multiplies expert by expert, on several streams: of sixteen, a product
+    takes the host 2 ms, several times what it takes a GPU (benchmarks/gpu.md).
     """
 
     @override
