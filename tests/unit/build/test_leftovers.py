@@ -1,14 +1,12 @@
 """What one model leaves in a process does not reach the next one."""
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 from weakref import ref
 
 import attrs
 import pytest
 import torch
-import torch.distributed as dist
 from megatron.core import parallel_state
 from megatron.core.transformer.moe.moe_logging import get_moe_metrics_tracker
 from megatron.core.transformer.moe.moe_utils import MoEAuxLossAutoScaler
@@ -16,13 +14,11 @@ from megatron.core.transformer.moe.moe_utils import MoEAuxLossAutoScaler
 from mimodsl.build.assembly import assemble
 from mimodsl.build.leftovers import forget_last_model
 from mimodsl.build.memory_buffer import ensure_memory_buffer
-from mimodsl.ir import Grid, LanguageModel, Precision, Schedule, ScheduleKind
+from mimodsl.ir import LanguageModel, Precision, Schedule, ScheduleKind
 from mimodsl.ir.kinds import Recompute
-from mimodsl.runtime import cpu
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.unit.build.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, spec
 
-ONE = Grid(name="g", views={"dense": {"dp": 1}, "expert": {"ep": 1, "edp": 1, "pp": None}})
 KINDS = {
     "dense": DENSE_GPT,
     "hybrid": HYBRID,
@@ -33,16 +29,6 @@ KINDS = {
         HYBRID, moe=attrs.evolve(MOE, capacity_factor=1.0, pad_to_capacity=True)
     ),
 }
-
-
-@pytest.fixture
-def alone() -> Iterator[None]:
-    with cpu.activate():
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        try:
-            yield
-        finally:
-            dist.destroy_process_group()
 
 
 def test_statistics_and_scales_begin_anew():
@@ -65,13 +51,12 @@ def test_scratch_buffers_are_not_those_of_another_device():
     assert not buffer().buffer
 
 
+@pytest.mark.usefixtures("lone_rank")
 @pytest.mark.filterwarnings("ignore")  # of what megatron-core warns, nothing is tested here
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_a_model_that_has_trained_is_garbage(
-    alone: None, kind: LanguageModel, precision: Precision
-) -> None:
-    whole = spec(kind, grid=ONE, precision=precision)
+def test_a_model_that_has_trained_is_garbage(kind: LanguageModel, precision: Precision) -> None:
+    whole = spec(kind, precision=precision)
     schedule = Schedule(kind=ScheduleKind.NO_PIPELINING, sequence=32, microbatches=2)
     whole = attrs.evolve(whole, schedule=schedule)
 

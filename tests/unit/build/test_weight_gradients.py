@@ -1,21 +1,18 @@
 """Gradients of weights that are added within their product are those that autograd adds."""
 
-from collections.abc import Iterator
 from functools import partial
 from unittest import mock
 
 import attrs
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from mimodsl.build import configs
 from mimodsl.build.assembly import assemble
 from mimodsl.build.weight_gradients import add_product
-from mimodsl.ir import Grid, LanguageModel, Precision, Schedule, ScheduleKind
+from mimodsl.ir import LanguageModel, Precision, Schedule, ScheduleKind
 from mimodsl.ir.train import Ddp
-from mimodsl.runtime import cpu
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.unit.build.models import DENSE_GPT, HYBRID, MOE_GPT, spec
 
@@ -67,21 +64,11 @@ def test_on_a_gpu_a_product_is_not_rounded_before_it_is_added(
     assert product("cuda", dtype, main, tokens=0) == 0
 
 
-@pytest.fixture
-def world() -> Iterator[None]:
-    with cpu.activate():
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        try:
-            yield
-        finally:
-            dist.destroy_process_group()
-
-
 def gradients(
     kind: LanguageModel, precision: Precision, *, overlap: bool, fused: bool
 ) -> dict[str, Tensor]:
     """Every gradient after a step of three microbatches, by the parameter's name."""
-    whole = spec(kind, grid=ONE, precision=precision)
+    whole = spec(kind, precision=precision)
     schedule = Schedule(kind=ScheduleKind.NO_PIPELINING, sequence=32, microbatches=3)
     train = attrs.evolve(whole.train, ddp=Ddp(overlap_grad_reduce=overlap))
     whole = attrs.evolve(whole, schedule=schedule, train=train)
@@ -98,10 +85,7 @@ def gradients(
     return found
 
 
-ONE = Grid(name="g", views={"dense": {"dp": 1}, "expert": {"ep": 1, "edp": 1, "pp": None}})
-
-
-@pytest.mark.usefixtures("world")
+@pytest.mark.usefixtures("lone_rank")
 @pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

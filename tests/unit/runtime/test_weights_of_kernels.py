@@ -1,38 +1,26 @@
 """Weights pass between kernel sets, whose modules keep different things beside them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from mimodsl.build.assembly import Assembly, assemble
 from mimodsl.build.local_layers import LocalNorm
-from mimodsl.ir import Grid, Schedule, ScheduleKind, Spec
-from mimodsl.runtime import cpu
+from mimodsl.ir import Schedule, ScheduleKind, Spec
 from mimodsl.runtime.checkpoint import load_weights, save_weights
 from tests.unit.build.models import HYBRID, spec
 
-ONE = Grid(name="g", views={"dense": {"dp": 1}, "expert": {"ep": 1, "edp": 1, "pp": None}})
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # of what megatron-core and torch warn
-
-
-@pytest.fixture(autouse=True)
-def world() -> Iterator[None]:
-    with cpu.activate():
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        try:
-            yield
-        finally:
-            dist.destroy_process_group()
+pytestmark = [
+    pytest.mark.usefixtures("lone_rank"),
+    pytest.mark.filterwarnings("ignore"),  # of what megatron-core and torch warn
+]
 
 
 def whole(seed: int) -> Spec:
-    one = spec(HYBRID, grid=ONE)
+    one = spec(HYBRID)
     schedule = Schedule(kind=ScheduleKind.NO_PIPELINING, sequence=32)
     return attrs.evolve(one, schedule=schedule, train=attrs.evolve(one.train, seed=seed))
 
