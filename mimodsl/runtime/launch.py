@@ -67,6 +67,9 @@ class _Member:
             world_size=worker.world,
             timeout=timeout,
         )
+        if self.device is Device.CPU:
+            # Over gloo a rank that is through at once would hang up on others that still connect.
+            distributed.barrier()  # pyright: ignore[reportUnknownMemberType]
         value = self.work(worker)
         distributed.destroy_process_group()
         return value
