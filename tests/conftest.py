@@ -1,6 +1,9 @@
-"""What holds for every test: signals mean what they mean at a terminal."""
+"""What tests share: signals that mean what they do at a terminal, and a rank that is alone."""
 
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 
 def pytest_configure() -> None:
@@ -16,3 +19,18 @@ def pytest_configure() -> None:
     for number, meaning in meanings.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, meaning)
+
+
+@pytest.fixture
+def lone_rank() -> Iterator[None]:
+    """This process as the one rank of a world, with the CPU for its device."""
+    import torch.distributed as dist
+
+    from mimodsl.runtime import cpu
+
+    with cpu.activate():
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()

@@ -277,7 +277,7 @@ def _kernels(spec: Spec, *, fuse_dropout: bool = True, fuse_gradients: bool = Tr
     kernels = resolve(spec.train.kernels)
     return {
         "transformer_impl": kernels.value,
-        # With `provide_weight_gradients`.
+        # In apex's product or in ours (`provide_weight_gradients`).
         "gradient_accumulation_fusion": fuse_gradients,
         "bias_dropout_fusion": fuse_dropout and kernels is Kernels.TRANSFORMER_ENGINE,
         # Both are TransformerConfig's defaults, where apex's kernels are not at hand.

@@ -48,7 +48,7 @@ from mimodsl.build.local_layers import (
     NormColumnParallelLinear,
 )
 from mimodsl.ir import Kernels
-from mimodsl.ir.experts import are_aligned
+from mimodsl.ir.experts import torch_takes
 
 # Untyped, and a function where spec fields say type: build_module hands functions on as they are.
 _BIAS_DROPOUT_ADD = cast(Any, get_bias_dropout_add)
@@ -107,9 +107,10 @@ def grouped_experts(
     """Experts of one rank in torch's product where it takes them, else in Transformer Engine's."""
     sizes: Any = config
     width = sizes.moe_ffn_hidden_size // sizes.expert_tensor_parallel_size
-    is_taken = config.bf16 and not config.add_bias_linear and are_aligned(config.hidden_size, width)
-    experts = ours if is_taken and has_grouped_product() else theirs
-    return experts(count, config, **kwargs)
+    is_taken = has_grouped_product() and torch_takes(
+        config.hidden_size, width, bf16=config.bf16, bias=config.add_bias_linear
+    )
+    return (ours if is_taken else theirs)(count, config, **kwargs)
 
 
 def resolve(kernels: Kernels) -> Kernels:
@@ -132,8 +133,7 @@ def resolve(kernels: Kernels) -> Kernels:
 def backend(kernels: Kernels) -> BackendSpecProvider:
     """The modules of a resolved kernel set."""
     assert kernels is not Kernels.AUTO, "resolve first"
-    is_local = kernels is Kernels.LOCAL
-    return LocalKernels() if is_local else TransformerEngineKernels()
+    return LocalKernels() if kernels is Kernels.LOCAL else TransformerEngineKernels()
 
 
 def vision_layer(kernels: Kernels) -> ModuleSpec:

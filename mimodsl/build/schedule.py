@@ -87,8 +87,8 @@ class MicrobatchSchedule:
         checked = self._checked(microbatches)
         with torch.set_grad_enabled(not forward_only):
             reports = self._run(iter(checked), forward_only)
-        let_go_of_passes(self.model)
         if not forward_only:
+            let_go_of_passes(self.model)
             # First: stages that are through reduce theirs while others still have passes to make.
             self._reduce_gradients()
         sums = self._sum_over_world(reports)

@@ -39,19 +39,17 @@ def are_grouped(of: HasExperts, kernels: Kernels, precision: Precision, etp: int
 
 def fit_torch(of: HasExperts, precision: Precision, etp: int) -> bool:
     """Whether torch's grouped product, which both kernel sets have on a Hopper or Blackwell GPU,
-    takes the experts.
-
-    It has kernels for bf16, asks for rows of a multiple of 16 bytes, and adds no bias
-    (aten/src/ATen/native/GroupedMMUtils.h, cuda/GroupedBlas.cpp of torch 2.11).
-    """
+    takes the experts."""
     assert of.moe is not None
     is_bf16 = precision is Precision.BF16
-    return is_bf16 and not of.bias and are_aligned(of.hidden, of.moe.ffn // etp)
+    return torch_takes(of.hidden, of.moe.ffn // etp, bf16=is_bf16, bias=of.bias)
 
 
-def are_aligned(*widths: int) -> bool:
-    """Whether torch's grouped product takes rows of so many elements in bf16."""
-    return all(width % _ALIGNED == 0 for width in widths)
+def torch_takes(*widths: int, bf16: bool, bias: bool) -> bool:
+    """Whether it takes rows of so many elements: it has kernels for bf16, asks for rows of a
+    multiple of 16 bytes, and adds no bias (aten/src/ATen/native/GroupedMMUtils.h,
+    cuda/GroupedBlas.cpp of torch 2.11)."""
+    return bf16 and not bias and all(width % _ALIGNED == 0 for width in widths)
 
 
 def is_permutation_fused(moe: Moe, kernels: Kernels) -> bool:

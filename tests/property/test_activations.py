@@ -13,7 +13,6 @@ from unittest import mock
 import attrs
 import pytest
 import torch
-import torch.distributed as dist
 from megatron.core.transformer.moe.moe_logging import destroy_moe_metrics_tracker
 
 from mimodsl.build.assembly import assemble
@@ -33,7 +32,7 @@ from mimodsl.plan.layers import (
     stage_blocks,
 )
 from mimodsl.plan.memory import role_share
-from mimodsl.runtime import cpu, meta
+from mimodsl.runtime import meta
 from tests.differential import forward
 from tests.differential.laws import errors_of
 from tests.differential.specs import language, sound_spec, train
@@ -68,14 +67,10 @@ def on_meta() -> Iterator[None]:
 
 
 @pytest.fixture
-def on_cpu() -> Iterator[None]:
-    with cpu.activate(), ExitStack() as undo:
+def on_cpu(lone_rank: None) -> Iterator[None]:
+    with ExitStack() as undo:
         as_on_gpus(undo)
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        try:
-            yield
-        finally:
-            dist.destroy_process_group()
+        yield
 
 
 @pytest.mark.usefixtures("on_meta")

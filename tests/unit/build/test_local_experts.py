@@ -77,11 +77,14 @@ def products(mlp: SequentialMLP, counts: Sequence[int], inputs: list[Tensor]) ->
     return product.call_count
 
 
-@pytest.mark.parametrize("activation", [Activation.SQUARED_RELU, Activation.SWIGLU])
+@pytest.mark.parametrize(
+    ("activation", "apart"), [(Activation.SQUARED_RELU, 2**-9), (Activation.SWIGLU, 1e-3)]
+)
 def test_outputs_and_gradients_are_those_of_the_loop(
-    groups: ProcessGroupCollection, activation: Activation
+    groups: ProcessGroupCollection, activation: Activation, apart: float
 ) -> None:
-    """Each as near to the loop in fp32 as the loop in bf16 is, up to half a digit of bf16."""
+    """Each as near to the loop in fp32 as the loop in bf16 is, up to the order of sums; and where
+    one kernel weighs the activation, which rounds elsewhere, up to a rounding to bf16."""
     grouped = experts(groups, activation=activation)
     loop = experts(groups, activation=activation, grouped=False)
     exact = experts(groups, Precision.FP32, activation, grouped=False)
@@ -99,7 +102,7 @@ def test_outputs_and_gradients_are_those_of_the_loop(
         for one, other, reference in zip(found, looped, wanted, strict=True):
             assert (one.dtype, one.shape) == (other.dtype, other.shape)
             error, allowed = (one - reference).norm(), (other - reference).norm()
-            assert error <= 1.1 * allowed + 2**-9 * reference.norm()
+            assert error <= 1.1 * allowed + apart * reference.norm()
 
     compare()
 
