@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import sys
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from itertools import product
 from pathlib import Path
 
 from tests.fuzz.heavy import TEXTS
+from tests.fuzz.steps import STEPS, Steps, counted
 from tests.fuzz.texts import text
 from tests.fuzz.trial import MEGABYTES, SECONDS, format_trial, peak_megabytes, trial
 
@@ -39,38 +39,41 @@ def _failures(first: int, count: int, jobs: int) -> Iterator[str]:
     starts = range(first, first + count, _SHARE)
     shares = [(start, min(start + _SHARE, first + count)) for start in starts]
     codes: Counter[str] = Counter()
-    slowest, largest = 0.0, 0.0
+    most, largest = 0, 0.0
     with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=8) as pool:
-        for found, seconds, megabytes, failures in pool.imap_unordered(_share, shares):
+        for found, steps, megabytes, failures in pool.imap_unordered(_share, shares):
             codes += found
-            slowest, largest = max(slowest, seconds), max(largest, megabytes)
+            most, largest = max(most, steps), max(largest, megabytes)
             yield from failures
     print(f"{count:,} texts: {codes.pop('', 0):,} sound, {len(codes)} codes first in the others")
-    print(f"at most {slowest:.2f} s of CPU a text and {largest:.0f} MB a process")
+    print(f"at most {most:,} steps a text and {largest:.0f} MB a process")
 
 
-def _share(numbers: tuple[int, int]) -> tuple[Counter[str], float, float, list[str]]:
+def _share(numbers: tuple[int, int]) -> tuple[Counter[str], int, float, list[str]]:
     signal.signal(signal.SIGPROF, _out_of_time)
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
     codes: Counter[str] = Counter()
     failures: list[str] = []
-    slowest = 0.0
+    most = 0
     for number in range(*numbers):
         found = text(number)
-        start = time.process_time()
+        steps = Steps()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
-            codes[trial(found) or ""] += 1
-            format_trial(found)
+            with counted(steps):
+                codes[trial(found) or ""] += 1
+                format_trial(found)
         except BaseException:  # noqa: BLE001 - whatever is raised is the finding
             failures.append(_failure(number, traceback.format_exc()))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        slowest = max(slowest, time.process_time() - start)
+        most = max(most, steps.count)
+        if steps.count > STEPS:
+            failures.append(_failure(number, f"{steps.count:,} steps"))
     megabytes = peak_megabytes()
     if megabytes > MEGABYTES:
         failures.append(f"texts {numbers[0]} to {numbers[1]}: {megabytes:.0f} MB")
-    return codes, slowest, megabytes, failures
+    return codes, most, megabytes, failures
 
 
 def _out_of_time(_signal: int, _frame: object) -> None:
@@ -87,29 +90,38 @@ def _failure(number: int, reason: str) -> str:
 
 def _heavy_failures() -> Iterator[str]:
     """Leads each heavy text through the trial in a process of its own, which its limits end."""
-    slowest, largest = ("", 0.0), ("", 0.0)
+    most, largest = (0, ""), (0.0, "")
     for (name, found), lead in product(TEXTS.items(), (trial, format_trial)):
+        reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _limited(lead, found)
+            _limited(lead, found, writing)
+        os.close(writing)
+        with os.fdopen(reading) as told:
+            steps = int(told.read() or 0)
         _, status, usage = os.wait4(pid, 0)
-        seconds, megabytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-        slowest = max(slowest, (name, seconds), key=lambda one: one[1])
-        largest = max(largest, (name, megabytes), key=lambda one: one[1])
-        if status != 0 or megabytes > MEGABYTES:
-            yield f"{name}: status {status}, {seconds:.1f} s of CPU, {megabytes:.0f} MB"
-    print(f"{len(TEXTS)} heavy texts: at most {slowest[1]:.2f} s ({slowest[0]}), ", end="")
-    print(f"{largest[1]:.0f} MB ({largest[0]})", flush=True)
+        megabytes = usage.ru_maxrss / 1024
+        most, largest = max(most, (steps, name)), max(largest, (megabytes, name))
+        if status != 0 or steps > STEPS or megabytes > MEGABYTES:
+            yield f"{name}: status {status}, {steps:,} steps, {megabytes:.0f} MB"
+    print(f"{len(TEXTS)} heavy texts: at most {most[0]:,} steps ({most[1]}), ", end="")
+    print(f"{largest[0]:.0f} MB ({largest[1]})", flush=True)
 
 
-def _limited(lead: Callable[[str], object], found: str) -> None:
-    """Ends the process: with 0, with 1 after a traceback, or by the signal of its limit."""
+def _limited(lead: Callable[[str], object], found: str, writing: int) -> None:
+    """Ends the process: with 0, with 1 after a traceback, or by the signal of its limit.
+
+    Writes the steps that it took.
+    """
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    steps = Steps()
     try:
-        lead(found)
+        with counted(steps):
+            lead(found)
     except BaseException:  # noqa: BLE001 - whatever is raised is the finding
         traceback.print_exc()
         os._exit(1)
+    os.write(writing, str(steps.count).encode())
     os._exit(0)
 
 

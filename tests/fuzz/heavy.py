@@ -6,11 +6,18 @@ from collections.abc import Callable
 from mimodsl.syntax.limits import MAX_CHARACTERS as SIZE
 
 GRID = "grid g { dense = tp:2 }\nschedule no_pipelining { sequence = 64 }\n"
+GRID_OF_EXPERTS = GRID.replace("}", ", expert = ep:2 }", 1)
 GPT = (
     "gpt { grid = g, layers = 2, hidden = 64, vocabulary = 512, "
-    "attention = { heads = 4, head_size = 16 } }\n"
+    "attention = { heads = 4, head_dim = 16 } }\n"
 )
+MAMBA = "hybrid { hidden = 64, vocabulary = 512, mamba = { groups = 2 }\n"
+EVERY_LAYER = (
+    f"{MAMBA}ffn = 128, attention = {{ heads = 4 }}, moe = {{ experts = 4, topk = 2, ffn = 64 }}\n"
+)
+VIT = "vit { layers = 1, hidden = 64, heads = 4, ffn = 64, image = 32x32, patch = 16 }\n"
 _ROOM = 1_000
+_STAGES = SIZE // 2 - _ROOM
 
 
 def _many(piece: str | Callable[[int], str], size: int = SIZE - _ROOM) -> str:
@@ -35,7 +42,7 @@ TEXTS: dict[str, str] = {
     "a chain of constants": _some(lambda n: f"let a{n} = a{n + 1}\n") + "let a500 = 1\n",
     "a cycle of constants": _some(lambda n: f"let a{n} = a{(n + 1) % 500}\n"),
     "all constants in each": _some(
-        lambda n: f"let a{n} = {' + '.join(f'a{m}' for m in range(max(0, n - 20), n)) or '1'}\n"
+        lambda n: f"let a{n} = {' + '.join(f'a{m}' for m in range(max(0, n - 15), n)) or '1'}\n"
     ),
     "a long sum": f"let a = {_many('1 + ')}1\n",
     "a long list": f"let a = [{_many('1, ')}1]\n",
@@ -62,7 +69,7 @@ TEXTS: dict[str, str] = {
     "one grid again and again": f"{GRID}place {_many('g|')}g\n",
     "one grid together": f"{GRID}place {_many('g&')}g\n",
     "modules": GRID + _some(lambda n: f"module m{n} : {GPT}", 400),
-    "flows": f"{GRID}module m : {GPT}module v : vit {{ grid = g, layers = 1, hidden = 64 }}\n"
+    "flows": f"{GRID}module m : {GPT}module v : {VIT}"
     "module p : mlp_projector { grid = g }\n"
     + _some(lambda n: f"flow v -> p -> m {{ token = {n} }}\n"),
     "a long flow": f"{GRID}module m : {GPT}flow {_many('m->')}m {{ token = 1 }}\n",
@@ -87,8 +94,11 @@ TEXTS: dict[str, str] = {
     "minus signs": f"let a = {'- ' * (SIZE // 2 - _ROOM)}1\n",
     "digits": f"let a = {'1' * (SIZE - _ROOM)}\n",
     "digits and dots": "1." * (SIZE // 2),
-    "a long pattern": f'{GRID}module m : hybrid {{ pattern = "{_many("M*E-")}" }}\n',
-    "many stages": f'{GRID}module m : hybrid {{ pattern = "{_many("M|")}" }}\n',
+    "a long pattern": f'{GRID_OF_EXPERTS}module m : {EVERY_LAYER} pattern = "{_many("M*E-")}" }}\n',
+    "many stages": (
+        f"{GRID.replace('tp:2', f'pp:{_STAGES}').replace('no_pipelining', '1f1b')}"
+        f'module m : {MAMBA} pattern = "{"|".join("M" * _STAGES)}" }}\n'
+    ),
     "the largest numbers": f"{GRID}module m : {GPT}".replace("64", str(2**63 - 1)),
     "NUL": "\0" * SIZE,
     "byte order marks": "\ufeff" * (SIZE // 3),

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mimodsl.check import check
 from mimodsl.cli.main import main
-from mimodsl.ir.lower import load
+from mimodsl.ir.lower import load, parse
+from tests.fuzz.heavy import TEXTS
+from tests.fuzz.steps import Steps, counted
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,6 +21,24 @@ def test_any_text_gives_a_spec_or_diagnostics_in_bounded_time_and_memory():
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-3_000:] + ran.stderr[-3_000:]
     assert "1,000 texts" in ran.stdout
+
+
+@pytest.mark.parametrize("name", ["a long pattern", "many stages"])
+def test_heavy_texts_for_the_plan_come_to_it(name):
+    loaded = parse(TEXTS[name])
+    assert loaded.spec is not None
+    assert not any(one.is_error for one in check(loaded.spec))
+
+
+def test_steps_are_counted_in_a_block_alone():
+    steps = Steps()
+    with counted(steps):
+        for _ in range(1_000):
+            pass
+    taken = steps.count
+    assert 1_000 <= taken < 1_010
+    sorted(range(10), key=lambda one: one)
+    assert steps.count == taken
 
 
 def codes(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What must hold of any text, within the time and memory that a laptop's editor would grant."""
+"""What must hold of any text, within the work and memory that a laptop's editor would grant."""
 
 import resource
 from pathlib import Path
@@ -13,7 +13,9 @@ from mimodsl.syntax.formatter import format_source
 from mimodsl.syntax.limits import MAX_CHARACTERS
 from mimodsl.syntax.reader import decoded
 
-SECONDS = 2
+SECONDS = 20
+"""Of CPU, which stop what hangs; what is slow is told by its steps, on any machine."""
+
 MEGABYTES = 200
 
 
