@@ -1,7 +1,7 @@
 """The known name that a mistyped one was probably meant to be."""
 
 from collections.abc import Iterable
-from itertools import islice
+from functools import lru_cache
 from typing import Final
 
 from mimodsl.diagnostics.diagnostic import Edit
@@ -15,7 +15,7 @@ _CERTAIN: Final = 0.8
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word nearest to `word`; `None` where none is near."""
-    return next(iter(_near(word, known, _NEAR)), None)
+    return next(iter(_near(word, tuple(known))), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -31,22 +31,28 @@ def corrected(span: Span, known: Iterable[str]) -> tuple[Edit, ...]:
     such as `vision_1` and `vision_2`, are different things.
     """
     word = span.text
-    names = tuple(known)
-    matches = _near(word, names, _CERTAIN)
-    matches = matches or [one for one in _near(word, names, _NEAR) if sorted(one) == sorted(word)]
+    near = _near(word, tuple(known))
+    matches = [name for name, ratio in near.items() if ratio >= _CERTAIN]
+    matches = matches or [name for name in near if sorted(name) == sorted(word)]
     same = [one for one in matches if _digits(one) == _digits(word)]
     return (Edit(span, same[0]),) if len(matches) == len(same) == 1 else ()
 
 
-def _near(word: str, known: Iterable[str], cutoff: float) -> list[str]:
-    """The known words near to a word, the nearest first; none for what is too long to compare."""
-    from difflib import get_close_matches  # needed after a mistake only
+@lru_cache(maxsize=1)  # what is told of a mistake and what would mend it ask the same in turn
+def _near(word: str, known: tuple[str, ...]) -> dict[str, float]:
+    """How near the two nearest known words are, 0 to 1; none for what is too long to compare."""
+    from difflib import SequenceMatcher, get_close_matches  # needed after a mistake only
 
     if len(word) > _LONGEST:
-        return []
-    lowered = {name.lower(): name for name in islice(known, _MOST) if len(name) <= _LONGEST}
-    matches = get_close_matches(word.lower(), lowered, n=2, cutoff=cutoff)
-    return [lowered[match] for match in matches]
+        return {}
+    lowered = {name.lower(): name for name in known[:_MOST] if len(name) <= _LONGEST}
+    matches = get_close_matches(word.lower(), lowered, n=2, cutoff=_NEAR)
+    compared = SequenceMatcher(b=word.lower())
+    ratios: dict[str, float] = {}
+    for match in matches:
+        compared.set_seq1(match)
+        ratios[lowered[match]] = compared.ratio()
+    return ratios
 
 
 def _digits(word: str) -> str:

@@ -2,12 +2,11 @@
 
 from mimodsl.check.context import Context
 from mimodsl.check.rule import Cost, Finding, Findings, rule
-from mimodsl.check.rules.placement import placed_grids
+from mimodsl.check.rules.placement import placed_grids, places_by_grid
 from mimodsl.check.scopes import COMPLETE, SPEC, is_sound, spans_of
 from mimodsl.check.words import code, either
 from mimodsl.ir import LanguageModel
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.placement import grid_names
 
 
 @rule(
@@ -120,17 +119,13 @@ def idle_grid(spec: Context, draft: Draft) -> Findings:
         }
     """
     used = {module.grid for module in draft.modules}
-    placed = set(grid_names(draft.place)) if draft.place else set[str]()
+    places = places_by_grid(draft.place)
     for grid in draft.grids:
-        if grid.name in placed and grid.name not in used:
+        if grid.name in places and grid.name not in used:
             ranks = f"{grid.world} ranks with nothing to run" if is_sound(grid) else "no module"
             yield Finding(
                 message=f"no module is on grid {code(grid.name)}",
                 primary=spec.label(grid, "name", ranks),
-                secondary=tuple(
-                    spec.label(one, None, "placed here")
-                    for one in placed_grids(draft.place)
-                    if one.grid == grid.name
-                ),
+                secondary=(spec.label(places[grid.name][0], None, "placed here"),),
                 help=(f"put a module on it with {code(f'grid = {grid.name}')}, or leave it out",),
             )

@@ -22,6 +22,14 @@ def placed_grids(place: Place | None) -> Iterator[Placed]:
             yield from placed_grids(part)
 
 
+def places_by_grid(place: Place | None) -> dict[str, list[Placed]]:
+    """Where a placement names each grid, left to right: once, in a sound one."""
+    places: dict[str, list[Placed]] = {}
+    for one in placed_grids(place):
+        places.setdefault(one.grid, []).append(one)
+    return places
+
+
 def _together(place: Place | None) -> Iterator[Together]:
     """Every `a & b` of a placement."""
     if isinstance(place, Together):
@@ -110,16 +118,15 @@ def placed_twice(spec: Context, draft: Draft) -> Findings:
 
         place encoder | llm | encoder
     """
-    first: dict[str, Placed] = {}
-    for one in placed_grids(draft.place):
-        if one.grid in first:
+    for grid, (first, *again) in places_by_grid(draft.place).items():
+        if again:
+            times = "twice" if len(again) == 1 else f"{len(again) + 1} times"
             yield Finding(
-                message=f"grid {code(one.grid)} is placed twice",
-                primary=spec.label(one, None, "again here"),
-                secondary=(spec.label(first[one.grid], None, "first here"),),
+                message=f"grid {code(grid)} is placed {times}",
+                primary=spec.label(again[0], None, "again here"),
+                secondary=(spec.label(first, None, "first here"),),
                 help=("modules that share ranks can name the same grid: place it once",),
             )
-        first.setdefault(one.grid, one)
 
 
 @rule(
@@ -229,7 +236,7 @@ def partial_overlap(spec: Context, draft: Draft) -> Findings:
     """
     if any(_uneven(spec, one) for one in _together(draft.place)):
         return
-    placed = {one.grid: one for one in placed_grids(draft.place)}
+    places = places_by_grid(draft.place)
     spans = spans_of(draft)
     together, beside = (code(f"place {sign.join(spans)}") for sign in (" & ", " | "))
     for (a, one), (b, other) in combinations(spans.items(), 2):
@@ -237,8 +244,8 @@ def partial_overlap(spec: Context, draft: Draft) -> Findings:
         if common > 0 and one != other:
             yield Finding(
                 message=f"grids {code(a)} and {code(b)} share {common} ranks, but not all",
-                primary=spec.label(placed[b], None, _ranks(other)),
-                secondary=(spec.label(placed[a], None, _ranks(one)),),
+                primary=spec.label(places[b][0], None, _ranks(other)),
+                secondary=(spec.label(places[a][0], None, _ranks(one)),),
                 notes=("two grids have the same ranks, or none in common",),
                 help=(f"{together} with grids of one size, or {beside}",),
             )
