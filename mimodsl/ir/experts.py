@@ -6,8 +6,8 @@ from mimodsl.ir.blocks import Balance, Moe, RouterPrecision, Score
 from mimodsl.ir.kinds import Activation
 from mimodsl.ir.train import Kernels, Precision
 
-_ALIGNED: Final = 8
-"""Elements in bf16 of 16 bytes."""
+ALIGNED: Final = 8
+"""Elements in bf16 of 16 bytes: rows that torch's grouped product takes have a multiple."""
 
 
 class HasExperts(Protocol):
@@ -49,7 +49,7 @@ def torch_takes(*widths: int, bf16: bool, bias: bool) -> bool:
     """Whether it takes rows of so many elements: it has kernels for bf16, asks for rows of a
     multiple of 16 bytes, and adds no bias (aten/src/ATen/native/GroupedMMUtils.h,
     cuda/GroupedBlas.cpp of torch 2.11)."""
-    return bf16 and not bias and all(width % _ALIGNED == 0 for width in widths)
+    return bf16 and not bias and all(width % ALIGNED == 0 for width in widths)
 
 
 def is_permutation_fused(moe: Moe, kernels: Kernels) -> bool:

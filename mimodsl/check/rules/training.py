@@ -20,9 +20,9 @@ from mimodsl.check.scopes import (
 )
 from mimodsl.check.words import code, either
 from mimodsl.diagnostics import Label, Severity
-from mimodsl.ir import Gpt, Hybrid, Kernels, LanguageModel, Precision, ScheduleKind
+from mimodsl.ir import Gpt, Hybrid, Kernels, LanguageModel, Moe, Precision, ScheduleKind
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.experts import fit_torch
+from mimodsl.ir.experts import ALIGNED, fit_torch
 
 
 @rule(
@@ -263,26 +263,45 @@ def local_kernels(spec: Context, language: Held[LanguageModel]) -> Findings:
     train = spec.draft.train
     if train is None or train.kernels is not Kernels.LOCAL:
         return
-    for label, what in _beyond_local(spec, language, train.precision):
+    for label, what, advice in _beyond_local(spec, language, train.precision):
         yield Finding(
             message=f"the local kernels have no {what}",
             primary=label,
             secondary=(spec.label(train, "kernels", "local kernels"),),
-            help=(f"{code('kernels = auto')} takes Transformer Engine where it is installed",),
+            help=(
+                f"{code('kernels = auto')} takes Transformer Engine where it is installed",
+                *advice,
+            ),
         )
 
 
 def _beyond_local(
     spec: Context, language: Held[LanguageModel], precision: Precision
-) -> Iterator[tuple[Label, str]]:
+) -> Iterator[tuple[Label, str, tuple[str, ...]]]:
+    """What is asked for, where, and what else would help."""
     kind, moe = language.kind, uses_experts(language.kind)
     if moe is not None:
         assert isinstance(kind, Gpt | Hybrid), "others have no experts"
         if moe.grouped_gemm and not fit_torch(kind, precision, language.size("etp")):
-            what = "grouped product of such experts"
-            yield spec.label(moe, "grouped_gemm", "asked for here"), what
+            label = spec.label(moe, "grouped_gemm", "asked for here")
+            advice = _fitting_help(kind, moe, precision, language.size("etp"))
+            yield label, "grouped product of such experts", (advice,)
         if moe.permute_fusion:
-            yield spec.label(moe, "permute_fusion", "asked for here"), "fused permutation"
+            yield spec.label(moe, "permute_fusion", "asked for here"), "fused permutation", ()
     if attention_of(kind) is not None and language.size("cp") > 1:
         label = spec.axis_label(language.grid, "cp", f"{language.size('cp')} ranks")
-        yield label, "context-parallel attention"
+        yield label, "context-parallel attention", ()
+
+
+def _fitting_help(kind: Gpt | Hybrid, moe: Moe, precision: Precision, etp: int) -> str:
+    """With what torch's grouped product would take the experts, changed as little as can be."""
+    hidden = next_multiple(kind.hidden, ALIGNED)
+    ffn = next_multiple(moe.ffn, ALIGNED * etp)
+    wanted = {
+        "precision = bf16": precision is not Precision.BF16,
+        "bias = false": kind.bias,
+        f"hidden = {hidden}": hidden != kind.hidden,
+        f"moe.ffn = {ffn}": ffn != moe.ffn,
+    }
+    changes = [code(field) for field, is_needed in wanted.items() if is_needed]
+    return f"or {either(changes, 'and')}, for which torch has one"
