@@ -22,7 +22,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "ffn": "ffn_hidden_size intermediate_size moe_ffn_hidden_size moe_intermediate_size",
     "group_topk": "moe_router_group_topk topk_group",
     "grouped_gemm": "moe_grouped_gemm",
-    "head_dim": "kv_channels mamba_head_dim",
+    "head_dim": "kv_channels head_size mamba_head_dim",
     "heads": "num_attention_heads num_heads n_head mamba_num_heads",
     "hidden": "hidden_size d_model n_embd",
     "image": "image_size img_size",

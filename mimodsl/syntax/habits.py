@@ -7,6 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from mimodsl.diagnostics import Edit
+from mimodsl.diagnostics.suggest import did_you_mean
 from mimodsl.source import Span
 
 OPERATORS: Final = frozenset(("PLUS", "MINUS", "STAR", "FLOOR", "PERCENT"))
@@ -63,6 +64,9 @@ def _of_names(found: Found) -> tuple[str, ...]:
         return ("a module is written `module name : kind { … }`",)
     if found.wants("ARROW"):
         return ("a flow is written `flow encoder -> projector -> language { … }`",)
+    key = re.search(r"(\w+)\s*=\s*$", found.before)
+    if kind == "INTEGER" and accepted == {"NAME"} and key:
+        return did_you_mean(key[1], ("ranks",))
     return ()
 
 

@@ -163,7 +163,7 @@ def unsized_axis(spec: Context, one: GridView) -> Findings:
     if not one.is_base:
         return
     for axis in one.view.axes:
-        if axis.size is None:
+        if axis.size is None and axis.name in BASE_AXES:
             sizes = [other.size or 1 for other in one.view.axes]
             fits = one.grid.ranks // prod(sizes) if one.grid.ranks else 0
             yield Finding(

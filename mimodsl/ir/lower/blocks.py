@@ -67,7 +67,11 @@ def read_block(
     whole: ast.Syntax,
     fields: tuple[FieldSchema, ...] | None = None,
 ) -> OpenBlock:
-    """Read a block, which is part of a `whole`, against the fields of its IR class, or `fields`."""
+    """Read a block, which is part of a `whole`, against the fields of its IR class, or `fields`.
+
+    A misspelt field whose correction is certain is reported and then read as what was meant, so
+    that it hides no other mistake.
+    """
     if block is None:
         return OpenBlock(cls=cls, settings={}, span=whole.span)
     known = {field.name: field for field in (schema(cls) if fields is None else fields)}
@@ -81,14 +85,18 @@ def read_block(
         if earlier is not field.key:
             context.report(field_set_twice(field.key, earlier))
             sound = False
-        elif name not in known:
+            continue
+        if name not in known:
             unset = [one for one in known if one not in written]
-            context.report(_unknown_field(field.key, cls, known, unset))
+            mistake = _unknown_field(field, cls, known, unset)
+            context.report(mistake)
+            name = mistake.edits[0].replacement if mistake.edits else ""
+        if name not in known or name in settings:
             sound = False
-        else:
-            value = _value(field.value, known[name], context)
-            settings[name] = Setting(value=value, span=field.value.span)
-            sound = sound and value is not FAILED
+            continue
+        value = _value(field.value, known[name], context)
+        settings[name] = Setting(value=value, span=field.value.span)
+        sound = sound and value is not FAILED
     return OpenBlock(cls=cls, settings=settings, span=whole.span, sound=sound)
 
 
@@ -102,10 +110,15 @@ def field_set_twice(second: ast.Name, first: ast.Name) -> Diagnostic:
 
 
 def _unknown_field(
-    key: ast.Name, cls: type[Node], known: Mapping[str, FieldSchema], unset: list[str]
+    field: ast.Field, cls: type[Node], known: Mapping[str, FieldSchema], unset: list[str]
 ) -> Diagnostic:
+    key = field.key
     meant = field_meant(key.text, known)
-    elsewhere = (derived(key.text) or _inside(key.text, known.values())) if meant is None else None
+    elsewhere = (
+        (derived(key.text) or _inside(key.text, known.values()) or _outside(field, known))
+        if meant is None
+        else None
+    )
     if meant:
         advice = (f"did you mean `{meant}`?",)
         edits = (Edit(key.span, meant),) if meant in unset else ()
@@ -133,6 +146,16 @@ def _inside(word: str, fields: Iterable[FieldSchema]) -> str | None:
     outer, tag, name = place
     opener = f"{tag} {{" if len(outer.blocks) > 1 or tag != outer.name else "{"
     return f"it belongs in a block: `{outer.name} = {opener} {name} = … }}`"
+
+
+def _outside(field: ast.Field, known: Mapping[str, FieldSchema]) -> str | None:
+    """What to say of a block whose fields are those of the block that it stands in."""
+    if not isinstance(field.value, ast.Block):
+        return None
+    inner = [one.key.text for one in field.value.fields]
+    if not inner or not all(name in known for name in inner):
+        return None
+    return f"set {listed([f'{name} = …' for name in inner], 'and')} without a block"
 
 
 def _shadowed(cls: type[Node]) -> tuple[str, ...]:

@@ -39,11 +39,12 @@ class Context:
         return word.text in LITERAL_WORDS or word.text in self.scope.names(ast.Let)
 
     def constant(self, word: ast.Word) -> Constant | Failed:
-        """The value of a constant; reports a word that is none."""
+        """The value of a constant; reports a word that is none, and takes the one it must mean."""
         if word.text in self.scope.names(ast.Let):
             return self.constants[word.text]
-        self.scope.missing(ast.Let, ast.Name(text=word.text, span=word.span), LITERAL_WORDS)
-        return FAILED
+        name = ast.Name(text=word.text, span=word.span)
+        meant = self.scope.missing(ast.Let, name, LITERAL_WORDS)
+        return self.constants.get(meant, FAILED) if meant else FAILED
 
     def definition(self, value: ast.Value, found: Constant = None) -> tuple[Label, ...]:
         """Where a value that is a constant's is from, and what was found there."""

@@ -87,18 +87,20 @@ class FieldReader:
         )
         return FAILED
 
-    def _no_choice(self, value: ast.Value, word: str, schema: FieldSchema) -> Failed:
+    def _no_choice(self, value: ast.Value, word: str, schema: FieldSchema) -> object | Failed:
+        """What was meant, after a report, where that is certain."""
         choices = [str(member) for enum in schema.type.enums for member in enum]
+        edits = corrected(value.span, choices) if isinstance(value, ast.Word) else ()
         self.context.report(
             codes.UNKNOWN_CHOICE.at(
                 value.span,
                 f"`{word}` is no choice of `{schema.name}`",
                 notes=(f"`{schema.name}` is {listed(choices)}",),
                 help=did_you_mean(word, choices),
-                edits=corrected(value.span, choices) if isinstance(value, ast.Word) else (),
+                edits=edits,
             )
         )
-        return FAILED
+        return _converted(edits[0].replacement, schema) if edits else FAILED
 
     def _judged(self, value: ast.Value, found: Constant, schema: FieldSchema) -> object | Failed:
         if found is None and schema.type.optional:

@@ -7,6 +7,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from mimodsl.diagnostics import Diagnostic, Label, codes
+from mimodsl.diagnostics.suggest import corrected
 from mimodsl.ir.evaluate import Failed, described
 from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.lower.blocks import field_set_twice
@@ -39,8 +40,9 @@ class GridReader:
 
     def read(self, declaration: ast.Grid) -> Grid | None:
         """The grid, or `None` after a report."""
-        views = [one for one in declaration.fields if isinstance(one, ast.View)]
-        ranks = [one for one in declaration.fields if isinstance(one, ast.Ranks)]
+        fields = [self._as_meant(one, declaration) for one in declaration.fields]
+        views = [one for one in fields if isinstance(one, ast.View)]
+        ranks = [one for one in fields if isinstance(one, ast.Ranks)]
         if not views:
             self._report(
                 codes.EMPTY_GRID.at(
@@ -56,8 +58,8 @@ class GridReader:
         sizes = [self._sizes(view) for view in views]
         if not sound or isinstance(total, Failed):
             return None
-        filled = self._fill([known for known in sizes if known is not None], total, stated)
-        if filled is None or len(filled) < len(views):
+        filled = self._fill(sizes, total, stated)
+        if filled is None:
             return None
         return Grid(
             name=declaration.name.text,
@@ -72,6 +74,28 @@ class GridReader:
 
     def _report(self, diagnostic: Diagnostic) -> None:
         self.context.report(diagnostic)
+
+    def _as_meant(self, field: ast.View | ast.Ranks, grid: ast.Grid) -> ast.View | ast.Ranks:
+        """The `ranks` that a view of a constant, `rnks = world`, must be, after a report of it."""
+        if isinstance(field, ast.Ranks):
+            return field
+        first, *others = field.axes
+        if others or first.size is not None:
+            return field
+        name = first.name
+        word = ast.Word(text=name.text, span=name.span)
+        edits = corrected(field.name.span, ("ranks",))
+        if not edits or not self.context.knows(word) or name.text in _axes_beside(field, grid):
+            return field
+        self._report(
+            codes.UNKNOWN_FIELD.at(
+                field.name.span,
+                f"`grid` has no field `{field.name}`",
+                help=("did you mean `ranks`?",),
+                edits=edits,
+            )
+        )
+        return ast.Ranks(value=word, span=field.span)
 
     def _each_once(self, views: list[ast.View], ranks: list[ast.Ranks]) -> bool:
         """Whether no view, no axis of a view and no `ranks` is given twice."""
@@ -127,15 +151,15 @@ class GridReader:
         return found
 
     def _fill(
-        self, views: list[list[_Size]], total: int | None, stated: ast.Value | None
+        self, views: list[list[_Size] | None], total: int | None, stated: ast.Value | None
     ) -> list[list[_Size]] | None:
-        """Every view with `_` worked out; `None` after a report."""
-        base = self._filled(views[0], {}, total, stated) if views else None
+        """Every view with `_` worked out; `None` after a report, of a view that is `None` too."""
+        base = self._filled(views[0], {}, total, stated) if views[0] is not None else None
         if base is None:
             return None
         shared = {size.axis.name.text: size.value or 1 for size in base}
         world = total or prod(shared.values())
-        rest = [self._filled(view, shared, world, stated) for view in views[1:]]
+        rest = [self._filled(one, shared, world, stated) for one in views[1:] if one is not None]
         found = [base, *(view for view in rest if view is not None)]
         return found if len(found) == len(views) else None
 
@@ -172,6 +196,12 @@ class GridReader:
             )
         )
         return None
+
+
+def _axes_beside(view: ast.View, grid: ast.Grid) -> set[str]:
+    """The axes of all other views of a grid."""
+    others = (one for one in grid.fields if isinstance(one, ast.View) and one is not view)
+    return {axis.name.text for one in others for axis in one.axes}
 
 
 def _view(view: ast.View, sizes: list[_Size]) -> View:

@@ -74,7 +74,8 @@ def _kind(name: ast.Name, scope: Scope) -> type[Kind] | None:
         return None
     if kind is None:
         known = installed_kinds()
-        scope.missing(ast.Preset, name, known, *shipped_preset(name, scope.unit))
+        meant = scope.missing(ast.Preset, name, known, *shipped_preset(name, scope.unit))
+        return kind_of(meant) if meant else None
     return kind
 
 
@@ -116,8 +117,7 @@ class ModuleReader:
         if not isinstance(setting.value, str):
             return None
         if setting.value not in grids:
-            self.main.missing(ast.Grid, ast.Name(text=setting.value, span=setting.span))
-            return None
+            return self.main.missing(ast.Grid, ast.Name(text=setting.value, span=setting.span))
         return setting.value
 
     def _only_grid(

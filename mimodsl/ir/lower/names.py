@@ -80,28 +80,31 @@ class Scope:
         others: Iterable[str] = (),
         advice: tuple[str, ...] = (),
         edits: tuple[Edit, ...] = (),
-    ) -> None:
+    ) -> str | None:
         """Report a name that is not declared, here or among the `others`, unless it may be lost.
 
         `advice` is given, with its edits, where no known name is near, and without it the names
-        that there are.
+        that there are. Returns the name that it must have been meant to be, where that is certain,
+        to be read on with, so that a misspelt name hides no other mistake.
         """
         if self.lost.covers(kind, name.text):
-            return
+            return None
         code, word = _UNKNOWN[kind]
         known = (*self.names(kind), *others)
         near = did_you_mean(name.text, known)
         verb = "are" if len(known) > 1 else "is only"
         lists = kind is not ast.Let and known and not near and not advice
+        meant = corrected(name.span, known) if near else ()
         self.report(
             code.at(
                 name.span,
                 f"there is no {word} `{name}`",
                 notes=(f"there {verb} {listed(known, 'and')}",) if lists else (),
                 help=near or advice,
-                edits=corrected(name.span, known) if near else edits,
+                edits=meant or (() if near else edits),
             )
         )
+        return meant[0].replacement if meant else None
 
 
 _UNKNOWN: Final = {

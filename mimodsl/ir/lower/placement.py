@@ -7,14 +7,13 @@ from mimodsl.syntax import ast
 
 
 def read_placement(placement: ast.Placement, scope: Scope) -> Place | None:
-    """The placement, or `None` after a report of every grid that is not declared."""
+    """The placement, or `None` after a report of every grid that is none."""
     origin = Origin(span=placement.span)
     match placement:
         case ast.Placed():
-            if placement.name.text not in scope.names(ast.Grid):
-                scope.missing(ast.Grid, placement.name)
-                return None
-            return Placed(grid=placement.name.text, origin=origin)
+            declared = placement.name.text in scope.names(ast.Grid)
+            name = placement.name.text if declared else scope.missing(ast.Grid, placement.name)
+            return Placed(grid=name, origin=origin) if name else None
         case ast.Parenthesised():
             return read_placement(placement.inner, scope)
         case ast.Beside() | ast.Together():

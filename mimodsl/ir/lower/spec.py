@@ -101,12 +101,15 @@ def _place(main: Unit, scope: Scope) -> Place | None:
 
 def _flow(declaration: ast.Flow, context: Context) -> Flow | None:
     known = context.scope.names(ast.Module)
-    unknown = [name for name in declaration.path if name.text not in known]
-    for name in unknown:
-        context.scope.missing(ast.Module, name)
+    meant = [
+        name.text if name.text in known else context.scope.missing(ast.Module, name)
+        for name in declaration.path
+    ]
     path = declaration.path[0].span.to(declaration.path[-1].span)
-    names = tuple(name.text for name in declaration.path)
     block = read_block(declaration.block, Flow, context, declaration, block_fields(Flow))
+    names = tuple(
+        known_as or name.text for known_as, name in zip(meant, declaration.path, strict=True)
+    )
     flow = make(
         block,
         path,
@@ -114,7 +117,7 @@ def _flow(declaration: ast.Flow, context: Context) -> Flow | None:
         given={"path": Setting(value=names, span=path)},
         spans={f"path[{index}]": name.span for index, name in enumerate(declaration.path)},
     )
-    return flow if isinstance(flow, Flow) and not unknown else None
+    return flow if isinstance(flow, Flow) and all(meant) else None
 
 
 def _schedule(main: Unit, context: Context) -> Schedule | None:
@@ -124,18 +127,22 @@ def _schedule(main: Unit, context: Context) -> Schedule | None:
     word = declaration.kind
     block = read_block(declaration.block, Schedule, context, declaration, block_fields(Schedule))
     choices = [str(kind) for kind in ScheduleKind]
+    meant = word.text
     if word.text not in choices:
+        edits = corrected(word.span, choices)
         context.report(
             codes.UNKNOWN_CHOICE.at(
                 word.span,
                 f"`{word}` is no schedule",
                 notes=(f"a schedule is {listed(choices)}",),
                 help=did_you_mean(word.text, choices),
-                edits=corrected(word.span, choices),
+                edits=edits,
             )
         )
-        return None
-    kind = Setting(value=ScheduleKind(word.text), span=word.span)
+        if not edits:
+            return None
+        meant = edits[0].replacement
+    kind = Setting(value=ScheduleKind(meant), span=word.span)
     schedule = make(block, word.span, context.report, given={"kind": kind})
     return schedule if isinstance(schedule, Schedule) else None
 

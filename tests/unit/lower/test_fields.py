@@ -247,6 +247,12 @@ def test_a_mistake_of_habit_is_told_with_what_is_meant(field: str, help: str) ->
     assert only_mistake(f"{BASE}train {{\n  {field}\n}}\n").help == (help,)
 
 
+def test_fields_in_a_block_that_the_kind_has_not() -> None:
+    text = f"{BASE}module v : vit {{\n  attention = {{ heads = 4 }}\n}}\n"
+    (one,) = (one for one in mistakes(text) if one.code == "MIMO201")
+    assert one.help == ("set `heads = …` without a block",)
+
+
 @pytest.mark.parametrize("image", ["64", "[64, 64]"])
 def test_a_size_is_shown_for_what_would_be_one(image: str) -> None:
     text = f"{BASE}module v : vit {{\n  image = {image}\n}}\n"

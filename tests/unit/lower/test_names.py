@@ -59,7 +59,7 @@ def test_a_kind_s_name_is_no_preset_s() -> None:
     ("text", "code", "help"),
     [
         (f"{TWO_GRIDS}place a | bb\n{SCHEDULE}", "MIMO104", "did you mean `b`?"),
-        (f"{BASE}module v : radoi {{\n}}\n", "MIMO103", "did you mean `radio`?"),
+        (f"{BASE}module p : mlp_projetor\n", "MIMO103", "did you mean `mlp_projector`?"),
         (f"{BASE}preset big : gpt\nmodule v : bigg\n", "MIMO103", "did you mean `big`?"),
         (
             f"{BASE}{MODULE}flow langage -> language {{\n  token = 1\n}}\n",

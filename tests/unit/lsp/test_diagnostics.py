@@ -17,7 +17,7 @@ grid llm {
 }
 
 module language : gtp {
-  hidden = 64
+  hidden = 64, layers = 2, vocabulary = 512, attention = { heads = 4 }
 }
 
 schedule 1f1b {
