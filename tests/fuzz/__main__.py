@@ -19,6 +19,7 @@ from tests.fuzz.trial import MEGABYTES, SECONDS, format_trial, peak_megabytes, t
 
 FAILED = Path(".fuzz")
 _SHARE = 500
+_LEADS = (trial, format_trial)
 _ADDRESSES = 2**30  # far more than the memory that is allowed, which the peak tells
 
 
@@ -28,7 +29,7 @@ def main() -> int:
     options.add_argument("--first", type=int, default=0, help="the number of the first text")
     options.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
     asked = options.parse_args()
-    failures = [*_heavy_failures(), *_failures(asked.first, asked.texts, asked.jobs)]
+    failures = [*_heavy_failures(asked.jobs), *_failures(asked.first, asked.texts, asked.jobs)]
     for failure in failures:
         print(failure)
     return int(bool(failures))
@@ -88,24 +89,30 @@ def _failure(number: int, reason: str) -> str:
     return f"text {number} (in {path}): {reason}"
 
 
-def _heavy_failures() -> Iterator[str]:
+def _heavy_failures(jobs: int) -> Iterator[str]:
     """Leads each heavy text through the trial in a process of its own, which its limits end."""
     most, largest = (0, ""), (0.0, "")
-    for (name, found), lead in product(TEXTS.items(), (trial, format_trial)):
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _limited(lead, found, writing)
-        os.close(writing)
-        with os.fdopen(reading) as told:
-            steps = int(told.read() or 0)
-        _, status, usage = os.wait4(pid, 0)
-        megabytes = usage.ru_maxrss / 1024
-        most, largest = max(most, (steps, name)), max(largest, (megabytes, name))
-        if status != 0 or steps > STEPS or megabytes > MEGABYTES:
-            yield f"{name}: status {status}, {steps:,} steps, {megabytes:.0f} MB"
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        for name, status, steps, megabytes in pool.imap(_heavy, product(TEXTS, _LEADS)):
+            most, largest = max(most, (steps, name)), max(largest, (megabytes, name))
+            if status != 0 or steps > STEPS or megabytes > MEGABYTES:
+                yield f"{name}: status {status}, {steps:,} steps, {megabytes:.0f} MB"
     print(f"{len(TEXTS)} heavy texts: at most {most[0]:,} steps ({most[1]}), ", end="")
     print(f"{largest[0]:.0f} MB ({largest[1]})", flush=True)
+
+
+def _heavy(one: tuple[str, Callable[[str], object]]) -> tuple[str, int, int, float]:
+    """What became of a heavy text: its name, its process's status, steps and megabytes."""
+    name, lead = one
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _limited(lead, TEXTS[name], writing)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        steps = int(told.read() or 0)
+    _, status, usage = os.wait4(pid, 0)
+    return name, status, steps, usage.ru_maxrss / 1024
 
 
 def _limited(lead: Callable[[str], object], found: str, writing: int) -> None:
