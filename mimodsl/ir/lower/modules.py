@@ -75,7 +75,7 @@ def _kind(name: ast.Name, scope: Scope) -> type[Kind] | None:
     if kind is None:
         known = installed_kinds()
         meant = scope.missing(ast.Preset, name, known, *shipped_preset(name, scope.unit))
-        return kind_of(meant) if meant else None
+        return known.get(meant) if meant else None
     return kind
 
 
