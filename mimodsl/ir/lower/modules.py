@@ -51,13 +51,7 @@ def _open(
     declaration: ast.Preset | ast.Module, context: Context, presets: OpenBlocks
 ) -> OpenBlock | None:
     """The fields of a preset or module over those of its base."""
-    base = declaration.base
-    known = context.scope.names(ast.Preset)
-    if base.text in known:
-        below = presets[base.text]
-    else:
-        kind = _kind(base, context.scope)
-        below = kind and OpenBlock(cls=kind, settings={}, span=declaration.span)
+    below = _base(declaration.base, declaration, context.scope, presets)
     if below is None:
         return None
     fields = block_fields(below.cls)
@@ -65,8 +59,15 @@ def _open(
     return own.over(below)
 
 
-def _kind(name: ast.Name, scope: Scope) -> type[Kind] | None:
-    """The kind of that name, of the language or of an installed package; `None` after a report."""
+def _base(
+    name: ast.Name, declaration: ast.Preset | ast.Module, scope: Scope, presets: OpenBlocks
+) -> OpenBlock | None:
+    """The preset of that name, or a block of its kind, of the language or of an installed package.
+
+    `None` after a report, if not for certain another is meant.
+    """
+    if name.text in scope.names(ast.Preset):
+        return presets[name.text]
     try:
         kind = kind_of(name.text)
     except BrokenKind as error:
@@ -74,9 +75,11 @@ def _kind(name: ast.Name, scope: Scope) -> type[Kind] | None:
         return None
     if kind is None:
         known = installed_kinds()
-        meant = scope.missing(ast.Preset, name, known, *shipped_preset(name, scope.unit))
-        return known.get(meant) if meant else None
-    return kind
+        meant = scope.missing(ast.Preset, name, known, *shipped_preset(name, scope.unit)) or ""
+        if meant in presets:
+            return presets[meant]
+        kind = known.get(meant)
+    return kind and OpenBlock(cls=kind, settings={}, span=declaration.span)
 
 
 @frozen(kw_only=True)

@@ -46,6 +46,7 @@ def test_a_letter_left_out_is_one_mistake(name: str) -> None:
         ("kv_groups", "kv_group"),
         ("= squared_relu", "= squared_rel"),
         (": hybrid", ": hybird"),
+        (": small", ": smal"),
         ("grid = llm", "grid = lllm"),
         ("flow vision ->", "flow visoin ->"),
         ("place encoder |", "place encodr |"),
@@ -76,14 +77,16 @@ grid llm {
   dense = tp:2 * dp:replicas
 }
 place encoder | llm
-module vision : vit {
-  grid = encoder
+preset small : vit {
   layers = 2
   hidden = 64
   image = 32x32
   patch = 16
   heads = 4
   ffn = 128
+}
+module vision : small {
+  grid = encoder
 }
 module projector : mlp_projector {
   grid = encoder

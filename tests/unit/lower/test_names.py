@@ -60,7 +60,7 @@ def test_a_kind_s_name_is_no_preset_s() -> None:
     [
         (f"{TWO_GRIDS}place a | bb\n{SCHEDULE}", "MIMO104", "did you mean `b`?"),
         (f"{BASE}module p : mlp_projetor\n", "MIMO103", "did you mean `mlp_projector`?"),
-        (f"{BASE}preset big : gpt\nmodule v : bigg\n", "MIMO103", "did you mean `big`?"),
+        (f"{BASE}preset big : mlp_projector\nmodule v : bigg\n", "MIMO103", "did you mean `big`?"),
         (
             f"{BASE}{MODULE}flow langage -> language {{\n  token = 1\n}}\n",
             "MIMO105",
