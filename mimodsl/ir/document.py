@@ -9,6 +9,7 @@ import attrs
 
 from mimodsl.diagnostics.suggest import did_you_mean
 from mimodsl.ir.blocks import Attention, Mamba, Moe
+from mimodsl.ir.evaluate import FAILED, Failed
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.installed import kind_of
@@ -58,28 +59,43 @@ def as_text(spec: Spec) -> str:
     return json.dumps(as_document(spec), indent=2, ensure_ascii=False) + "\n"
 
 
-def from_document(document: Any, origins: Origins | None = None) -> Spec:
-    """The spec of a document. Fields that are left out have their defaults; `origins` say where
-    nodes were written, if anywhere.
+def from_document(document: Any) -> Spec:
+    """The spec of a document. Fields that are left out have their defaults.
 
     Raises `BadDocument` for anything else that `as_document` does not make.
     """
+
+    def refuse(mistake: BadDocument) -> None:
+        raise mistake
+
+    spec = read_document(document, refuse)
+    assert spec is not None
+    return spec
+
+
+def read_document(
+    document: Any, report: Callable[[BadDocument], None], origins: Origins | None = None
+) -> Spec | None:
+    """As `from_document`, or `None` after a report of every mistake; of those in one object's
+    values, of the first. `origins` say where nodes were written, if anywhere."""
     if not isinstance(document, Mapping):
-        raise BadDocument((), "the document is not of a spec")
+        report(BadDocument((), "the document is not of a spec"))
+        return None
     document = cast("Mapping[str, Any]", document)
     if document.get("version") != VERSION:
-        raise BadDocument(
-            ("version",) if "version" in document else (),
-            f"the document has {_version(document)}, this mimodsl reads {VERSION}",
-        )
+        place = ("version",) if "version" in document else ()
+        words = f"the document has {_version(document)}, this mimodsl reads {VERSION}"
+        report(BadDocument(place, words))
+        return None
     fields = {key: value for key, value in document.items() if key not in ("version", "$schema")}
     try:
-        spec = _read(fields, classes(), origins, ())
+        spec = _Reader(classes=classes(), report=report, origins=origins).read(fields, ())
     except RecursionError:
-        raise BadDocument((), "brackets are nested too deeply") from None
-    if not isinstance(spec, Spec):
-        raise BadDocument((), "the document is not of a spec")
-    return spec
+        report(BadDocument((), "brackets are nested too deeply"))
+        return None
+    if not isinstance(spec, Spec | Failed):
+        report(BadDocument((), "the document is not of a spec"))
+    return spec if isinstance(spec, Spec) else None
 
 
 def _version(document: Mapping[str, Any]) -> str:
@@ -111,43 +127,59 @@ def _fields(cls: Any) -> Iterator[str]:
     return (field.name for field in attrs.fields(cls) if field.name != "origin")
 
 
-def _read(
-    value: Any, classes: Mapping[str, type], origins: Origins | None, path: DocumentPath
-) -> Any:
-    if isinstance(value, list):
-        items = enumerate(cast("list[Any]", value))
-        return tuple(_read(item, classes, origins, (*path, index)) for index, item in items)
-    if not isinstance(value, Mapping):
-        return value
-    fields = {
-        key: _read(item, classes, origins, (*path, key))
-        for key, item in cast("Mapping[str, Any]", value).items()
-    }
-    name = fields.pop(TYPE, None)
-    try:
-        cls = (classes.get(name) or kind_of(name)) if isinstance(name, str) else None
-        if cls is not None:
-            _insist_on_fields(cls, fields, path)
-            if origins is None or not issubclass(cls, Node):
-                return cls(**fields)
-            return cls(**fields, origin=origins(path, tuple(fields)))
-    except BadDocument:
-        raise
-    except Refused as error:
-        raise BadDocument((*path, error.field), error.problem) from error
-    except (TypeError, ValueError) as error:
-        raise BadDocument(path, str(error)) from error
-    problem = "the field `type` is missing" if name is None else f"there is no type {name!r}"
-    raise BadDocument(path, problem)
+@attrs.frozen(kw_only=True)
+class _Reader:
+    """Makes nodes of a document's objects; of those with a mistake in them, `FAILED`."""
 
+    classes: Mapping[str, type]
+    report: Callable[[BadDocument], None]
+    origins: Origins | None
 
-def _insist_on_fields(cls: type, fields: Mapping[str, Any], path: DocumentPath) -> None:
-    """`BadDocument` for a field that there is not, and for one that has to be and is not."""
-    known = {field.name: field for field in attrs.fields(cast(Any, cls)) if field.name != "origin"}
-    for name in fields:
-        if name not in known:
+    def read(self, value: Any, path: DocumentPath) -> Any:
+        if isinstance(value, list):
+            pairs = enumerate(cast("list[Any]", value))
+            items = tuple(self.read(item, (*path, index)) for index, item in pairs)
+            return FAILED if FAILED in items else items
+        if not isinstance(value, Mapping):
+            return value
+        pairs = cast("Mapping[str, Any]", value).items()
+        fields = {key: self.read(item, (*path, key)) for key, item in pairs}
+        try:
+            cls = self._class(fields.pop(TYPE, None))
+            if self._has_fields(cls, fields, path) and FAILED not in fields.values():
+                return self._made(cls, fields, path)
+        except Refused as error:
+            self.report(BadDocument((*path, error.field), error.problem))
+        except (TypeError, ValueError) as error:
+            self.report(BadDocument(path, str(error)))
+        return FAILED
+
+    def _class(self, name: object) -> type:
+        """The class of an object, by its `type`. Raises `ValueError` where there is none."""
+        cls = (self.classes.get(name) or kind_of(name)) if isinstance(name, str) else None
+        if cls is None:
+            missing = "the field `type` is missing"
+            raise ValueError(missing if name is None else f"there is no type {name!r}")
+        return cls
+
+    def _has_fields(self, cls: type, fields: Mapping[str, Any], path: DocumentPath) -> bool:
+        """Whether the fields are those of a class; what is missing and what is not is reported."""
+        every = attrs.fields(cast(Any, cls))
+        known = {field.name: field for field in every if field.name != "origin"}
+        unknown = [name for name in fields if name not in known]
+        for name in unknown:
             words = f"`{type_name(cls)}` has no such field"
-            raise BadDocument((*path, name), words, did_you_mean(name, known))
-    for name, field in known.items():
-        if field.default is attrs.NOTHING and name not in fields:
-            raise BadDocument(path, f"the field `{name}` is missing")
+            self.report(BadDocument((*path, name), words, did_you_mean(name, known)))
+        missing = [
+            name
+            for name, field in known.items()
+            if field.default is attrs.NOTHING and name not in fields
+        ]
+        for name in missing:
+            self.report(BadDocument(path, f"the field `{name}` is missing"))
+        return not unknown and not missing
+
+    def _made(self, cls: type, fields: Mapping[str, Any], path: DocumentPath) -> Any:
+        if self.origins is None or not issubclass(cls, Node):
+            return cls(**fields)
+        return cls(**fields, origin=self.origins(path, tuple(fields)))

@@ -1,6 +1,7 @@
 """The two ways in: from a file and from text."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -64,10 +65,12 @@ def is_document(path: Path, source: SourceFile) -> bool:
 
 
 def _of_document(source: SourceFile, overrides: Mapping[str, str]) -> Loaded:
-    found = read_json(source, overrides)
-    if isinstance(found, Diagnostic):
-        return Loaded(spec=None, draft=Draft(), sources=(source,), diagnostics=(found,))
-    return Loaded(spec=found, draft=Draft.of(found), sources=(source,), diagnostics=())
+    mistakes = Mistakes()
+    spec = None
+    with suppress(TooManyMistakes):
+        spec = read_json(source, overrides, mistakes.report)
+    draft = Draft() if spec is None else Draft.of(spec)
+    return Loaded(spec=spec, draft=draft, sources=(source,), diagnostics=mistakes.in_order())
 
 
 def parse(text: str, path: str = "<text>", overrides: Mapping[str, str] | None = None) -> Loaded:

@@ -7,32 +7,40 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mimodsl.diagnostics import Diagnostic, codes
-from mimodsl.ir.document import BadDocument, DocumentPath, from_document
+from mimodsl.diagnostics import codes
+from mimodsl.ir.document import BadDocument, DocumentPath, read_document
+from mimodsl.ir.lower.names import Report
 from mimodsl.ir.node import Origin
 from mimodsl.ir.spec import Spec
 from mimodsl.source import SourceFile, Span
 
 
-def read_json(source: SourceFile, overrides: Mapping[str, str]) -> Spec | Diagnostic:
-    """The spec of a JSON document, or what is wrong with it, at its place in the text. A document
-    has no constants to override."""
+def read_json(source: SourceFile, overrides: Mapping[str, str], report: Report) -> Spec | None:
+    """The spec of a JSON document, or `None` after a report of what is wrong with it, each at its
+    place in the text. A document has no constants to override."""
     start = Span(source, 0, 0)
     for name in overrides:
-        return codes.SET_UNKNOWN.at(start, f"`--set {name}`: a JSON document has no constants")
+        words = f"`--set {name}`: a JSON document has no constants"
+        report(codes.SET_UNKNOWN.at(start, words))
+        return None
     try:
         document, places = _decoded(source)
     except json.JSONDecodeError as error:
         place = Span(source, error.pos, min(error.pos + 1, len(source.text)))
-        return codes.NOT_JSON.at(place, f"this is not JSON: {error.msg}")
+        report(codes.NOT_JSON.at(place, f"this is not JSON: {error.msg}"))
+        return None
     except _Unclear as error:
-        return codes.NOT_JSON.at(error.span, error.problem)
+        report(codes.NOT_JSON.at(error.span, error.problem))
+        return None
     except ValueError as error:
-        return codes.NOT_JSON.at(start, str(error))
-    try:
-        return from_document(document, places.origin)
-    except BadDocument as error:
-        return codes.NOT_A_DOCUMENT.at(places.spans[error.path][0], str(error), help=error.help)
+        report(codes.NOT_JSON.at(start, str(error)))
+        return None
+
+    def refuse(mistake: BadDocument) -> None:
+        span, _ = places.spans[mistake.path]
+        report(codes.NOT_A_DOCUMENT.at(span, str(mistake), help=mistake.help))
+
+    return read_document(document, refuse, places.origin)
 
 
 def decoded(text: str) -> Any:

@@ -95,6 +95,32 @@ def test_documents_that_are_wrong_are_so_at_a_place(write, before, after, place,
     assert full.render([one])
 
 
+def test_every_mistake_of_a_document_is_told_at_once(write):
+    text = mimodsl.to_json(SPEC)
+    for before, after in (
+        ('"size": 2', '"size": 0'),
+        ('"layers": 2,', '"layer": 2,'),
+        ('"type": "moe"', '"type": "mow"'),
+        ('"precision": "fp32"', '"precision": "no"'),
+    ):
+        assert before in text
+        text = text.replace(before, after, 1)
+    assert [one.message.partition(": ")[0] for one in mistakes(write(text))] == [
+        "grids[0].views[0].axes[0].size",
+        "modules[0].kind",
+        "modules[0].kind.layer",
+        "modules[0].kind.moe",
+        "train.precision",
+    ]
+
+
+def test_a_document_that_is_hardly_a_spec_ends_with_a_word_of_it(write):
+    document = json.loads(mimodsl.to_json(SPEC))
+    document["train"] |= {f"seed_{number}": 1 for number in range(200)}
+    codes = [one.code for one in mistakes(write(json.dumps(document)))]
+    assert (codes.count("MIMO016"), codes[-1], len(codes)) == (100, "MIMO013", 101)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "code", "place"),
     [
