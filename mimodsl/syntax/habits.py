@@ -12,7 +12,9 @@ from mimodsl.source import Span
 
 OPERATORS: Final = frozenset(("PLUS", "MINUS", "STAR", "FLOOR", "PERCENT"))
 _CONTINUING: Final = OPERATORS | {"VBAR", "AMPERSAND", "ARROW"}
-_SEVERAL_AXES: Final = re.compile(r"\w+\s*:\s*\w+\s*,\s*\w+\s*$")
+# From where words begin and without a way back, so that a long word is not tried from each letter.
+_SEVERAL_AXES: Final = re.compile(r"\b\w++\s*+:\s*+\w++\s*+,\s*+\w++\s*+$")
+_KEY: Final = re.compile(r"\b(\w++)\s*+=\s*+$")
 _TYPED: Final = re.compile(r"\s*\w+\s*=")
 
 _FIELD: Final = "a field is written `key = value`"
@@ -64,8 +66,7 @@ def _of_names(found: Found) -> tuple[str, ...]:
         return ("a module is written `module name : kind { … }`",)
     if found.wants("ARROW"):
         return ("a flow is written `flow encoder -> projector -> language { … }`",)
-    key = re.search(r"(\w+)\s*=\s*$", found.before)
-    if kind == "INTEGER" and accepted == {"NAME"} and key:
+    if kind == "INTEGER" and accepted == {"NAME"} and (key := _KEY.search(found.before)):
         return did_you_mean(key[1], ("ranks",))
     return ()
 

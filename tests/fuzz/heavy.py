@@ -49,6 +49,8 @@ TEXTS: dict[str, str] = {
     "unknown names": f"let a = [{_many(lambda n: f'b{n}, ')}1]\n",
     "unknown names among many": _some(lambda n: f"let replicas_{n} = replicas_{n}x\n"),
     "a long unknown name": f"let a = {'a' * (SIZE - _ROOM)}\nlet b = 1\n",
+    "a long word before a number": f"grid g {{ {'a' * (SIZE - _ROOM)} 8 }}\n",
+    "a long word before a colon": f"train {{ {'a' * (SIZE - _ROOM)} : 8 }}\n",
     "broken declarations": _many("let\n"),
     "broken declarations, indented": _many("  let a\n"),
     "broken grids": _many("grid{\n"),
