@@ -65,9 +65,8 @@ def cursor(source: SourceFile, offset: int) -> Cursor | None:
     lines = declaration_lines(source)
     begin = max((line for line in lines if line <= offset), default=0)
     stop = min((line for line in lines if line > offset), default=len(text))
-    start = offset - len(re.findall(r"\w*$", text[begin:offset])[0])
-    match = _WORD.match(text, offset)
-    end = match.end() if match else offset
+    start = offset - _word_length(text[begin:offset][::-1])
+    end = offset + _word_length(text[offset:])
     stack = [Braces()]
     tokens = list(_TOKEN.finditer(text, begin, stop))
     before = [token for token in tokens if token.start() < start]
@@ -87,6 +86,12 @@ def cursor(source: SourceFile, offset: int) -> Cursor | None:
     )
     _read_on(stack, (token for token in tokens if token.start() >= end))
     return found
+
+
+def _word_length(text: str) -> int:
+    """How long the word is that a text begins with."""
+    match = _WORD.match(text)
+    return match.end() if match else 0
 
 
 def _in_string(token: re.Match[str], offset: int) -> bool:

@@ -57,6 +57,13 @@ def test_required_fields_come_first_and_set_ones_not_at_all(editor):
     assert not {"hidden", "layers"} & set(found)
 
 
+def test_a_line_of_a_block_may_begin_at_the_margin(editor):
+    found = editor.complete("train {\n  seed = 64\n‸\n}\n")
+    assert set(found) == names(ir.Train) - {"seed"}
+    edit = found["precision"].text_edit
+    assert edit.range.start == edit.range.end == types.Position(line=2, character=0)
+
+
 def test_a_field_is_written_with_its_sign(editor):
     assert editor.complete("train {\n  se‸\n}")["seed"].text_edit.new_text == "seed = "
     assert editor.complete("train {\n  se‸ed = 1\n}")["seed"].text_edit.new_text == "seed"
