@@ -59,9 +59,9 @@ def mixed_layout(spec: Context, draft: Draft) -> Findings:
     home = spans.get(language.grid) if language else None
     if language is None or home is None or len(set(spans.values())) == 1:
         return
+    llm = places_by_grid(draft.place)[language.grid][0]
     for one in placed_grids(draft.place):
         if one.grid != language.grid and spans[one.grid] == home:
-            llm = next(other for other in placed_grids(draft.place) if other.grid == language.grid)
             others = [name for name, span in spans.items() if span != home]
             yield Finding(
                 message=f"the language model shares its ranks with {code(one.grid)}, "

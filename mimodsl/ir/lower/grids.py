@@ -84,8 +84,10 @@ class GridReader:
             return field
         name = first.name
         word = ast.Word(text=name.text, span=name.span)
+        if not self.context.knows(word) or name.text in _axes_beside(field, grid):
+            return field
         edits = corrected(field.name.span, ("ranks",))
-        if not edits or not self.context.knows(word) or name.text in _axes_beside(field, grid):
+        if not edits:
             return field
         self._report(
             codes.UNKNOWN_FIELD.at(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mimodsl.diagnostics import codes
+from mimodsl.diagnostics import Diagnostic, codes
 from mimodsl.ir.document import BadDocument, DocumentPath, read_document
 from mimodsl.ir.lower.names import Report
 from mimodsl.ir.node import Origin
@@ -18,22 +18,14 @@ from mimodsl.source import SourceFile, Span
 def read_json(source: SourceFile, overrides: Mapping[str, str], report: Report) -> Spec | None:
     """The spec of a JSON document, or `None` after a report of what is wrong with it, each at its
     place in the text. A document has no constants to override."""
-    start = Span(source, 0, 0)
     for name in overrides:
         words = f"`--set {name}`: a JSON document has no constants"
-        report(codes.SET_UNKNOWN.at(start, words))
+        report(codes.SET_UNKNOWN.at(Span(source, 0, 0), words))
         return None
     try:
         document, places = _decoded(source)
-    except json.JSONDecodeError as error:
-        place = Span(source, error.pos, min(error.pos + 1, len(source.text)))
-        report(codes.NOT_JSON.at(place, f"this is not JSON: {error.msg}"))
-        return None
-    except _Unclear as error:
-        report(codes.NOT_JSON.at(error.span, error.problem))
-        return None
     except ValueError as error:
-        report(codes.NOT_JSON.at(start, str(error)))
+        report(_no_json(source, error))
         return None
 
     def refuse(mistake: BadDocument) -> None:
@@ -41,6 +33,18 @@ def read_json(source: SourceFile, overrides: Mapping[str, str], report: Report) 
         report(codes.NOT_A_DOCUMENT.at(span, str(mistake), help=mistake.help))
 
     return read_document(document, refuse, places.origin)
+
+
+def _no_json(source: SourceFile, error: ValueError) -> Diagnostic:
+    match error:
+        case json.JSONDecodeError():
+            span = Span(source, error.pos, min(error.pos + 1, len(source.text)))
+            problem = f"this is not JSON: {error.msg}"
+        case _Unclear():
+            span, problem = error.span, error.problem
+        case _:
+            span, problem = Span(source, 0, 0), str(error)
+    return codes.NOT_JSON.at(span, problem)
 
 
 def decoded(text: str) -> Any:

@@ -119,9 +119,7 @@ class ModuleReader:
             return self._only_grid(declaration, block, tuple(grids))
         if not isinstance(setting.value, str):
             return None
-        if setting.value not in grids:
-            return self.main.missing(ast.Grid, ast.Name(text=setting.value, span=setting.span))
-        return setting.value
+        return self.main.resolved(ast.Grid, ast.Name(text=setting.value, span=setting.span))
 
     def _only_grid(
         self, declaration: ast.Module, block: OpenBlock, grids: tuple[str, ...]

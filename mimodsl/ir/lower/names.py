@@ -73,6 +73,10 @@ class Scope:
         """The declarations of one kind that can be named here."""
         return self._tables[kind]
 
+    def resolved(self, kind: type[Named], name: ast.Name) -> str | None:
+        """A name that is declared: this one, or else, after a report, the one that is meant."""
+        return name.text if name.text in self.names(kind) else self.missing(kind, name)
+
     def missing(
         self,
         kind: type[Named],

@@ -11,8 +11,7 @@ def read_placement(placement: ast.Placement, scope: Scope) -> Place | None:
     origin = Origin(span=placement.span)
     match placement:
         case ast.Placed():
-            declared = placement.name.text in scope.names(ast.Grid)
-            name = placement.name.text if declared else scope.missing(ast.Grid, placement.name)
+            name = scope.resolved(ast.Grid, placement.name)
             return Placed(grid=name, origin=origin) if name else None
         case ast.Parenthesised():
             return read_placement(placement.inner, scope)

@@ -100,11 +100,7 @@ def _place(main: Unit, scope: Scope) -> Place | None:
 
 
 def _flow(declaration: ast.Flow, context: Context) -> Flow | None:
-    known = context.scope.names(ast.Module)
-    meant = [
-        name.text if name.text in known else context.scope.missing(ast.Module, name)
-        for name in declaration.path
-    ]
+    meant = [context.scope.resolved(ast.Module, name) for name in declaration.path]
     path = declaration.path[0].span.to(declaration.path[-1].span)
     block = read_block(declaration.block, Flow, context, declaration, block_fields(Flow))
     names = tuple(
