@@ -163,13 +163,15 @@ class _Reader:
         return cls
 
     def _has_fields(self, cls: type, fields: Mapping[str, Any], path: DocumentPath) -> bool:
-        """Whether the fields are those of a class; what is missing and what is not is reported."""
+        """Whether the fields are those of a class, or else a report of what is wrong with them."""
         every = attrs.fields(cast(Any, cls))
         known = {field.name: field for field in every if field.name != "origin"}
         unknown = [name for name in fields if name not in known]
         for name in unknown:
             words = f"`{type_name(cls)}` has no such field"
             self.report(BadDocument((*path, name), words, did_you_mean(name, known)))
+        if unknown:  # it may be what would seem to be missing
+            return False
         missing = [
             name
             for name, field in known.items()
@@ -177,7 +179,7 @@ class _Reader:
         ]
         for name in missing:
             self.report(BadDocument(path, f"the field `{name}` is missing"))
-        return not unknown and not missing
+        return not missing
 
     def _made(self, cls: type, fields: Mapping[str, Any], path: DocumentPath) -> Any:
         if self.origins is None or not issubclass(cls, Node):

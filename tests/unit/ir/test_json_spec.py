@@ -107,7 +107,6 @@ def test_every_mistake_of_a_document_is_told_at_once(write):
         text = text.replace(before, after, 1)
     assert [one.message.partition(": ")[0] for one in mistakes(write(text))] == [
         "grids[0].views[0].axes[0].size",
-        "modules[0].kind",
         "modules[0].kind.layer",
         "modules[0].kind.moe",
         "train.precision",
