@@ -32,6 +32,7 @@ def steps(call: Callable[[], object], most: float = inf) -> int:
     finally:
         sys.monitoring.set_events(tool, 0)
         sys.monitoring.free_tool_id(tool)
+    assert count <= most, "the call kept it to itself that it does more"
     return count
 
 

@@ -9,13 +9,14 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 from tests.fuzz.heavy import TEXTS
-from tests.fuzz.steps import STEPS, Steps, counted
 from tests.fuzz.texts import text
-from tests.fuzz.trial import MEGABYTES, SECONDS, format_trial, peak_megabytes, trial
+from tests.fuzz.trial import MEGABYTES, SECONDS, STEPS, format_trial, peak_megabytes, trial
+from tests.work import steps
 
 FAILED = Path(".fuzz")
 _SHARE = 500
@@ -42,9 +43,9 @@ def _failures(first: int, count: int, jobs: int) -> Iterator[str]:
     codes: Counter[str] = Counter()
     most, largest = 0, 0.0
     with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=8) as pool:
-        for found, steps, megabytes, failures in pool.imap_unordered(_share, shares):
+        for found, taken, megabytes, failures in pool.imap_unordered(_share, shares):
             codes += found
-            most, largest = max(most, steps), max(largest, megabytes)
+            most, largest = max(most, taken), max(largest, megabytes)
             yield from failures
     print(f"{count:,} texts: {codes.pop('', 0):,} sound, {len(codes)} codes first in the others")
     print(f"at most {most:,} steps a text and {largest:.0f} MB a process")
@@ -57,24 +58,22 @@ def _share(numbers: tuple[int, int]) -> tuple[Counter[str], int, float, list[str
     failures: list[str] = []
     most = 0
     for number in range(*numbers):
-        found = text(number)
-        steps = Steps()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
-            with counted(steps):
-                codes[trial(found) or ""] += 1
-                format_trial(found)
+            most = max(most, steps(partial(_lead_through, text(number), codes), STEPS))
         except BaseException:  # noqa: BLE001 - whatever is raised is the finding
             failures.append(_failure(number, traceback.format_exc()))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        most = max(most, steps.count)
-        if steps.count > STEPS:
-            failures.append(_failure(number, f"{steps.count:,} steps"))
     megabytes = peak_megabytes()
     if megabytes > MEGABYTES:
         failures.append(f"texts {numbers[0]} to {numbers[1]}: {megabytes:.0f} MB")
     return codes, most, megabytes, failures
+
+
+def _lead_through(found: str | bytes, codes: Counter[str]) -> None:
+    codes[trial(found) or ""] += 1
+    format_trial(found)
 
 
 def _out_of_time(_signal: int, _frame: object) -> None:
@@ -93,10 +92,10 @@ def _heavy_failures(jobs: int) -> Iterator[str]:
     """Leads each heavy text through the trial in a process of its own, which its limits end."""
     most, largest = (0, ""), (0.0, "")
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        for name, status, steps, megabytes in pool.imap(_heavy, product(TEXTS, _LEADS)):
-            most, largest = max(most, (steps, name)), max(largest, (megabytes, name))
-            if status != 0 or steps > STEPS or megabytes > MEGABYTES:
-                yield f"{name}: status {status}, {steps:,} steps, {megabytes:.0f} MB"
+        for name, status, taken, megabytes in pool.imap(_heavy, product(TEXTS, _LEADS)):
+            most, largest = max(most, (taken, name)), max(largest, (megabytes, name))
+            if status != 0 or megabytes > MEGABYTES:
+                yield f"{name}: status {status}, {taken:,} steps, {megabytes:.0f} MB"
     print(f"{len(TEXTS)} heavy texts: at most {most[0]:,} steps ({most[1]}), ", end="")
     print(f"{largest[0]:.0f} MB ({largest[1]})", flush=True)
 
@@ -110,9 +109,9 @@ def _heavy(one: tuple[str, Callable[[str], object]]) -> tuple[str, int, int, flo
         _limited(lead, TEXTS[name], writing)
     os.close(writing)
     with os.fdopen(reading) as told:
-        steps = int(told.read() or 0)
+        taken = int(told.read() or 0)
     _, status, usage = os.wait4(pid, 0)
-    return name, status, steps, usage.ru_maxrss / 1024
+    return name, status, taken, usage.ru_maxrss / 1024
 
 
 def _limited(lead: Callable[[str], object], found: str, writing: int) -> None:
@@ -121,14 +120,12 @@ def _limited(lead: Callable[[str], object], found: str, writing: int) -> None:
     Writes the steps that it took.
     """
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    steps = Steps()
     try:
-        with counted(steps):
-            lead(found)
+        taken = steps(partial(lead, found), STEPS)
     except BaseException:  # noqa: BLE001 - whatever is raised is the finding
         traceback.print_exc()
         os._exit(1)
-    os.write(writing, str(steps.count).encode())
+    os.write(writing, str(taken).encode())
     os._exit(0)
 
 
