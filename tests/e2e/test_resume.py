@@ -10,6 +10,7 @@ from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.run import agreed
 from mimodsl.runtime.train import Training
 from tests.e2e.tiny import tiny
+from tests.files import as_written
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ def test_a_resumed_run_does_the_steps_that_are_left_and_no_more(spec, tmp_path, 
     losses = [step["loss"] for step in (*begun["steps"], *resumed["steps"])]
     assert [step["step"] for step in resumed["steps"]] == [2, 3]
     assert losses == [step["loss"] for step in whole["steps"]]
-    saved = (tmp_path / "run" / "step-00000003").stat()
+    saved = as_written(tmp_path / "run" / "step-00000003")
     assert build(capfd, spec, "--steps", 3, *options)["steps"] == []
-    assert (tmp_path / "run" / "step-00000003").stat() == saved
+    assert as_written(tmp_path / "run" / "step-00000003") == saved
 
 
 @pytest.mark.parametrize("options", [[], ["--save", "a", "--load", "b"]])

@@ -8,6 +8,7 @@ from mimodsl.cli.main import main
 from mimodsl.diagnostics import Diagnostic, Edit, Label
 from mimodsl.diagnostics.fixes import fixed
 from mimodsl.source import SourceFile, Span
+from tests.files import as_written
 
 SPEC = """\
 use "presets/nemotron_small.mimo"
@@ -107,14 +108,9 @@ def test_no_guesses(mimodsl, spec, text):
 
 
 def test_nothing_is_written_where_nothing_is_wrong(mimodsl, spec):
-    def written() -> tuple[int, int, int, int]:
-        """Of its state all but when it was last read."""
-        state = spec.stat()
-        return state.st_ino, state.st_mode, state.st_mtime_ns, state.st_ctime_ns
-
-    before = written()
+    before = as_written(spec)
     assert mimodsl("check", spec, "--fix").out == "no mistakes\n"
-    assert written() == before
+    assert as_written(spec) == before
 
 
 def test_used_files_are_fixed_where_they_are_named(mimodsl, tmp_path, spec):
