@@ -41,8 +41,8 @@ from by_hand_measure import (
 )
 
 import mimodsl
-from mimodsl.build.leftovers import let_go_of_passes
 from mimodsl.ir import Spec
+from mimodsl.megatron.leftovers import let_go_of_passes
 
 HAND = "by hand"
 WEIGHT_GRADIENTS = ("gradient_accumulation_fusion", "fuse_wgrad_accumulation")
@@ -147,7 +147,7 @@ def ours(spec: Spec, *, share: bool = True, loss: bool = True, fused: bool = Tru
     by DDP."""
     from megatron.core.models.common.language_module.language_module import LanguageModule
 
-    from mimodsl.build.assembly import assemble
+    from mimodsl.builder.assembly import assemble
 
     assembly = assemble(spec, share_groups=share)
     for module in assembly.model.modules():
@@ -167,7 +167,7 @@ def one_by_one(spec: Spec) -> Spec:
 
 def their_experts(spec: Spec) -> Parts:
     """With Transformer Engine's own product of experts."""
-    from mimodsl.build import layer_specs
+    from mimodsl.builder import layer_specs
 
     def grouped(*args: Any, **kwargs: Any) -> Any:
         del kwargs["ours"]
@@ -181,7 +181,7 @@ def by_hand(spec: Spec, *, fused: bool) -> Parts:
     """The model as the public example has it."""
     from by_hand_side import ByHand
 
-    from mimodsl.build.layer_specs import resolve
+    from mimodsl.builder.layer_specs import resolve
     from mimodsl.ir import Kernels
 
     use_te = resolve(spec.train.kernels) is Kernels.TRANSFORMER_ENGINE

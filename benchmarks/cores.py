@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from by_hand_measure import timed_here
 
-from mimodsl.plan.time import Accelerator
+from mimodsl.planner.time import Accelerator
 from mimodsl.runtime.launch import Device, run_ranks
 from mimodsl.runtime.train import Rank
 

@@ -52,8 +52,8 @@ class Side(NamedTuple):
 def side(options: argparse.Namespace, experts: int, *, grouped: bool, like: Any = None) -> Side:
     from megatron.core.process_groups_config import ProcessGroupCollection
 
-    from mimodsl.build.configs import language_config
-    from mimodsl.build.layer_specs import LocalKernels
+    from mimodsl.builder.configs import language_config
+    from mimodsl.builder.layer_specs import LocalKernels
 
     words = vars(options) | {"experts": experts, "grouped": str(grouped).lower()}
     config = language_config(mimodsl.parse(SPEC.format(**words)))
@@ -125,7 +125,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     with ExitStack() as stack:
         if options.device == "cpu":
-            from mimodsl.runtime import cpu
+            from mimodsl.megatron import cpu
 
             stack.enter_context(cpu.activate())
         backend = "gloo" if options.device == "cpu" else "nccl"

@@ -16,10 +16,10 @@ from measured import where
 from megatron.core.parallel_state import RankGenerator
 
 import mimodsl
-from mimodsl.build.grids import build_grids, comm_grid, megatron_axes
-from mimodsl.build.groups import make_groups
-from mimodsl.plan import GroupKind, GroupPlan, Plan, plan
-from mimodsl.plan.groups import grid_groups
+from mimodsl.builder.grids import build_grids, comm_grid, megatron_axes
+from mimodsl.builder.groups import make_groups
+from mimodsl.planner.groups import GroupKind, GroupPlan, grid_groups
+from mimodsl.planner.plan import Plan, plan
 from mimodsl.runtime import meta
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.train import groups_joined

@@ -24,17 +24,17 @@ from layout_specs import LAYOUTS, Layout, spec_of
 from measured import where
 
 from mimodsl import Spec
-from mimodsl.build.assembly import assemble
-from mimodsl.plan import plan
-from mimodsl.plan.memory import peak_memory
-from mimodsl.plan.memory.peak import WORKSPACE
-from mimodsl.plan.show.time import duration
-from mimodsl.plan.time import ACCELERATORS, Accelerator, least_time
+from mimodsl.builder.assembly import assemble
+from mimodsl.planner.memory import peak_memory
+from mimodsl.planner.memory.peak import WORKSPACE
+from mimodsl.planner.plan import plan
+from mimodsl.planner.time import ACCELERATORS, Accelerator, least_time
 from mimodsl.runtime.allocated import most_allocated
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.errors import RunError
 from mimodsl.runtime.launch import Device, run_ranks
 from mimodsl.runtime.train import Rank
+from mimodsl.show.plan.time import duration
 
 WARM: Final = 2
 """Steps before those that are timed. They reach the peak: the first makes the optimizer's state."""

@@ -44,7 +44,7 @@ def member(options: argparse.Namespace) -> Generator[None]:
     warnings.simplefilter("ignore")
     with ExitStack() as stack:
         if options.device == "cpu":
-            from mimodsl.runtime import cpu
+            from mimodsl.megatron import cpu
 
             stack.enter_context(cpu.activate())
         else:

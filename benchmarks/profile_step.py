@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def _run(title: str, spec: Any, options: argparse.Namespace) -> None:
-    from mimodsl.build.assembly import assemble
+    from mimodsl.builder.assembly import assemble
     from mimodsl.runtime.data import SyntheticData, microbatches
 
     assembly = assemble(spec)

@@ -36,9 +36,9 @@ EXPERT = ("etp ep edp etp-ep etp-ep-pp").split()
 ENUMERATIONS = {
     "`mimodsl`, as CSV": GRIDS
     + """
-from mimodsl.plan import Factorization
-from mimodsl.plan.groups import GroupKind, GroupPlan
-from mimodsl.plan.show.rows import RowForm, table_rows
+from mimodsl.planner.ranks import Factorization
+from mimodsl.planner.groups import GroupKind, GroupPlan
+from mimodsl.show.plan.rows import RowForm, table_rows
 def groups(axes, names):
     layout = Factorization(start=0, axes=axes)
     return [GroupPlan(name=name, kind=GroupKind.AXES, blocks=(layout.groups(name.split("-")),))

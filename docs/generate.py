@@ -20,17 +20,18 @@ from rich.console import Console
 
 import mimodsl
 from mimodsl import ir
-from mimodsl.check.catalogue import MEGATRON
-from mimodsl.check.pages import Page, pages
-from mimodsl.check.rules import RULES
+from mimodsl.checker.catalogue import MEGATRON
+from mimodsl.checker.pages import Page, pages
+from mimodsl.checker.rules import RULES
 from mimodsl.cli.main import parser
-from mimodsl.ir.json_schema import json_schema
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.types import Size
-from mimodsl.plan import plan, sharing
-from mimodsl.plan.sharing import most
-from mimodsl.plan.show.work import print_rank_work, print_work, scaled
-from mimodsl.plan.time import ACCELERATORS
+from mimodsl.lower.json_schema import json_schema
+from mimodsl.planner import sharing
+from mimodsl.planner.plan import plan
+from mimodsl.planner.sharing import most
+from mimodsl.planner.time import ACCELERATORS
+from mimodsl.show.plan.work import print_rank_work, print_work, scaled
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from mimodsl.check.catalogue import (
+from mimodsl.checker.catalogue import (
     AREAS,
     Area,
     Disposition,
@@ -14,7 +14,7 @@ from mimodsl.check.catalogue import (
     Limit,
     Ruled,
 )
-from mimodsl.check.rule import Cost
+from mimodsl.checker.rule import Cost
 
 OUTCOMES: Final = {
     Cost.RAISES: "refused when built",

@@ -30,32 +30,40 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
     ),
     ("Sweeps", "mimodsl/api.py", (("mimodsl", "sweep"), ("mimodsl", "Variant"))),
     ("The spec", "mimodsl/ir/spec.py", (("mimodsl", "Spec"),)),
-    ("The plan", "mimodsl/plan/whole.py", (("mimodsl.plan", "Plan"),)),
-    ("", "mimodsl/plan/whole.py", (("mimodsl.plan", "RankPlan"), ("mimodsl.plan", "Summary"))),
-    ("", "mimodsl/plan/roles.py", (("mimodsl.plan", "ModuleRole"),)),
-    ("", "mimodsl/plan/groups.py", (("mimodsl.plan", "GroupPlan"),)),
-    ("", "mimodsl/plan/bridges.py", (("mimodsl.plan", "BridgePlan"),)),
-    ("The time of a step", "mimodsl/plan/time/step.py", (("mimodsl.plan.time", "least_time"),)),
-    ("", "mimodsl/plan/time/accelerator.py", (("mimodsl.plan.time", "Accelerator"),)),
+    ("The plan", "mimodsl/planner/plan.py", (("mimodsl.planner.plan", "Plan"),)),
     (
         "",
-        "mimodsl/plan/time/least.py",
+        "mimodsl/planner/plan.py",
+        (("mimodsl.planner.plan", "RankPlan"), ("mimodsl.planner.plan", "Summary")),
+    ),
+    ("", "mimodsl/planner/roles.py", (("mimodsl.planner.roles", "ModuleRole"),)),
+    ("", "mimodsl/planner/groups.py", (("mimodsl.planner.groups", "GroupPlan"),)),
+    ("", "mimodsl/planner/bridges.py", (("mimodsl.planner.bridges", "BridgePlan"),)),
+    (
+        "The time of a step",
+        "mimodsl/planner/time/step.py",
+        (("mimodsl.planner.time", "least_time"),),
+    ),
+    ("", "mimodsl/planner/time/accelerator.py", (("mimodsl.planner.time", "Accelerator"),)),
+    (
+        "",
+        "mimodsl/planner/time/least.py",
         (
-            ("mimodsl.plan.time", "StepTime"),
-            ("mimodsl.plan.time", "StageTime"),
-            ("mimodsl.plan.time", "Least"),
+            ("mimodsl.planner.time", "StepTime"),
+            ("mimodsl.planner.time", "StageTime"),
+            ("mimodsl.planner.time", "Least"),
         ),
     ),
     ("Diagnostics", "mimodsl/diagnostics/diagnostic.py", (("mimodsl.diagnostics", "Diagnostic"),)),
     (
         "On a rank",
-        "mimodsl/build/assembly.py",
-        (("mimodsl.build.assembly", "Assembly"), ("mimodsl.build.assembly", "StepResult")),
+        "mimodsl/builder/assembly.py",
+        (("mimodsl.builder.assembly", "Assembly"), ("mimodsl.builder.assembly", "StepResult")),
     ),
     ("Data of your own", "mimodsl/data.py", (("mimodsl.data", "Data"),)),
     (
         "Kinds of your own",
-        "mimodsl/ir/custom.py",
+        "mimodsl/ir/package.py",
         (
             ("mimodsl.kinds", "CustomKind"),
             ("mimodsl.kinds", "CustomEncoder"),
@@ -63,7 +71,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
         ),
     ),
     ("", "mimodsl/ir/projector.py", (("mimodsl.kinds", "Between"),)),
-    ("", "mimodsl/ir/installed.py", (("mimodsl.kinds", "register"),)),
+    ("", "mimodsl/ir/registry.py", (("mimodsl.kinds", "register"),)),
 )
 """Title, file, and names with the module that users import them from; no title: it goes on."""
 

@@ -9,13 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mimodsl._version import __version__
-
-# Three functions bear the names of sub-packages. Python binds a sub-package's name when it is first
-# imported, and would put it in the function's place if that came later. The packages are empty
-# until one of their names is asked for, so this takes no time.
-for _name in ("build", "check", "plan"):
-    import_module(f"mimodsl.{_name}")
-from mimodsl.api import (  # noqa: E402
+from mimodsl.api import (
     InvalidSpec,
     Variant,
     build,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from mimodsl.build.assembly import Assembly
+    from mimodsl.builder.assembly import Assembly
     from mimodsl.diagnostics import Diagnostic
-    from mimodsl.ir.lower import Loaded
     from mimodsl.ir.spec import Spec
-    from mimodsl.plan import Plan
+    from mimodsl.lower import Loaded
+    from mimodsl.planner.plan import Plan
 
 
 class InvalidSpec(ValueError):
@@ -37,36 +37,36 @@ def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Spec:
     `overrides` are values, as text, for the main file's `let` names. Raises `InvalidSpec` where the
     text does not come to a spec.
     """
-    from mimodsl.ir import lower
+    from mimodsl import lower
 
     return _spec(lower.load(Path(path), overrides or {}))
 
 
 def parse(text: str) -> Spec:
     """The spec of `.mimo` text, not yet checked. Raises `InvalidSpec` as `load` does."""
-    from mimodsl.ir import lower
+    from mimodsl import lower
 
     return _spec(lower.parse(text))
 
 
 def to_json(spec: Spec) -> str:
     """The spec as one JSON document, every field in it, of the form that `json_schema` gives."""
-    from mimodsl.ir.document import as_text
+    from mimodsl.lower.document import as_text
 
     return as_text(spec)
 
 
 def from_json(text: str) -> Spec:
     """The spec of a JSON document, not yet checked. Raises `ValueError` where it is none."""
-    from mimodsl.ir.document import from_document
-    from mimodsl.ir.lower.json_spec import decoded
+    from mimodsl.lower.document import from_document
+    from mimodsl.lower.json_spec import decoded
 
     return from_document(decoded(text))
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a spec's JSON document."""
-    from mimodsl.ir import json_schema as schema
+    from mimodsl.lower import json_schema as schema
 
     return schema.json_schema()
 
@@ -112,14 +112,14 @@ def _with(spec: Spec | str | Path, values: Mapping[str, Any]) -> Spec:
 
 
 def _text(value: Any) -> str:
-    from mimodsl.ir.printer import print_value
+    from mimodsl.lower.printer import print_value
 
     return value if isinstance(value, str) else print_value(value)
 
 
 def check(spec: Spec) -> tuple[Diagnostic, ...]:
     """Every mistake in a spec, in order of place; empty where it can be built. Never raises."""
-    from mimodsl.check.runner import check as run_rules
+    from mimodsl.checker.runner import check as run_rules
     from mimodsl.ir.spec import Spec
 
     if not isinstance(spec, Spec):  # pyright: ignore[reportUnnecessaryIsInstance] - a path, perhaps
@@ -129,7 +129,7 @@ def check(spec: Spec) -> tuple[Diagnostic, ...]:
 
 def plan(spec: Spec) -> Plan:
     """What a spec comes to on every rank, without torch. Raises `InvalidSpec` for a wrong spec."""
-    from mimodsl.plan import plan as plan_checked
+    from mimodsl.planner.plan import plan as plan_checked
 
     _require_sound(spec)
     return plan_checked(spec)
@@ -148,7 +148,7 @@ def build(
     own, as in Megatron-Core, where names of the same ranks may share one else. Needs the extra
     `build`. Raises `InvalidSpec` for a wrong spec and `ValueError` for a world of another size.
     """
-    from mimodsl.build.assembly import assemble
+    from mimodsl.builder.assembly import assemble
 
     _require_sound(spec)
     return assemble(spec, share_groups=share_groups, on_phase=on_phase)

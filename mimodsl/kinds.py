@@ -4,16 +4,16 @@ A kind is a class with an entry point of the group `mimodsl.kinds` under its key
 script, one that `register` has made known.
 """
 
-from mimodsl.check.context import Context
-from mimodsl.check.rule import Cost, Finding, Findings, Rule, Scope, rule
-from mimodsl.check.scopes import Held, held
-from mimodsl.check.words import code
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, Rule, Scope, rule
+from mimodsl.checker.scopes import Held, held
+from mimodsl.checker.words import code
 from mimodsl.diagnostics import Severity
-from mimodsl.ir.custom import CustomEncoder, CustomKind, CustomProjector
-from mimodsl.ir.installed import register
 from mimodsl.ir.kinds import Kind, Role
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Constraint, Keyword, knob, node
+from mimodsl.ir.package import CustomEncoder, CustomKind, CustomProjector
 from mimodsl.ir.projector import Between
+from mimodsl.ir.registry import register
 from mimodsl.ir.types import Size
 
 __all__ = [

@@ -26,7 +26,7 @@ def lone_rank() -> Iterator[None]:
     """This process as the one rank of a world, with the CPU for its device."""
     import torch.distributed as dist
 
-    from mimodsl.runtime import cpu
+    from mimodsl.megatron import cpu
 
     with cpu.activate():
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)

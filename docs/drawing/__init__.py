@@ -6,7 +6,7 @@ from typing import Final
 
 import mimodsl
 from drawing import bridges, factorizations, placements, timeline
-from mimodsl.plan import Plan
+from mimodsl.planner.plan import Plan
 
 SPECS: Final = Path(__file__).parents[2] / "specs"
 

@@ -4,9 +4,9 @@ from typing import Final
 
 import mimodsl
 from drawing.svg import Drawing
-from mimodsl.plan import Plan
-from mimodsl.plan.bridges import BridgePlan
-from mimodsl.plan.grids import GridPlan
+from mimodsl.planner.bridges import BridgePlan
+from mimodsl.planner.grids import GridPlan
+from mimodsl.planner.plan import Plan
 
 _SPEC: Final = """
 use "presets/nemotron_small.mimo"

@@ -7,8 +7,8 @@ from typing import Final
 from attrs import define
 
 from drawing.svg import Drawing
-from mimodsl.plan import Plan
-from mimodsl.plan.grids import GridPlan
+from mimodsl.planner.grids import GridPlan
+from mimodsl.planner.plan import Plan
 
 _LEFT: Final = 190
 _WIDE: Final = 68

@@ -3,7 +3,7 @@
 from typing import Final
 
 from drawing.svg import Drawing
-from mimodsl.plan import Plan
+from mimodsl.planner.plan import Plan
 
 _LEFT: Final = 96
 _WIDE: Final = 76

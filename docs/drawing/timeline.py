@@ -3,8 +3,8 @@
 from typing import Final
 
 from drawing.svg import Drawing
-from mimodsl.plan import Plan
-from mimodsl.plan.schedule import PassKind
+from mimodsl.planner.plan import Plan
+from mimodsl.planner.schedule import PassKind
 
 _LEFT: Final = 210
 _WIDE: Final = 34

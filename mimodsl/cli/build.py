@@ -221,7 +221,7 @@ def _training(spec: Any, args: argparse.Namespace) -> Any:
 def _tracing(spec: Any, args: argparse.Namespace, steps: int) -> Any:
     """What is traced of a run of so many steps; nothing where none is left to do."""
     from mimodsl.cli import trouble
-    from mimodsl.plan import plan
+    from mimodsl.planner.plan import plan
     from mimodsl.runtime.traces import Tracing
 
     first, last = args.profile_steps or (min(2, steps), min(2, steps))
@@ -237,9 +237,9 @@ def _train(spec: Any, args: argparse.Namespace) -> int:
     import json
 
     from mimodsl.cli import terminal
-    from mimodsl.runtime.progress import Progress
     from mimodsl.runtime.run import DeviceChoice, is_first, run
     from mimodsl.runtime.workers import Watch
+    from mimodsl.show.progress import Progress
 
     training, trains = _training(spec, args), bool(_given_for_training(args))
     with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
@@ -264,9 +264,9 @@ def _summary_of(done: Any) -> Any:
     from mimodsl.runtime.meta_build import MetaBuild
 
     if isinstance(done, MetaBuild):
-        from mimodsl.runtime import meta_summary
+        from mimodsl.show import meta as meta_summary
 
         return meta_summary
-    from mimodsl.runtime import summary
+    from mimodsl.show import run as summary
 
     return summary

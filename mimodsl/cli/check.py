@@ -12,7 +12,7 @@ from mimodsl.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mimodsl.check.checked import Checked
+    from mimodsl.checker.checked import Checked
     from mimodsl.diagnostics import Diagnostic
 
 _FORMATS = ("full", "concise", "json", "github")
@@ -61,7 +61,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mimodsl.check.checked import checked
+    from mimodsl.checker.checked import checked
     from mimodsl.cli import inputs
     from mimodsl.cli.chosen import choice
 
@@ -83,7 +83,7 @@ def _fixed(
     paths: list[Path], found: list[Checked], overrides: dict[str, str], report: Any
 ) -> list[Checked]:
     """The files after their fixes, which are shown; what is fixed in one may matter to another."""
-    from mimodsl.check.checked import checked
+    from mimodsl.checker.checked import checked
     from mimodsl.cli import inputs, specs
     from mimodsl.cli.fixing import repaired
     from mimodsl.cli.trouble import UsageError

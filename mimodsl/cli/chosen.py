@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from mimodsl.check.packages import package_rules
-from mimodsl.check.rules import RULES
+from mimodsl.checker.packages import package_rules
+from mimodsl.checker.rules import RULES
 from mimodsl.cli.trouble import UsageError, unknown
 from mimodsl.diagnostics import Diagnostic, Severity
 from mimodsl.diagnostics.codes import CODES

@@ -8,10 +8,10 @@ import attrs
 from rich.console import Console
 from rich.text import Text
 
-from mimodsl.ir.difference import Difference
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.transfer import Transfer, left_out, transfers
-from mimodsl.plan.show.tables import print_table, table
+from mimodsl.planner.difference import Difference
+from mimodsl.planner.transfer import Transfer, left_out, transfers
+from mimodsl.show.plan.tables import print_table, table
 
 _ABSENT = "-"
 

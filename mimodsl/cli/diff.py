@@ -68,7 +68,7 @@ def _compare(a: Spec, b: Spec, args: argparse.Namespace) -> int:
     import sys
 
     from mimodsl.cli import comparison, terminal
-    from mimodsl.ir.difference import differences
+    from mimodsl.planner.difference import differences
 
     found = differences(a, b)
     if args.json:

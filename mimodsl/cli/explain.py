@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mimodsl.cli import options
 
 if TYPE_CHECKING:
-    from mimodsl.check.pages import Page
+    from mimodsl.checker.pages import Page
 
 
 def add_to(commands: Any) -> None:
@@ -25,7 +25,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mimodsl.check.pages import package_pages, page_of, pages
+    from mimodsl.checker.pages import package_pages, page_of, pages
 
     if args.code is None:
         _list([*pages().values(), *package_pages().values()], as_json=args.json)
@@ -47,7 +47,7 @@ def _list(all_pages: "list[Page]", *, as_json: bool) -> None:
 
 
 def _show(page: "Page", *, as_json: bool) -> None:
-    from mimodsl.check import pages
+    from mimodsl.checker import pages
     from mimodsl.cli import terminal
 
     if as_json:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from mimodsl.cli import options
 
 if TYPE_CHECKING:
-    from mimodsl.export.target import Launch, Target
+    from mimodsl.exporter.target import Launch, Target
     from mimodsl.ir.spec import Spec
-    from mimodsl.plan.nodes import NodePlan
+    from mimodsl.planner.nodes import NodePlan
 
 _EPILOG = """\
 A launch script carries the spec, names and values resolved, and needs no other file. It puts
@@ -126,7 +126,7 @@ def _add_slurm(group: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from mimodsl.cli import specs, trouble
-    from mimodsl.export.targets import target
+    from mimodsl.exporter.targets import target
 
     launch = _launch(args, target(args.to))
     if args.json and not target(args.to).launches:
@@ -144,7 +144,7 @@ def _run(args: argparse.Namespace) -> int:
 def _launch(args: argparse.Namespace, target: Target) -> Launch:
     """The run as the command line has it. `UsageError` for an option that the target has not."""
     from mimodsl.cli.trouble import UsageError
-    from mimodsl.export.target import Launch
+    from mimodsl.exporter.target import Launch
 
     given: dict[str, Any] = {
         name: value for name, value in vars(args).items() if value is not None and name not in _OWN
@@ -160,8 +160,8 @@ def _launch(args: argparse.Namespace, target: Target) -> Launch:
 
 def _export(spec: Spec, launch: Launch, args: argparse.Namespace) -> None:
     from mimodsl.cli import files
-    from mimodsl.export.targets import target
-    from mimodsl.plan import plan
+    from mimodsl.exporter.targets import target
+    from mimodsl.planner.plan import plan
 
     nodes = launch.nodes(plan(spec))
     text = target(args.to).write(nodes, launch)
@@ -175,7 +175,7 @@ def _export(spec: Spec, launch: Launch, args: argparse.Namespace) -> None:
 
 def _report(nodes: NodePlan, args: argparse.Namespace) -> None:
     from mimodsl.cli import terminal
-    from mimodsl.plan.show.nodes import nodes_as_json, show_nodes
+    from mimodsl.show.plan.nodes import nodes_as_json, show_nodes
 
     if args.json:
         terminal.print_json(nodes_as_json(nodes))

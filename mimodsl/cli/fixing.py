@@ -6,8 +6,8 @@ from typing import Final
 
 from attrs import frozen
 
-from mimodsl.check import fixing
-from mimodsl.check.checked import Checked, checked
+from mimodsl.checker import fixing
+from mimodsl.checker.checked import Checked, checked
 from mimodsl.cli import files
 
 _MARK: Final = "\ufeff"

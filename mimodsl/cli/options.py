@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from mimodsl.plan.time import Accelerator
+    from mimodsl.planner.time import Accelerator
 
 from mimodsl.cli.parsing import Help
 
@@ -162,8 +162,8 @@ def qualified(text: str) -> str:
 
 def memory_size(text: str) -> int:
     """Bytes of a size with its unit, or of a GPU's memory."""
-    from mimodsl.plan.memory.fit import memory_size
-    from mimodsl.plan.time.accelerator import ACCELERATORS
+    from mimodsl.planner.memory.fit import memory_size
+    from mimodsl.planner.time.accelerator import ACCELERATORS
 
     if text.lower() in ACCELERATORS:
         return ACCELERATORS[text.lower()].memory
@@ -176,7 +176,7 @@ def memory_size(text: str) -> int:
 
 def gpu(text: str) -> "Accelerator":
     """A GPU by name."""
-    from mimodsl.plan.time.accelerator import ACCELERATORS
+    from mimodsl.planner.time.accelerator import ACCELERATORS
 
     if text.lower() not in ACCELERATORS:
         names = ", ".join(ACCELERATORS)

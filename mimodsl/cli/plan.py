@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mimodsl.cli import options
 
 if TYPE_CHECKING:
-    from mimodsl.plan import Plan
-    from mimodsl.plan.time import StepTime
+    from mimodsl.planner.plan import Plan
+    from mimodsl.planner.time import StepTime
 
 _EPILOG = """\
 Needs no torch and no GPU, and is as quick for a million ranks as for eight.
@@ -79,8 +79,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.rank is not None and args.rank >= spec.world:
         last = spec.world - 1
         raise trouble.UsageError(f"there is no rank {args.rank}: the ranks are 0 to {last}")
-    from mimodsl.plan import plan
-    from mimodsl.plan.show import as_json, render
+    from mimodsl.planner.plan import plan
+    from mimodsl.show.plan import as_json, render
 
     whole = plan(spec)
     if args.fit is not None:
@@ -111,7 +111,7 @@ def _require_one_purpose(args: argparse.Namespace) -> None:
 
 def _fits(whole: Plan, args: argparse.Namespace) -> bool:
     from mimodsl.cli import terminal
-    from mimodsl.plan.show.memory import misfits_json, print_misfits
+    from mimodsl.show.plan.memory import misfits_json, print_misfits
 
     if args.json:
         found = misfits_json(whole, args.fit)
@@ -124,7 +124,7 @@ def _time(whole: Plan, args: argparse.Namespace) -> StepTime:
     import attrs
 
     from mimodsl.cli import trouble
-    from mimodsl.plan.time import least_time
+    from mimodsl.planner.time import least_time
 
     gpu = args.gpu
     if args.gpus_per_node is not None:
@@ -137,7 +137,7 @@ def _time(whole: Plan, args: argparse.Namespace) -> StepTime:
 
 def _show_time(time: StepTime, args: argparse.Namespace) -> None:
     from mimodsl.cli import terminal
-    from mimodsl.plan.show.time import print_rank_time, print_time, time_json
+    from mimodsl.show.plan.time import print_rank_time, print_time, time_json
 
     if args.json:
         terminal.print_json(time_json(time, args.rank))
@@ -159,7 +159,7 @@ def _table(text: str) -> Path:
 
 def _write_groups(whole: Plan, path: Path) -> None:
     from mimodsl.cli import files
-    from mimodsl.plan.show.rows import RowForm, group_rows, row_count
+    from mimodsl.show.plan.rows import RowForm, group_rows, row_count
 
     rows = group_rows(whole, RowForm(_TABLES[path.suffix]))
     if path == _STANDARD_OUTPUT:

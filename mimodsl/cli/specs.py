@@ -12,7 +12,7 @@ from mimodsl.ir.spec import Spec
 
 def sound_spec(args: Namespace) -> Spec | None:
     """The spec of `args`, `None` where it has errors; standard error says all there is of it."""
-    from mimodsl.check.checked import checked
+    from mimodsl.checker.checked import checked
     from mimodsl.cli import inputs
 
     inputs.refuse_set([args.spec], args.overrides)

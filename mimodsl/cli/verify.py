@@ -73,11 +73,11 @@ def _run(args: argparse.Namespace) -> int:
 def _verify(spec: Any, args: argparse.Namespace) -> int:
     from mimodsl.cli import terminal, trouble
     from mimodsl.runtime.launch import Device
-    from mimodsl.runtime.progress import Progress
-    from mimodsl.runtime.verify import show
     from mimodsl.runtime.verify.shrink import NotComparable, changes
     from mimodsl.runtime.verify.verify import prepared, verify
     from mimodsl.runtime.workers import Watch
+    from mimodsl.show import verdict as show
+    from mimodsl.show.progress import Progress
 
     try:
         run = prepared(spec, full_size=args.full_size)

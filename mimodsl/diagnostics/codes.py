@@ -2,7 +2,7 @@
 
 Each entry is also its page in the rule reference. `MIMO0xx` are about files and syntax, `MIMO1xx`
 about names and declarations, `MIMO2xx` about values and fields, `MIMO9xx` about what fails itself;
-rules from `MIMO3xx` on describe themselves beside their checks in `mimodsl/check/rules`.
+rules from `MIMO3xx` on describe themselves beside their checks in `mimodsl/checker/rules`.
 """
 
 from typing import Final

@@ -1,11 +1,9 @@
 """The intermediate representation: small frozen classes, one concept a file."""
 
 from mimodsl.ir.blocks import Attention, Balance, Dispatcher, Mamba, Moe, RouterPrecision, Score
-from mimodsl.ir.custom import CustomEncoder, CustomKind, CustomProjector
-from mimodsl.ir.encoder import Encoder, Radio, VisionEncoder, Vit
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
-from mimodsl.ir.kinds import KINDS, Activation, Kind, Norm, Recompute, Role
+from mimodsl.ir.kinds import Activation, Kind, Norm, Recompute, Role
 from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
 from mimodsl.ir.lr_decay import (
     Anneal,
@@ -19,12 +17,15 @@ from mimodsl.ir.lr_decay import (
 )
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node, Origin
+from mimodsl.ir.package import CustomEncoder, CustomKind, CustomProjector
 from mimodsl.ir.placement import Beside, Place, Placed, Together
 from mimodsl.ir.projector import AffineProjector, Between, LinearProjector, MlpProjector, Projector
+from mimodsl.ir.registry import KINDS
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import AdamW, Ddp, Kernels, LossPer, Precision, Train
 from mimodsl.ir.types import Size
+from mimodsl.ir.vision import Encoder, Radio, VisionEncoder, Vit
 
 __all__ = [
     "KINDS",

@@ -1,7 +1,7 @@
-"""What every module kind has in common, and the registry of kinds."""
+"""What every module kind has in common."""
 
 from enum import Enum
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from mimodsl.ir.node import AT_LEAST_0, FRACTION, Keyword, Node, knob, node
 
@@ -68,12 +68,3 @@ class TransformerKind(Kind):
     recompute: Recompute = knob(
         default=Recompute.NONE, doc="activations computed again in the backward pass"
     )
-
-
-KINDS: Final[dict[str, type[Kind]]] = {}
-
-
-def register[K: type[Kind]](kind: K) -> K:
-    """Make a kind known to the language by its keyword."""
-    KINDS[kind.keyword] = kind
-    return kind

@@ -5,7 +5,7 @@ from typing import ClassVar, Self, override
 from attrs import evolve
 
 from mimodsl.ir.blocks import Attention, Mamba, Moe
-from mimodsl.ir.kinds import Activation, Norm, Role, TransformerKind, register
+from mimodsl.ir.kinds import Activation, Norm, Role, TransformerKind
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_1, SHARE, Keyword, knob, node
 
 
@@ -54,7 +54,6 @@ class LanguageModel(TransformerKind):
         return self
 
 
-@register
 @node
 class Gpt(LanguageModel):
     """A decoder of like layers, dense or with experts."""
@@ -67,7 +66,6 @@ class Gpt(LanguageModel):
     moe_every: int = knob(default=1, check=AT_LEAST_1, doc="every how many layers has experts")
 
 
-@register
 @node
 class Hybrid(LanguageModel):
     """A decoder that follows a pattern over Mamba, attention, MLP and MoE layers."""

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from mimodsl.ir.kinds import Activation, Kind, Norm, Role, register
+from mimodsl.ir.kinds import Activation, Kind, Norm, Role
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, knob, node
 
 
@@ -39,7 +39,6 @@ class LinearProjector(Projector):
     )
 
 
-@register
 @node
 class MlpProjector(LinearProjector):
     """A norm and a two-layer MLP."""
@@ -54,7 +53,6 @@ class MlpProjector(LinearProjector):
     norm_eps: float = knob(default=1e-5, check=ABOVE_0, doc="added to the variance")
 
 
-@register
 @node
 class AffineProjector(LinearProjector):
     """One linear layer."""

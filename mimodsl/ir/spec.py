@@ -38,7 +38,7 @@ class Spec(Node):
 
     def __str__(self) -> str:
         """The spec as `.mimo` text."""
-        from mimodsl.ir.printer import print_spec  # the printer imports this class
+        from mimodsl.lower.printer import print_spec  # the printer imports this class
 
         return print_spec(self)
 

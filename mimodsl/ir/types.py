@@ -7,7 +7,7 @@ from typing import Any, TypeAliasType, Union, cast, get_args, get_origin
 
 from attrs import Attribute, field, frozen
 
-from mimodsl.syntax.limits import MAX_INTEGER
+from mimodsl.limits import MAX_INTEGER
 
 type Items = tuple[object, ...]
 

@@ -1,12 +1,12 @@
 """What passes between modules: widths and tokens, which follow from the neighbours."""
 
-from mimodsl.ir.custom import Claims, CustomEncoder, CustomProjector
-from mimodsl.ir.encoder import Encoder
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
+from mimodsl.ir.package import Claims, CustomEncoder, CustomProjector
 from mimodsl.ir.projector import Between, MlpProjector, Projector
 from mimodsl.ir.spec import Spec
+from mimodsl.ir.vision import Encoder
 
 
 def encoder_of(spec: Spec, flow: Flow) -> Encoder:

@@ -7,7 +7,7 @@ from typing import Final
 
 from lsprotocol import types
 
-from mimodsl.check.fixing import fixed_once, repaired
+from mimodsl.checker.fixing import fixed_once, repaired
 from mimodsl.diagnostics import Diagnostic, Edit
 from mimodsl.lsp.edits import between
 from mimodsl.lsp.reports import place, report

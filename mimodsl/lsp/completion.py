@@ -7,18 +7,18 @@ from typing import Final
 from attrs import frozen
 from lsprotocol import types
 
-from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
-from mimodsl.ir.installed import installed_kinds
 from mimodsl.ir.kinds import Role
-from mimodsl.ir.lower.fields import REFERENCES
-from mimodsl.ir.lower.names import Named
-from mimodsl.ir.lower.units import PRESETS
 from mimodsl.ir.node import Node
+from mimodsl.ir.registry import installed_kinds
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.schema import FieldSchema
 from mimodsl.ir.train import Train
+from mimodsl.lower.evaluate import LITERAL_WORDS
+from mimodsl.lower.fields import REFERENCES
+from mimodsl.lower.names import Named
+from mimodsl.lower.units import PRESETS
 from mimodsl.lsp.cursor import Cursor, cursor
 from mimodsl.lsp.describe import choice_page, class_page, field_page, field_words
 from mimodsl.lsp.names import Fields, fields_of, inner_fields, kind_of

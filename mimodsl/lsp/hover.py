@@ -6,14 +6,14 @@ from typing import Final
 from attrs import frozen
 from lsprotocol import types
 
-from mimodsl.ir.evaluate import FAILED
 from mimodsl.ir.flow import Flow
-from mimodsl.ir.installed import known_kind
-from mimodsl.ir.lower.constants import Context, evaluate_lets
-from mimodsl.ir.lower.names import Lost, Scopes
 from mimodsl.ir.node import Node
+from mimodsl.ir.registry import known_kind
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.train import Train
+from mimodsl.lower.constants import Context, evaluate_lets
+from mimodsl.lower.evaluate import FAILED
+from mimodsl.lower.names import Lost, Scopes
 from mimodsl.lsp.describe import choice_page, class_page, constant, field_page, rule_page
 from mimodsl.lsp.names import (
     Fields,

@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterable, Iterator
 
 from attrs import frozen
 
-from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.flow import Flow
-from mimodsl.ir.installed import known_kind
 from mimodsl.ir.kinds import Kind
-from mimodsl.ir.lower.fields import REFERENCES, block_fields
-from mimodsl.ir.lower.names import Named, Scope
 from mimodsl.ir.node import Node
+from mimodsl.ir.registry import known_kind
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.train import Train
+from mimodsl.lower.evaluate import LITERAL_WORDS
+from mimodsl.lower.fields import REFERENCES, block_fields
+from mimodsl.lower.names import Named, Scope
 from mimodsl.source import Span
 from mimodsl.syntax import ast
 

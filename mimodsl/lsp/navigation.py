@@ -7,8 +7,8 @@ from typing import Final
 
 from lsprotocol import types
 
-from mimodsl.check.checked import Checked
-from mimodsl.ir.lower.names import KEYWORDS
+from mimodsl.checker.checked import Checked
+from mimodsl.lower.names import KEYWORDS
 from mimodsl.lsp.names import Occurrence, Symbol, at
 from mimodsl.lsp.specs import Analysis
 from mimodsl.resources import presets_folder

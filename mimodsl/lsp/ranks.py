@@ -9,9 +9,9 @@ from mimodsl.ir.placement import Placed
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.spec import Spec
 from mimodsl.lsp.specs import Analysis
-from mimodsl.plan.grids import GridPlan, grid_plans
-from mimodsl.plan.show.picture import draw
-from mimodsl.plan.show.text import count, products, span
+from mimodsl.planner.grids import GridPlan, grid_plans
+from mimodsl.show.plan.picture import draw
+from mimodsl.show.plan.text import count, products, span
 
 _WIDTH: Final = 72
 _ROWS: Final = 16

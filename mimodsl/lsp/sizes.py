@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 import attrs
 from attrs import evolve, frozen
 
-from mimodsl.check.checked import Checked
-from mimodsl.check.fixing import Check
+from mimodsl.checker.checked import Checked
+from mimodsl.checker.fixing import Check
 from mimodsl.diagnostics import Edit
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.grid import Axis, Grid, View

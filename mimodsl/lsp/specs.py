@@ -9,10 +9,10 @@ from lsprotocol import types
 from pygls.uris import to_fs_path
 from pygls.workspace import Workspace
 
-from mimodsl.check.checked import Checked, checked
+from mimodsl.checker.checked import Checked, checked
 from mimodsl.diagnostics import Diagnostic
-from mimodsl.ir.lower.names import Lost, Scope
-from mimodsl.ir.lower.units import Unit
+from mimodsl.lower.names import Lost, Scope
+from mimodsl.lower.units import Unit
 from mimodsl.lsp.names import Occurrence, Symbol, at, occurrences
 from mimodsl.lsp.positions import Positions
 from mimodsl.source import SourceFile, Span

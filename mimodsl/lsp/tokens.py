@@ -6,8 +6,8 @@ from typing import Any, Final, cast
 import attrs
 from lsprotocol import types
 
-from mimodsl.ir.evaluate import LITERAL_WORDS
-from mimodsl.ir.lower.names import Named
+from mimodsl.lower.evaluate import LITERAL_WORDS
+from mimodsl.lower.names import Named
 from mimodsl.lsp.names import occurrences
 from mimodsl.lsp.specs import Analysis
 from mimodsl.source import Span

@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mimodsl.build import schedule
+from mimodsl.builder import schedule
 
 
 def most_allocated[R](action: Callable[[], R]) -> tuple[int, R]:

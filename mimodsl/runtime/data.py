@@ -14,8 +14,8 @@ import torch
 from attrs import evolve, frozen
 from megatron.core.process_groups_config import ProcessGroupCollection
 
-from mimodsl.build.configs import DTYPES
-from mimodsl.build.schedule import Microbatch
+from mimodsl.builder.configs import DTYPES
+from mimodsl.builder.schedule import Microbatch
 from mimodsl.data import Data
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.spec import Spec

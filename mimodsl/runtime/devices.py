@@ -9,8 +9,8 @@ from typing import Final
 from attrs import frozen
 
 from mimodsl.ir.spec import Spec
-from mimodsl.plan import plan
-from mimodsl.plan.memory import peak_memory
+from mimodsl.planner.memory import peak_memory
+from mimodsl.planner.plan import plan
 from mimodsl.runtime.errors import NoDevice
 
 RANKS_A_CORE: Final = 16

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from mimodsl.runtime.hidden import hide_kernels, loaded_kernels
+from mimodsl.megatron.hidden_packages import hide_kernels, loaded_kernels
 from mimodsl.runtime.worker import Worker
 from mimodsl.runtime.workers import Watch, run_workers
 
@@ -21,8 +21,8 @@ _PRELOADED = (
     "torch",
     "torch.distributed",
     "megatron.core",
-    "mimodsl.runtime.cpu",
-    "mimodsl.build.assembly",
+    "mimodsl.megatron.cpu",
+    "mimodsl.builder.assembly",
 )
 _LOOPBACK = "127.0.0.1"
 # One thread a rank: the ranks of a world share the cores of one machine.
@@ -59,7 +59,7 @@ class _Member:
         _settle(self.device, worker.rank)
         timeout = _beyond(self.timeout)
         # Without device_id: bound to a device, torch makes every group with all ranks of the world,
-        # where `mimodsl.build.groups` has its members make it.
+        # where `mimodsl.builder.groups` has its members make it.
         distributed.init_process_group(
             backend=self.device.backend,
             store=TCPStore(_LOOPBACK, self.port, is_master=False, timeout=timeout),
@@ -134,7 +134,7 @@ def _refuse_within_a_world() -> None:
 def _forget_last_world() -> None:
     """Put away what a world that this process was in has left, before processes are forked: a group
     that a rank drops waits for threads which it does not have."""
-    from mimodsl.build.leftovers import forget_last_model
+    from mimodsl.megatron.leftovers import forget_last_model
 
     forget_last_model()
 
@@ -160,7 +160,7 @@ def _settle(device: Device, index: int) -> None:
 
     if device is Device.CPU:
         hide_kernels()
-        from mimodsl.runtime import cpu
+        from mimodsl.megatron import cpu
 
         torch.set_num_threads(1)
         cpu.activate()

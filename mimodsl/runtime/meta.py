@@ -20,12 +20,14 @@ from torch.distributed import distributed_c10d
 from torch.overrides import TorchFunctionMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from mimodsl.build.assembly import Assembly, assemble
-from mimodsl.build.guard import no_parallel_state
+from mimodsl.builder.assembly import Assembly, assemble
 from mimodsl.ir.spec import Spec
-from mimodsl.plan import ModuleRole, Plan, Ranks, plan
-from mimodsl.runtime import cpu
-from mimodsl.runtime.cpu import Patch, applied
+from mimodsl.megatron import cpu
+from mimodsl.megatron.cpu import Patch, applied
+from mimodsl.megatron.guard import no_parallel_state
+from mimodsl.planner.plan import Plan, plan
+from mimodsl.planner.ranks import Ranks
+from mimodsl.planner.roles import ModuleRole
 from mimodsl.runtime.train import Group, groups_joined, parameters
 
 META: Final = torch.device("meta")
@@ -123,7 +125,7 @@ def activate() -> contextlib.ExitStack:
     """Make megatron-core 0.19.2 take the meta device for CUDA, and fake groups for NCCL's.
 
     As `cpu.activate`: once a process, or as a context manager that takes everything back. Any read
-    of megatron-core's global topology raises meanwhile (`mimodsl.build.guard`).
+    of megatron-core's global topology raises meanwhile (`mimodsl.megatron.guard`).
     """
     with contextlib.ExitStack() as undo:
         undo.enter_context(cpu.activate())

@@ -9,8 +9,8 @@ import attrs
 from attrs import frozen
 
 from mimodsl.ir.spec import Spec
-from mimodsl.plan import plan
-from mimodsl.plan.parameters import module_parameters
+from mimodsl.planner.parameters import module_parameters
+from mimodsl.planner.plan import plan
 from mimodsl.runtime.errors import STARTING, RankFailed
 from mimodsl.runtime.worker import failure_of
 from mimodsl.runtime.workers import Watch

@@ -7,7 +7,7 @@ import runpy
 import sys
 from typing import Any
 
-from mimodsl.runtime.hidden import hide_kernels
+from mimodsl.megatron.hidden_packages import hide_kernels
 from mimodsl.runtime.quiet import silence_warnings
 
 
@@ -21,7 +21,7 @@ def main() -> int:
     hide_kernels()
     import torch
 
-    from mimodsl.runtime import cpu
+    from mimodsl.megatron import cpu
 
     torch.set_num_threads(1)
     over_gloo = cpu.Patch(

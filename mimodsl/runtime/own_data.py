@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mimodsl.data import Data
 from mimodsl.ir.flow import Flow
-from mimodsl.ir.installed import named
+from mimodsl.ir.registry import named
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import encoder_of, language_kind, tokens_an_image
 from mimodsl.runtime.errors import RunError

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import define, field, frozen
 
 from mimodsl.ir.spec import Spec
-from mimodsl.plan.sharing import SHARE
+from mimodsl.planner.sharing import SHARE
 from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
 from mimodsl.runtime.logs import Logs, logs_in
 from mimodsl.runtime.traces import Tracer, Tracing
 
 if TYPE_CHECKING:
-    from mimodsl.build.assembly import Assembly
+    from mimodsl.builder.assembly import Assembly
     from mimodsl.data import Data
 
 _STEP = "step "
@@ -162,7 +162,7 @@ class Training:
     tracing: Tracing | None = None
 
     def __call__(self, rank: Rank) -> RankSummary:
-        from mimodsl.build.assembly import assemble
+        from mimodsl.builder.assembly import assemble
 
         if self.data:
             rank.phase("data")
@@ -278,7 +278,7 @@ def seed_step(assembly: Assembly, number: int) -> None:
     So no checkpoint needs the states of generators, which another layout could not take up. Of
     colocated modules the language model has the say, whose dropout its own tp ranks agree on.
     """
-    from mimodsl.build.model import seed_module
+    from mimodsl.builder.model import seed_module
 
     spec, here = assembly.spec, assembly.process_groups
     name = spec.language.name if spec.language.name in here else next(iter(here))
@@ -297,7 +297,7 @@ def tokens_a_step(spec: Spec) -> int:
 
 def parameters(assembly: Any) -> dict[str, int]:
     """How many parameters this rank holds of each of the spec's modules that it runs."""
-    from mimodsl.build.model import modules_of
+    from mimodsl.builder.model import modules_of
 
     spec: Spec = assembly.spec
     projectors = {flow.encoder: flow.projector for flow in spec.flows}

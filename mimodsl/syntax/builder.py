@@ -8,9 +8,9 @@ from attrs import frozen
 from lark import Token, Tree
 
 from mimodsl.diagnostics import Diagnostic, codes
+from mimodsl.limits import MAX_INTEGER
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax import ast
-from mimodsl.syntax.limits import MAX_INTEGER
 
 type Branch = Tree[Token]
 type Child = Branch | Token

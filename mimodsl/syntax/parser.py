@@ -9,11 +9,11 @@ from lark import Token, Tree
 from lark.exceptions import UnexpectedInput
 
 from mimodsl.diagnostics import Diagnostic, codes
+from mimodsl.limits import MAX_CHARACTERS, MAX_DEPTH, MAX_MISTAKES
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax import ast
 from mimodsl.syntax.builder import Builder, Unreadable
 from mimodsl.syntax.grammar import FILE, VALUE, tree
-from mimodsl.syntax.limits import MAX_CHARACTERS, MAX_DEPTH, MAX_MISTAKES
 from mimodsl.syntax.mistakes import explain
 from mimodsl.syntax.scan import KEYWORDS, Scan, declaration_lines, scan
 

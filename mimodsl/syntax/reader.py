@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from mimodsl.diagnostics import Diagnostic, codes
+from mimodsl.limits import MAX_CHARACTERS
 from mimodsl.source import SourceFile, Span
-from mimodsl.syntax.limits import MAX_CHARACTERS
 
 STANDARD_INPUT: Final = Path("-")
 JSON: Final = ".json"

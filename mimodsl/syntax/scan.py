@@ -5,8 +5,8 @@ from typing import Final
 
 from attrs import frozen
 
+from mimodsl.limits import MAX_DEPTH
 from mimodsl.source import SourceFile, Span
-from mimodsl.syntax.limits import MAX_DEPTH
 
 KEYWORDS: Final = (
     "use",

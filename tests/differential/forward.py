@@ -6,8 +6,8 @@ import torch
 from megatron.core.models.mimo.config.role import MIMO_LANGUAGE_MODULE_KEY
 from megatron.core.transformer.moe.moe_logging import destroy_moe_metrics_tracker
 
-from mimodsl.build.assembly import Assembly
-from mimodsl.build.model import modules_of
+from mimodsl.builder.assembly import Assembly
+from mimodsl.builder.model import modules_of
 from mimodsl.ir import Spec
 from mimodsl.ir.widths import encoder_of, language_kind, sequence_parallel
 

@@ -12,7 +12,9 @@ from typing import Final
 
 from attrs import evolve, field, fields, frozen
 
-from mimodsl.check import CRASH, RULES, Cost, check
+from mimodsl.checker.rule import Cost
+from mimodsl.checker.rules import RULES
+from mimodsl.checker.runner import CRASH, check
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import Spec
 from tests.differential.megatron import Refusal, refusal, refusal_unchecked

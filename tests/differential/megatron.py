@@ -9,7 +9,7 @@ from attrs import frozen
 from megatron.core.hyper_comm_grid import HyperCommGrid
 
 from mimodsl.ir import Axis, Grid, Spec
-from mimodsl.plan import plan
+from mimodsl.planner.plan import plan
 from mimodsl.runtime import meta
 from tests.differential.forward import run_forward
 

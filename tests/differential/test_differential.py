@@ -12,7 +12,7 @@ from itertools import batched
 import pytest
 import torch
 
-from mimodsl.check import RULES
+from mimodsl.checker.rules import RULES
 from mimodsl.runtime import meta
 from mimodsl.runtime.quiet import silence_warnings
 from tests.differential.laws import (

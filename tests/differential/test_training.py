@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from mimodsl.ir import Spec
-from mimodsl.ir.printer import print_spec
+from mimodsl.lower.printer import print_spec
 from mimodsl.runtime.verify.reference import alone, comparable
 from mimodsl.runtime.verify.verify import verify
 from tests.differential.laws import errors_of

@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 
 import mimodsl
-from mimodsl.build.guard import no_parallel_state
 from mimodsl.ir import Grid, Spec, Together
-from mimodsl.runtime.checkpoint import find, prepare
+from mimodsl.megatron.guard import no_parallel_state
+from mimodsl.runtime.checkpoint.folder import find, prepare
 from mimodsl.runtime.train import RankSummary, Saving, Step, Training
 from tests.e2e import worlds
 

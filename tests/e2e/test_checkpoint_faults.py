@@ -12,7 +12,7 @@ import pytest
 from attrs import frozen
 
 from mimodsl.cli.main import main
-from mimodsl.runtime.checkpoint import find
+from mimodsl.runtime.checkpoint.folder import find
 from tests.e2e.launched import launched
 from tests.e2e.tiny import tiny
 

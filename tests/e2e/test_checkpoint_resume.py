@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mimodsl.build.assembly import assemble
+from mimodsl.builder.assembly import assemble
 from mimodsl.ir import (
     Attention,
     Beside,
@@ -19,8 +19,9 @@ from mimodsl.ir import (
     Spec,
     Together,
 )
-from mimodsl.runtime.checkpoint import find, load_weights
+from mimodsl.runtime.checkpoint.folder import find
 from mimodsl.runtime.checkpoint.loading import restored_modules
+from mimodsl.runtime.checkpoint.weights import load_weights
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.e2e import worlds
 from tests.e2e.checkpoints import (

@@ -14,10 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mimodsl
 from mimodsl.cli.main import main
-from mimodsl.ir.installed import forget_installed
+from mimodsl.ir.registry import forget_installed
 from mimodsl.ir.widths import claims
-from mimodsl.plan import plan
-from mimodsl.plan.memory import peak_memory
+from mimodsl.planner.memory import peak_memory
+from mimodsl.planner.plan import plan
 from tests.e2e import worlds
 from tests.e2e.launched import launched
 from tests.e2e.test_export_python import assert_same, exported, run_script, train

@@ -7,11 +7,11 @@ import attrs
 import pytest
 import torch
 
-from mimodsl.build.assembly import assemble
-from mimodsl.build.evaluation import Evaluated
-from mimodsl.build.guard import no_parallel_state
+from mimodsl.builder.assembly import assemble
+from mimodsl.builder.evaluation import Evaluated
 from mimodsl.ir import Attention, Beside, Ddp, Gpt, Grid, Module, Spec
-from mimodsl.runtime.checkpoint import load_weights, save_weights
+from mimodsl.megatron.guard import no_parallel_state
+from mimodsl.runtime.checkpoint.weights import load_weights, save_weights
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.train import Evaluating, Step, Training
 from tests.e2e import worlds

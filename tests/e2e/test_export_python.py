@@ -12,7 +12,7 @@ import pytest
 import torch.distributed as dist
 
 import mimodsl
-from mimodsl.build.assembly import assemble
+from mimodsl.builder.assembly import assemble
 from mimodsl.cli.main import main
 from mimodsl.ir import Spec
 from mimodsl.runtime import on_cpu

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from mimodsl.build.schedule import MicrobatchSchedule
+from mimodsl.builder.schedule import MicrobatchSchedule
 from mimodsl.cli.main import main
 from mimodsl.runtime import workers
 from mimodsl.runtime.errors import RankFailed
 from mimodsl.runtime.launch import run_ranks
-from mimodsl.runtime.progress import Progress
 from mimodsl.runtime.signals import ending_signals, temporary_folder
+from mimodsl.show.progress import Progress
 from tests.e2e.stillness import Stillness
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -101,8 +101,8 @@ def refused(capfd, *more: str) -> list[str]:
     ("path", "name", "call", "phase"),
     [
         ("torch.distributed", "init_process_group", 1, "rendezvous"),
-        ("mimodsl.build.assembly", "build_model", 1, "model"),
-        ("mimodsl.build.assembly", "build_optimizer", 1, "optimizer"),
+        ("mimodsl.builder.assembly", "build_model", 1, "model"),
+        ("mimodsl.builder.assembly", "build_optimizer", 1, "optimizer"),
         ("megatron.core.models.mimo:MimoModel", "forward", 2, "step 2, forward"),
         ("torch.autograd", "backward", 3, "step 2, backward"),
         (
@@ -163,7 +163,7 @@ def test_a_rank_that_falls_silent_is_named(act, stands, absence, stillness, capf
     hooked = getattr(owner, name)
     monkeypatch.setattr(owner, name, lambda *args: (stillness.say(), hooked(*args))[1])
     lines = refused(capfd, "--timeout", "1")
-    place = r"mimodsl/build/schedule.py:\d+ in _sum_over_world"
+    place = r"mimodsl/builder/schedule.py:\d+ in _sum_over_world"
     assert lines[0] == "error: no rank moved for 1 s; the ranks still running were waiting:"
     assert re.fullmatch(rf"  rank 0 \(step 2, backward\) in all_reduce at {place}", lines[1])
     assert re.fullmatch(rf"  rank 1 \(step 2, backward\) {stands}", lines[2])
@@ -227,7 +227,7 @@ def test_ctrl_c_while_a_temporary_folder_is_removed_waits_for_that(monkeypatch):
 def test_ctrl_c_after_a_failure_leaves_its_message(capfd, monkeypatch):
     original = workers._kill
     monkeypatch.setattr(workers, "_kill", lambda one: (send_self(signal.SIGINT), original(one)))
-    path = "mimodsl.build.assembly"
+    path = "mimodsl.builder.assembly"
     on_rank_1(monkeypatch, path, partial(send_self, signal.SIGKILL), name="build_model")
     assert refused(capfd)[0] == "error: rank 1 failed (model)"
 

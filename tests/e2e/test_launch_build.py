@@ -11,7 +11,8 @@ import pytest
 
 from mimodsl import load
 from mimodsl.cli.main import main
-from mimodsl.plan import communicators, plan
+from mimodsl.planner.plan import plan
+from mimodsl.planner.sharing import communicators
 from tests.e2e.launched import launched
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -69,7 +70,7 @@ def test_a_rank_that_fails_ends_the_build(capfd, monkeypatch):
             raise ValueError("this rank has no room")
         return original(*_args, **_kwargs)
 
-    from mimodsl.build import assembly
+    from mimodsl.builder import assembly
 
     original = assembly.build_optimizer
     monkeypatch.setattr(assembly, "build_optimizer", refuse)

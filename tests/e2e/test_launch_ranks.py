@@ -9,7 +9,7 @@ import torch
 from megatron.core.transformer.moe.moe_logging import get_moe_metrics_tracker
 from torch import distributed as dist
 
-from mimodsl.build.leftovers import forget_last_model
+from mimodsl.megatron.leftovers import forget_last_model
 from mimodsl.runtime.errors import RankFailed, RanksHung
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.workers import Watch

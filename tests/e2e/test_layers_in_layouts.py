@@ -14,20 +14,20 @@ from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from megatron.core.transformer.spec_utils import build_module
 from torch import Tensor, nn
 
-from mimodsl.build.grids import build_grids
-from mimodsl.build.groups import make_groups
-from mimodsl.build.guard import no_parallel_state
-from mimodsl.build.language import language_spec
-from mimodsl.build.memory_buffer import ensure_memory_buffer
-from mimodsl.build.process_groups import module_groups
-from mimodsl.build.projector import modality_spec
-from mimodsl.build.weight_gradients import provide_weight_gradients
+from mimodsl.builder.grids import build_grids
+from mimodsl.builder.groups import make_groups
+from mimodsl.builder.language import language_spec
+from mimodsl.builder.process_groups import module_groups
+from mimodsl.builder.projector import modality_spec
 from mimodsl.ir import Grid, LanguageModel, Spec, VisionEncoder
-from mimodsl.plan import plan
-from mimodsl.runtime.checkpoint import results_in_process
+from mimodsl.megatron.guard import no_parallel_state
+from mimodsl.megatron.memory_buffer import ensure_memory_buffer
+from mimodsl.megatron.weight_gradients import provide_weight_gradients
+from mimodsl.planner.plan import plan
+from mimodsl.runtime.checkpoint.weights import results_in_process
 from tests.e2e import worlds
-from tests.unit.build.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, RADIO, VIT, spec
-from tests.unit.build.unwrapped import left_to_autograd
+from tests.unit.builder.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, RADIO, VIT, spec
+from tests.unit.builder.unwrapped import left_to_autograd
 
 SEQUENCE = 32
 QUIET_MOE = attrs.evolve(MOE, aux_loss=0.0)

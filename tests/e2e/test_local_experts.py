@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import mimodsl
-from mimodsl.build.assembly import StepResult, assemble
-from mimodsl.build.local_experts import GroupedMLP
+from mimodsl.builder.assembly import StepResult, assemble
 from mimodsl.ir import Spec
+from mimodsl.megatron.local_experts import GroupedMLP
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.e2e import worlds
 

@@ -6,7 +6,7 @@ import torch.distributed as dist
 
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.worker import Worker
-from tests.unit.build.test_loss import exact, sample, taken
+from tests.unit.builder.test_loss import exact, sample, taken
 
 
 def share(worker: Worker) -> list[list[float]]:

@@ -10,16 +10,16 @@ import torch.distributed as dist
 from megatron.core.hyper_comm_grid import HyperCommGrid
 from megatron.core.process_groups_config import ProcessGroupCollection
 
-from mimodsl.build.grids import GridGroups, build_grids, comm_grid
-from mimodsl.build.groups import make_groups
-from mimodsl.build.process_groups import ABSENT, module_groups
-from mimodsl.check import check
+from mimodsl.builder.grids import GridGroups, build_grids, comm_grid
+from mimodsl.builder.groups import make_groups
+from mimodsl.builder.process_groups import ABSENT, module_groups
+from mimodsl.checker.runner import check
 from mimodsl.ir.grid import Grid
-from mimodsl.ir.lower import parse
 from mimodsl.ir.placement import Together
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.spec import Spec
-from mimodsl.plan import plan
+from mimodsl.lower import parse
+from mimodsl.planner.plan import plan
 from tests.e2e import worlds
 
 ENCODER = Grid(name="encoder", views={"dense": {"tp": 2, "dp": 4}})

@@ -3,9 +3,9 @@
 import attrs
 import pytest
 
-from mimodsl.build.assembly import assemble
-from mimodsl.build.guard import no_parallel_state
+from mimodsl.builder.assembly import assemble
 from mimodsl.ir import Attention, Beside, Flow, Spec, Together
+from mimodsl.megatron.guard import no_parallel_state
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.e2e import worlds
 from tests.e2e.matrix import (

@@ -3,10 +3,10 @@
 import pytest
 
 from mimodsl import Spec, parse
-from mimodsl.build.assembly import assemble
-from mimodsl.plan import plan
-from mimodsl.plan.memory import peak_memory
-from mimodsl.plan.memory.peak import WORKSPACE
+from mimodsl.builder.assembly import assemble
+from mimodsl.planner.memory import peak_memory
+from mimodsl.planner.memory.peak import WORKSPACE
+from mimodsl.planner.plan import plan
 from mimodsl.runtime.allocated import most_allocated
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.launch import run_ranks

@@ -14,13 +14,13 @@ import torch.distributed as dist
 from megatron.core.pipeline_parallel import schedules
 
 import mimodsl
-from mimodsl.build.assembly import assemble
-from mimodsl.check.proof.creation import steps
-from mimodsl.check.proof.cut import cut
-from mimodsl.check.proof.program import Action, Collective, Exchange, Group, Program
-from mimodsl.check.proof.schedule import programs
+from mimodsl.builder.assembly import assemble
+from mimodsl.checker.proof.creation import steps
+from mimodsl.checker.proof.cut import cut
+from mimodsl.checker.proof.program import Action, Collective, Exchange, Group, Program
+from mimodsl.checker.proof.schedule import programs
 from mimodsl.ir import Attention, Gpt, Grid, Module, Moe, Spec
-from mimodsl.plan import plan
+from mimodsl.planner.plan import plan
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.e2e import worlds
 

@@ -7,9 +7,9 @@ import torch
 import torch.distributed as dist
 
 import mimodsl
-from mimodsl.build.assembly import assemble
-from mimodsl.build.guard import no_parallel_state
+from mimodsl.builder.assembly import assemble
 from mimodsl.ir import Ddp, Spec
+from mimodsl.megatron.guard import no_parallel_state
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.e2e import worlds
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import mimodsl
-from mimodsl.build.assembly import assemble
+from mimodsl.builder.assembly import assemble
 from mimodsl.ir import Recompute, Spec
-from mimodsl.plan import Plan, plan
-from mimodsl.plan.traffic.call import Purpose
-from mimodsl.plan.traffic.step import rank_traffic
-from mimodsl.plan.work.module import module_work
+from mimodsl.planner.plan import Plan, plan
+from mimodsl.planner.traffic.call import Purpose
+from mimodsl.planner.traffic.step import rank_traffic
+from mimodsl.planner.work.module import module_work
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.e2e import worlds
 from tests.e2e.recorder import Moved, Recorder, flop_counter

@@ -10,11 +10,11 @@ import torch
 from megatron.core import parallel_state
 
 import mimodsl
-from mimodsl.build.assembly import StepResult, assemble
-from mimodsl.build.guard import no_parallel_state
-from mimodsl.build.model import modules_of
+from mimodsl.builder.assembly import StepResult, assemble
+from mimodsl.builder.model import modules_of
 from mimodsl.ir import Attention, Beside, Ddp, Gpt, Grid, Module, Precision, Spec
 from mimodsl.ir.train import LossPer
+from mimodsl.megatron.guard import no_parallel_state
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.e2e import worlds
 from tests.e2e.checkpoints import layout

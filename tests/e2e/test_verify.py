@@ -88,7 +88,7 @@ def test_what_is_printed(small, capfd):
 
 
 def test_a_layout_that_differs(small, capfd, monkeypatch):
-    from mimodsl.build.schedule import MicrobatchSchedule
+    from mimodsl.builder.schedule import MicrobatchSchedule
 
     original = MicrobatchSchedule._scale_gradients
 

@@ -48,7 +48,7 @@ def before_ddp(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Changes a rank's model when it is built, before DDP takes it."""
 
     def plant(change: Any) -> None:
-        from mimodsl.build import assembly
+        from mimodsl.builder import assembly
 
         original = assembly.wrap_in_ddp
 
@@ -66,7 +66,7 @@ def after_backward(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Changes a rank's gradients once they are reduced and scaled."""
 
     def plant(change: Any) -> None:
-        from mimodsl.build.schedule import MicrobatchSchedule
+        from mimodsl.builder.schedule import MicrobatchSchedule
 
         original = MicrobatchSchedule._scale_gradients
 
@@ -88,7 +88,7 @@ def test_without_a_mistake_they_agree(spec, reference):
 
 
 def test_a_language_model_in_ddp_over_the_wrong_group(difference, monkeypatch):
-    from mimodsl.build import model
+    from mimodsl.builder import model
 
     original = model.DistributedDataParallel
 
@@ -111,7 +111,7 @@ def test_a_language_model_in_ddp_over_the_wrong_group(difference, monkeypatch):
 
 
 def test_missing_token_normalisation(difference, monkeypatch):
-    from mimodsl.build.schedule import MicrobatchSchedule
+    from mimodsl.builder.schedule import MicrobatchSchedule
 
     original = MicrobatchSchedule._scale_gradients
     monkeypatch.setattr(MicrobatchSchedule, "_scale_gradients", lambda self, _: original(self, 1.0))
@@ -163,7 +163,7 @@ def test_another_order_of_images_behind_the_bridge(difference, monkeypatch):
 
 
 def test_experts_seeded_alike_on_all_ranks(difference, monkeypatch):
-    from mimodsl.build import model
+    from mimodsl.builder import model
 
     original = model.model_parallel_cuda_manual_seed
 
@@ -276,7 +276,7 @@ def test_an_encoder_layer_that_does_not_sum_its_input_gradient(difference, befor
 
 
 def test_a_norm_over_the_wrong_group(difference, monkeypatch):
-    from mimodsl.build import optimizer
+    from mimodsl.builder import optimizer
 
     original = optimizer.get_megatron_optimizer
 

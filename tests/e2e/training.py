@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from mimodsl.build.assembly import Assembly, assemble
-from mimodsl.build.guard import no_parallel_state
-from mimodsl.build.model import mimo_names
+from mimodsl.builder.assembly import Assembly, assemble
+from mimodsl.builder.model import mimo_names
 from mimodsl.ir import Spec
-from mimodsl.runtime.checkpoint import load_weights, save_weights
+from mimodsl.megatron.guard import no_parallel_state
+from mimodsl.runtime.checkpoint.weights import load_weights, save_weights
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.verify.choices import Choices
 from tests.e2e import worlds

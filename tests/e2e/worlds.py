@@ -7,8 +7,8 @@ from typing import Any
 from torch.distributed import distributed_c10d
 
 from mimodsl.ir import Spec
-from mimodsl.plan import communicators, plan
-from mimodsl.plan.sharing import SHARE
+from mimodsl.planner.plan import plan
+from mimodsl.planner.sharing import SHARE, communicators
 from mimodsl.runtime.errors import RankFailed
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.train import groups_joined

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from mimodsl.syntax.limits import MAX_CHARACTERS as SIZE
+from mimodsl.limits import MAX_CHARACTERS as SIZE
 
 GRID = "grid g { dense = tp:2 }\nschedule no_pipelining { sequence = 64 }\n"
 GRID_OF_EXPERTS = GRID.replace("}", ", expert = ep:2 }", 1)

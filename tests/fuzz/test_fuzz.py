@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mimodsl.check import check
+from mimodsl.checker.runner import check
 from mimodsl.cli.main import main
-from mimodsl.ir.lower import load, parse
+from mimodsl.lower import load, parse
 from tests.fuzz.heavy import TEXTS
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import re
 import string
 from collections.abc import Callable
 
-from mimodsl.ir.kinds import KINDS
+from mimodsl.ir.registry import KINDS
 from mimodsl.resources import presets_folder
 from mimodsl.syntax.scan import KEYWORDS
 

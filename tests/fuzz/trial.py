@@ -3,14 +3,14 @@
 import resource
 from pathlib import Path
 
-from mimodsl.check import CRASH, check
+from mimodsl.checker.runner import CRASH, check
 from mimodsl.diagnostics.render import concise, full, github, json
-from mimodsl.ir.lower import load_source, parse
 from mimodsl.ir.spec import Spec
-from mimodsl.plan import plan
+from mimodsl.limits import MAX_CHARACTERS
+from mimodsl.lower import load_source, parse
+from mimodsl.planner.plan import plan
 from mimodsl.source import SourceFile
 from mimodsl.syntax.formatter import format_source
-from mimodsl.syntax.limits import MAX_CHARACTERS
 from mimodsl.syntax.reader import decoded
 
 STEPS = 18_000_000

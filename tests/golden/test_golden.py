@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mimodsl.check import check
+from mimodsl.checker.runner import check
 from mimodsl.diagnostics import Diagnostic, in_order
 from mimodsl.diagnostics.render import full
-from mimodsl.ir.lower import load
+from mimodsl.lower import load
 from mimodsl.source import Span
 from tests.golden.snapshot import matches_snapshot
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from mimodsl.check import RULES, Rule, check
+from mimodsl.checker.rule import Rule
+from mimodsl.checker.rules import RULES
+from mimodsl.checker.runner import check
 from mimodsl.diagnostics.codes import CODES
 from mimodsl.diagnostics.render import full
-from mimodsl.ir.lower import parse
+from mimodsl.lower import parse
 from mimodsl.source import SourceFile
 from mimodsl.syntax.formatter import format_source
 from tests.golden.snapshot import matches_snapshot
@@ -19,7 +21,7 @@ ROOT = HERE.parents[1]
 WITH_EXAMPLE = [rule for rule in RULES if rule.example]
 
 # Lowering refuses these in text, so that only specs made in Python can break them: see
-# tests/unit/check/test_python_specs.py. The last one needs a package: see tests/unit/test_kinds.py.
+# tests/unit/checker/test_python_specs.py. The last needs a package: see tests/unit/test_kinds.py.
 PYTHON_ONLY = {"MIMO304", "MIMO311", "MIMO312", "MIMO421", "MIMO422", "MIMO424", "MIMO559"}
 
 

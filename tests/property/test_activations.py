@@ -15,13 +15,12 @@ import pytest
 import torch
 from megatron.core.transformer.moe.moe_logging import destroy_moe_metrics_tracker
 
-from mimodsl.build.assembly import assemble
-from mimodsl.build.configs import ACTIVATIONS
-from mimodsl.build.model import modules_of
+from mimodsl.builder.assembly import assemble
+from mimodsl.builder.configs import ACTIVATIONS
+from mimodsl.builder.model import modules_of
 from mimodsl.ir import Activation, Grid, Module, Schedule, ScheduleKind, Spec
 from mimodsl.ir.kinds import Recompute
-from mimodsl.plan import ModuleRole, plan
-from mimodsl.plan.layers import (
+from mimodsl.planner.layers import (
     Block,
     MambaLayer,
     MoeLayer,
@@ -31,7 +30,9 @@ from mimodsl.plan.layers import (
     TokenEmbedding,
     stage_blocks,
 )
-from mimodsl.plan.memory import role_share
+from mimodsl.planner.memory import role_share
+from mimodsl.planner.plan import plan
+from mimodsl.planner.roles import ModuleRole
 from mimodsl.runtime import meta
 from tests.differential import forward
 from tests.differential.laws import errors_of

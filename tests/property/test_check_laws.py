@@ -8,14 +8,14 @@ import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mimodsl.check import CRASH, check
+from mimodsl.checker.runner import CRASH, check
 from mimodsl.diagnostics import Diagnostic, in_order
 from mimodsl.diagnostics.render import full
 from mimodsl.ir import Node, Spec
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.lower import load, parse
-from mimodsl.ir.printer import print_spec
 from mimodsl.ir.schema import schema
+from mimodsl.lower import load, parse
+from mimodsl.lower.printer import print_spec
 from mimodsl.source import Span
 from tests.property.strategies import specs, values
 

@@ -5,9 +5,11 @@ from hypothesis import strategies as st
 from megatron.core import parallel_state
 from megatron.core.hyper_comm_grid import HyperCommGrid
 
-from mimodsl.build.grids import comm_grid
+from mimodsl.builder.grids import comm_grid
 from mimodsl.ir import Grid, Module, Schedule, ScheduleKind, Spec
-from mimodsl.plan import Factorization, GridPlan, plan
+from mimodsl.planner.grids import GridPlan
+from mimodsl.planner.plan import plan
+from mimodsl.planner.ranks import Factorization
 from tests.property.plan_specs import GPT, examples, language_grids
 from tests.property.test_proof import World
 

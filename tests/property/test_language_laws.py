@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from mimodsl.diagnostics.render import concise, full, github, json
 from mimodsl.ir import Spec
-from mimodsl.ir.lower import load, parse
-from mimodsl.ir.printer import print_spec
+from mimodsl.lower import load, parse
+from mimodsl.lower.printer import print_spec
 from mimodsl.resources import presets_folder
 from mimodsl.source import SourceFile
 from mimodsl.syntax.formatter import format_source

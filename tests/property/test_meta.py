@@ -6,9 +6,10 @@ from random import Random
 import pytest
 import torch.distributed as dist
 
-from mimodsl.build.assembly import Assembly
-from mimodsl.check import check
-from mimodsl.plan import GroupKind, Plan, plan
+from mimodsl.builder.assembly import Assembly
+from mimodsl.checker.runner import check
+from mimodsl.planner.groups import GroupKind
+from mimodsl.planner.plan import Plan, plan
 from mimodsl.runtime import meta
 from mimodsl.runtime.train import groups_joined, parameters
 from tests.differential.specs import sound_spec

@@ -11,12 +11,13 @@ import attrs
 import pytest
 import torch
 
-from mimodsl.build.model import modules_of
+from mimodsl.builder.model import modules_of
 from mimodsl.ir import Precision, Spec
-from mimodsl.plan import ModuleRole, plan
-from mimodsl.plan.layers import CustomLayer, Cut, Layer, stage_layers
-from mimodsl.plan.memory import gradient_buffers
-from mimodsl.plan.parameters import module_parameters, rank_parameters
+from mimodsl.planner.layers import CustomLayer, Cut, Layer, stage_layers
+from mimodsl.planner.memory import gradient_buffers
+from mimodsl.planner.parameters import module_parameters, rank_parameters
+from mimodsl.planner.plan import plan
+from mimodsl.planner.roles import ModuleRole
 from mimodsl.runtime import meta
 from mimodsl.runtime.train import parameters
 from tests.differential.laws import errors_of

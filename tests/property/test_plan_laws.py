@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimodsl.ir import Spec
-from mimodsl.plan import Factorization, GroupKind, plan, ranks
-from mimodsl.plan.show import as_json
-from mimodsl.plan.show.rows import RowForm, group_rows, row_count
+from mimodsl.planner import ranks
+from mimodsl.planner.groups import GroupKind
+from mimodsl.planner.plan import plan
+from mimodsl.planner.ranks import Factorization
+from mimodsl.show.plan import as_json
+from mimodsl.show.plan.rows import RowForm, group_rows, row_count
 from tests.property.plan_specs import examples, factorizations, specs
 
 

@@ -27,13 +27,15 @@ from megatron.core.process_groups_config import (
 )
 from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
 
-from mimodsl.build.grids import comm_grid, megatron_axes
+from mimodsl.builder.grids import comm_grid, megatron_axes
 from mimodsl.ir import Spec
-from mimodsl.plan import BridgePlan, Factorization, GroupKind, Layout, Plan, plan
-from mimodsl.plan.groups import grid_groups
-from mimodsl.runtime import cpu
+from mimodsl.megatron import cpu
+from mimodsl.planner.bridges import BridgePlan
+from mimodsl.planner.groups import GroupKind, grid_groups
+from mimodsl.planner.plan import Layout, Plan, plan
+from mimodsl.planner.ranks import Factorization
 from tests.property.plan_specs import examples, factorizations, specs
-from tests.unit.plan.specs import HYBRID, alone
+from tests.unit.planner.specs import HYBRID, alone
 
 NAMES = ("tp", "cp", "dp", "pp")
 

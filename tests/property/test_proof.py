@@ -21,18 +21,19 @@ from megatron.core.process_groups_config import (
     ProcessGroupCollection,
 )
 
-from mimodsl.build.bridges import give_to_bridges, given_to_gathers
-from mimodsl.build.grids import build_grids
-from mimodsl.build.groups import make_groups
-from mimodsl.build.model import mimo_names
-from mimodsl.build.schedule import build_communicator
-from mimodsl.check.proof.creation import prove_groups, steps
-from mimodsl.check.proof.cut import Cut, cut
-from mimodsl.check.proof.program import Action, Collective, Program
-from mimodsl.check.proof.schedule import programs, prove_step, step
+from mimodsl.builder.bridges import give_to_bridges, given_to_gathers
+from mimodsl.builder.grids import build_grids
+from mimodsl.builder.groups import make_groups
+from mimodsl.builder.model import mimo_names
+from mimodsl.builder.schedule import build_communicator
+from mimodsl.checker.proof.creation import prove_groups, steps
+from mimodsl.checker.proof.cut import Cut, cut
+from mimodsl.checker.proof.program import Action, Collective, Program
+from mimodsl.checker.proof.schedule import programs, prove_step, step
 from mimodsl.ir import Spec
-from mimodsl.plan import Layout, Plan, communicators, plan
-from mimodsl.runtime import cpu
+from mimodsl.megatron import cpu
+from mimodsl.planner.plan import Layout, Plan, plan
+from mimodsl.planner.sharing import communicators
 from tests.property.plan_specs import examples, specs
 
 type Token = tuple[Any, ...]

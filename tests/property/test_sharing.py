@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimodsl.ir import Ddp, Spec, Train
-from mimodsl.plan import CommunicatorPlan, communicators, plan
-from mimodsl.plan.sharing import APART, traffic
+from mimodsl.planner.plan import plan
+from mimodsl.planner.sharing import APART, CommunicatorPlan, communicators, traffic
 from tests.property.plan_specs import examples, specs
 
 

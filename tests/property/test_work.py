@@ -10,13 +10,13 @@ import torch
 import torch.distributed as dist
 from megatron.core.transformer.moe.moe_logging import destroy_moe_metrics_tracker
 
-from mimodsl.build.assembly import assemble
-from mimodsl.check import check
+from mimodsl.builder.assembly import assemble
+from mimodsl.checker.runner import check
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import Grid, Hybrid, LanguageModel, Module, Precision, ScheduleKind, Spec
 from mimodsl.ir.kinds import TransformerKind
-from mimodsl.plan import plan
-from mimodsl.runtime import cpu
+from mimodsl.megatron import cpu
+from mimodsl.planner.plan import plan
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.differential.specs import sound_spec
 from tests.e2e.recorder import flop_counter

@@ -126,8 +126,8 @@ def test_a_wrong_spec_has_diagnostics_and_no_plan():
 
 
 def test_functions_keep_their_names_whatever_is_imported():
-    from mimodsl.check.runner import check as run_rules
-    from mimodsl.plan import plan as plan_checked
+    from mimodsl.checker.runner import check as run_rules
+    from mimodsl.planner.plan import plan as plan_checked
 
     assert run_rules is not mimodsl.check
     assert plan_checked is not mimodsl.plan

@@ -11,7 +11,7 @@ from megatron.core import optimizer as megatron_optimizer
 from megatron.core.activations import squared_relu
 from megatron.core.tensor_parallel import random as megatron_random
 
-from mimodsl.runtime import cpu
+from mimodsl.megatron import cpu
 
 PATCHES = [patch for group in cpu.PATCHES.values() for patch in group]
 

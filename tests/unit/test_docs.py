@@ -25,7 +25,7 @@ from attrs import frozen
 import mimodsl
 from mimodsl.cli.main import main
 from mimodsl.diagnostics.render import full
-from mimodsl.ir.installed import forget_installed
+from mimodsl.ir.registry import forget_installed
 from mimodsl.source import SourceFile
 from mimodsl.syntax.formatter import format_source
 

@@ -9,18 +9,18 @@ import pytest
 import mimodsl
 from mimodsl.cli.main import main
 from mimodsl.diagnostics import Severity
-from mimodsl.ir.installed import forget_installed, installed_kinds
-from mimodsl.ir.lower.entry import load_source
+from mimodsl.ir.registry import forget_installed, installed_kinds
 from mimodsl.ir.schema import schema
-from mimodsl.ir.transfer import transfers
 from mimodsl.kinds import register
+from mimodsl.lower.entry import load_source
 from mimodsl.lsp.describe import rule_page
 from mimodsl.lsp.names import kind_of
 from mimodsl.lsp.specs import scope_of
-from mimodsl.plan import plan
-from mimodsl.plan.memory import peak_memory
-from mimodsl.plan.parameters import module_parameters
-from mimodsl.plan.work.step import rank_work
+from mimodsl.planner.memory import peak_memory
+from mimodsl.planner.parameters import module_parameters
+from mimodsl.planner.plan import plan
+from mimodsl.planner.transfer import transfers
+from mimodsl.planner.work.step import rank_work
 from mimodsl.runtime.verify.shrink import shrink
 from mimodsl.syntax.reader import source_of
 
@@ -283,8 +283,7 @@ def test_broken_rules_are_a_diagnostic_and_the_others_run(package, text):
 
 
 def test_a_kind_may_be_registered_in_place_and_is_held_to_the_same(monkeypatch):
-    monkeypatch.setattr("mimodsl.ir.installed.KINDS", kinds := dict(mimodsl.KINDS))
-    monkeypatch.setattr("mimodsl.ir.kinds.KINDS", kinds)
+    monkeypatch.setattr("mimodsl.ir.registry.KINDS", kinds := dict(mimodsl.KINDS))
     here = {"__name__": "here"}
     exec(KIND, here)
     assert register(here["Strokes"]) is here["Strokes"]

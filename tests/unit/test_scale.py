@@ -13,11 +13,11 @@ from rich.console import Console
 import mimodsl
 from mimodsl.api import check
 from mimodsl.ir import Spec
-from mimodsl.plan import Plan, plan
-from mimodsl.plan.show import as_json, render
-from mimodsl.plan.show.rows import group_rows, row_count
-from mimodsl.plan.show.time import time_json
-from mimodsl.plan.time import ACCELERATORS, least_time
+from mimodsl.planner.plan import Plan, plan
+from mimodsl.planner.time import ACCELERATORS, least_time
+from mimodsl.show.plan import as_json, render
+from mimodsl.show.plan.rows import group_rows, row_count
+from mimodsl.show.plan.time import time_json
 from tests.work import peak, steps
 
 RANKS = 1_048_576

@@ -14,8 +14,8 @@ from torch import distributed
 
 import mimodsl
 from mimo_digits.samples import Digits
-from mimodsl.build.assembly import Assembly
-from mimodsl.build.schedule import Microbatch
+from mimodsl.builder.assembly import Assembly
+from mimodsl.builder.schedule import Microbatch
 from mimodsl.data import Data
 from mimodsl.runtime.data import microbatches
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.transfer import transfers
+from mimodsl.planner.transfer import transfers
 from mimodsl.runtime.checkpoint.folder import find, has_any
 from mimodsl.runtime.checkpoint.manifest import Checkpoint, CheckpointError
 

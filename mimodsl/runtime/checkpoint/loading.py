@@ -10,10 +10,10 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.dist_checkpointing.state_dict_utils import load_preprocess
 from torch.distributed.checkpoint.api import CheckpointException
 
-from mimodsl.build.assembly import Assembly
-from mimodsl.build.model import mimo_names
+from mimodsl.builder.assembly import Assembly
+from mimodsl.builder.model import mimo_names
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.transfer import left_out
+from mimodsl.planner.transfer import left_out
 from mimodsl.runtime.checkpoint.manifest import (
     Checkpoint,
     CheckpointError,

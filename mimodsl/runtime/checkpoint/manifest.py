@@ -7,8 +7,8 @@ from typing import Any, Final, cast
 
 from attrs import asdict, frozen
 
-from mimodsl.ir.document import as_document, from_document
 from mimodsl.ir.spec import Spec
+from mimodsl.lower.document import as_document, from_document
 from mimodsl.runtime.errors import RunError
 
 MANIFEST: Final = "checkpoint.json"

@@ -28,7 +28,7 @@ from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from torch import Tensor
 from torch.nn import Parameter
 
-from mimodsl.build.assembly import Assembly
+from mimodsl.builder.assembly import Assembly
 
 type Sharded = dict[str, Any]
 type States = dict[str, Tensor]

@@ -12,8 +12,8 @@ from megatron.core import dist_checkpointing
 from torch.distributed.checkpoint.api import CheckpointException
 
 from mimodsl._version import __version__
-from mimodsl.build.assembly import Assembly
-from mimodsl.build.model import modules_of
+from mimodsl.builder.assembly import Assembly
+from mimodsl.builder.model import modules_of
 from mimodsl.runtime.checkpoint.folder import begin, commit
 from mimodsl.runtime.checkpoint.manifest import CheckpointError, Manifest, Saved, Tensor
 from mimodsl.runtime.checkpoint.moments import sharded_moments, updates

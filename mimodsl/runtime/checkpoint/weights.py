@@ -9,7 +9,7 @@ from typing import Any
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 
-from mimodsl.build.assembly import Assembly
+from mimodsl.builder.assembly import Assembly
 
 
 def save_weights(assembly: Assembly, folder: Path) -> None:

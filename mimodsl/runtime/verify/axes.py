@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping
 
 from attrs import frozen
 
-from mimodsl.plan.grids import GridPlan
+from mimodsl.planner.grids import GridPlan
 
 
 @frozen(kw_only=True)

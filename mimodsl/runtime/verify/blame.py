@@ -9,7 +9,7 @@ from attrs import frozen
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import sequence_parallel
-from mimodsl.plan.grids import grid_plans
+from mimodsl.planner.grids import grid_plans
 from mimodsl.runtime.errors import rank_list
 from mimodsl.runtime.verify.axes import Axes
 from mimodsl.runtime.verify.parameters import Copy, Parameter

@@ -10,13 +10,13 @@ from attrs import define, field
 from megatron.core.models.common.language_module.language_module import LanguageModule
 from torch import Tensor, nn
 
-from mimodsl.build.assembly import Assembly
-from mimodsl.build.custom import Custom
-from mimodsl.build.model import modules_of
-from mimodsl.build.radio import ImageEncoder
+from mimodsl.builder.assembly import Assembly
+from mimodsl.builder.custom import Custom
+from mimodsl.builder.model import modules_of
+from mimodsl.builder.radio import ImageEncoder
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.widths import sequence_parallel
-from mimodsl.plan.roles import ModuleRole
+from mimodsl.planner.roles import ModuleRole
 from mimodsl.runtime.verify.record import Point, Seen
 
 type _Take = Callable[[Any, Any, Any], None]

@@ -14,7 +14,7 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTenso
 from megatron.core.distributed import DistributedDataParallel
 from torch import Tensor, nn
 
-from mimodsl.build.model import modules_of
+from mimodsl.builder.model import modules_of
 from mimodsl.runtime.verify.record import Piece, Shard
 
 type Tensors = Mapping[str, Tensor]

@@ -8,14 +8,14 @@ from typing import Any, Final, cast
 import attrs
 from attrs import frozen
 
-from mimodsl.ir.custom import CustomProjector
-from mimodsl.ir.encoder import Radio, VisionEncoder
 from mimodsl.ir.grid import EXPERT_VIEW, Grid, View
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
+from mimodsl.ir.package import CustomProjector
 from mimodsl.ir.projector import Projector
 from mimodsl.ir.spec import Spec
+from mimodsl.ir.vision import Radio, VisionEncoder
 from mimodsl.ir.widths import encoder_of, image_tokens, language_kind
 from mimodsl.runtime.verify.small import small_encoder, small_language, small_projector
 

@@ -7,11 +7,11 @@ from typing import Final
 import attrs
 
 from mimodsl.ir.blocks import Attention, Mamba, Moe
-from mimodsl.ir.encoder import Radio, VisionEncoder
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.language import Gpt, Hybrid, LanguageModel
 from mimodsl.ir.projector import MlpProjector, Projector
 from mimodsl.ir.types import Size
+from mimodsl.ir.vision import Radio, VisionEncoder
 
 HEAD: Final = 16
 HIDDEN: Final = 64

@@ -7,11 +7,11 @@ from typing import Any, Final
 import torch
 from attrs import frozen
 
-from mimodsl.build.assembly import Assembly, assemble
-from mimodsl.build.guard import no_parallel_state
+from mimodsl.builder.assembly import Assembly, assemble
 from mimodsl.ir.spec import Spec
-from mimodsl.plan import plan
-from mimodsl.runtime.checkpoint import load_weights, save_weights
+from mimodsl.megatron.guard import no_parallel_state
+from mimodsl.planner.plan import plan
+from mimodsl.runtime.checkpoint.weights import load_weights, save_weights
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.train import Rank
 from mimodsl.runtime.verify import shards

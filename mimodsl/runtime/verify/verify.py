@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 from attrs import frozen
 
-from mimodsl.check.runner import check
+from mimodsl.checker.runner import check
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels
 from mimodsl.runtime.launch import Device, preload, run_ranks

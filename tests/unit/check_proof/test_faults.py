@@ -5,22 +5,23 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from mimodsl.check import check
-from mimodsl.check.context import Context
-from mimodsl.check.proof import PROOF, PROVED
-from mimodsl.check.proof.creation import parting, prove_groups, steps
-from mimodsl.check.proof.cut import cut
-from mimodsl.check.proof.faults import Deadlock, Fault, Parting, Step, Unmet
-from mimodsl.check.proof.machine import run
-from mimodsl.check.proof.pages import report
-from mimodsl.check.proof.program import Action, Exchange, Message, Operation
-from mimodsl.check.proof.schedule import programs, prove_step, step
+from mimodsl.checker.context import Context
+from mimodsl.checker.proof import PROOF, PROVED
+from mimodsl.checker.proof.creation import parting, prove_groups, steps
+from mimodsl.checker.proof.cut import cut
+from mimodsl.checker.proof.faults import Deadlock, Fault, Parting, Step, Unmet
+from mimodsl.checker.proof.machine import run
+from mimodsl.checker.proof.pages import report
+from mimodsl.checker.proof.program import Action, Exchange, Message, Operation
+from mimodsl.checker.proof.schedule import programs, prove_step, step
+from mimodsl.checker.runner import check
 from mimodsl.diagnostics.render import full
 from mimodsl.ir import Ddp, Spec, Train
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.lower import parse
-from mimodsl.plan import communicators, plan
-from tests.unit.plan.specs import GPT, PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
+from mimodsl.lower import parse
+from mimodsl.planner.plan import plan
+from mimodsl.planner.sharing import communicators
+from tests.unit.planner.specs import GPT, PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
 
 FAN_OUT = vlm(encoder={"dp": 2}, dense={"tp": 2, "dp": 4, "pp": 2}, micro_batch=2)
 OVERLAPPED = attrs.evolve(SIDE_BY_SIDE, train=Train(ddp=Ddp(overlap_grad_reduce=True)))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from mimodsl.check.proof.faults import Crossed, Deadlock, Unmet
-from mimodsl.check.proof.machine import run
-from mimodsl.check.proof.program import Action, Collective, Exchange, Group, Message
-from mimodsl.plan import Pass, PassKind
+from mimodsl.checker.proof.faults import Crossed, Deadlock, Unmet
+from mimodsl.checker.proof.machine import run
+from mimodsl.checker.proof.program import Action, Collective, Exchange, Group, Message
+from mimodsl.planner.schedule import Pass, PassKind
 
 F0, F1 = Pass(PassKind.FORWARD, 0), Pass(PassKind.FORWARD, 1)
 B0 = Pass(PassKind.BACKWARD, 0)

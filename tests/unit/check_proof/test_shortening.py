@@ -6,15 +6,15 @@ from itertools import pairwise, product
 import attrs
 import pytest
 
-from mimodsl.check import check
-from mimodsl.check.proof import communication
-from mimodsl.check.proof.communication import Link
-from mimodsl.check.proof.cut import cut
-from mimodsl.check.proof.schedule import programs, prove_step
-from mimodsl.check.proof.shortening import shortened
+from mimodsl.checker.proof import communication
+from mimodsl.checker.proof.communication import Link
+from mimodsl.checker.proof.cut import cut
+from mimodsl.checker.proof.schedule import programs, prove_step
+from mimodsl.checker.proof.shortening import shortened
+from mimodsl.checker.runner import check
 from mimodsl.ir import Spec
-from mimodsl.plan import plan
-from tests.unit.plan.specs import GPT, HYBRID, alone, vlm
+from mimodsl.planner.plan import plan
+from tests.unit.planner.specs import GPT, HYBRID, alone, vlm
 
 LENGTHS = [*product((2, 3, 4, 7), range(1, 10)), (24, 5), (24, 23), (24, 24), (24, 40)]
 EXCHANGES = {"send_forward", "recv_forward", "send_backward", "recv_backward"}

@@ -2,12 +2,12 @@
 
 import pytest
 
-from mimodsl.check.proof.cut import cut
-from mimodsl.check.proof.schedule import programs
+from mimodsl.checker.proof.cut import cut
+from mimodsl.checker.proof.schedule import programs
 from mimodsl.ir import Spec
-from mimodsl.plan import plan
-from mimodsl.plan.traffic.step import rank_traffic
-from tests.unit.plan.specs import PIPELINE, SHARED, SIDE_BY_SIDE, alone
+from mimodsl.planner.plan import plan
+from mimodsl.planner.traffic.step import rank_traffic
+from tests.unit.planner.specs import PIPELINE, SHARED, SIDE_BY_SIDE, alone
 
 SPECS = {
     "side by side": SIDE_BY_SIDE,

@@ -9,13 +9,13 @@ import pytest
 from megatron.core import parallel_state
 
 import mimodsl
-from mimodsl.build.guard import ParallelStateRead
 from mimodsl.cli.main import main
-from mimodsl.plan import plan
+from mimodsl.megatron.guard import ParallelStateRead
+from mimodsl.planner.plan import plan
 from mimodsl.runtime import meta
 from mimodsl.runtime.meta_build import build_on_meta
-from mimodsl.runtime.meta_summary import as_json, rounded
 from mimodsl.runtime.workers import Watch
+from mimodsl.show.meta import as_json, rounded
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is experimental and still under")
 
@@ -167,7 +167,7 @@ def test_so_is_a_launcher(capfd, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_rank_that_fails_is_named_with_its_phase(capfd, monkeypatch) -> None:
-    from mimodsl.build import assembly
+    from mimodsl.builder import assembly
 
     def refuse(*_args, **_kwargs):
         raise ValueError("no room")

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from mimodsl.check import pages
-from mimodsl.check.rules import RULES
+from mimodsl.checker import pages
+from mimodsl.checker.rules import RULES
 from mimodsl.diagnostics.codes import CODES
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mimodsl.plan.memory import memory_size
+from mimodsl.planner.memory import memory_size
 from tests.unit.cli.conftest import SPECS
 
 GIB = 2**30

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mimodsl.plan.show import rows
+from mimodsl.show.plan import rows
 
 
 @pytest.mark.parametrize("name", ["groups.csv", "groups"])

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from mimodsl.cli.options import memory_size
-from mimodsl.plan.time import ACCELERATORS
+from mimodsl.planner.time import ACCELERATORS
 
 
 def test_a_step_is_told_stage_by_stage(mimodsl, demo) -> None:

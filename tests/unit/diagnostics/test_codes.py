@@ -3,7 +3,7 @@
 import pytest
 
 from mimodsl.diagnostics.codes import CODES, Code
-from mimodsl.ir.lower import parse
+from mimodsl.lower import parse
 
 WITH_EXAMPLES = [code for code in CODES.values() if code.example is not None]
 

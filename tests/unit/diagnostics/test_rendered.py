@@ -6,7 +6,7 @@ from pathlib import Path
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.diagnostics.codes import CODES
 from mimodsl.diagnostics.render import full
-from mimodsl.ir.lower import parse
+from mimodsl.lower import parse
 
 SNAPSHOT = Path(__file__).with_name("rendered.txt")
 

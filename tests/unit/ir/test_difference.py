@@ -7,16 +7,16 @@ import pytest
 
 import mimodsl
 from mimodsl.ir import KINDS, AdamW, Attention, Axis, Gpt, Grid, Kernels, Mamba, Moe, Spec, View
-from mimodsl.ir.difference import (
+from mimodsl.ir.schema import schema
+from mimodsl.planner.difference import (
     LAYOUT_FIELDS,
     TRAINING_FIELDS,
     Aspect,
     Difference,
     differences,
 )
-from mimodsl.ir.schema import schema
-from mimodsl.ir.transfer import Transfer, left_out, transfers
-from mimodsl.ir.weights import weights_of
+from mimodsl.planner.transfer import Transfer, left_out, transfers
+from mimodsl.planner.weights import weights_of
 
 SPECS = Path(__file__).parents[3] / "specs"
 DEMO = mimodsl.load(SPECS / "nemotron_vlm.mimo")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import mimodsl
-from mimodsl.check.checked import checked
+from mimodsl.checker.checked import checked
 from mimodsl.cli.main import main
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.diagnostics.render import full

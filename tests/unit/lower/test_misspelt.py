@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mimodsl.check import check
-from mimodsl.ir.lower import parse
+from mimodsl.checker.runner import check
+from mimodsl.lower import parse
 from mimodsl.source import Span
 from tests.unit.lower.texts import BASE, GPT, GRID, SCHEDULE, spec_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mimodsl.ir import Spec
-from mimodsl.ir.lower import Loaded, load, parse
+from mimodsl.lower import Loaded, load, parse
 from tests.unit.lower.texts import BASE, GPT, text_at
 
 

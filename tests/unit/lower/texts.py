@@ -2,7 +2,7 @@
 
 from mimodsl.diagnostics import Diagnostic, Label
 from mimodsl.ir import Spec
-from mimodsl.ir.lower import parse
+from mimodsl.lower import parse
 from mimodsl.source import Span
 
 SCHEDULE = "schedule 1f1b {\n  sequence = 64\n}\n"

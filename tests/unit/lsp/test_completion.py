@@ -6,7 +6,7 @@ import pytest
 from lsprotocol import types
 
 from mimodsl import ir
-from mimodsl.check.checked import checked
+from mimodsl.checker.checked import checked
 from mimodsl.ir.schema import schema
 from mimodsl.lsp.sizes import legal_sizes
 from mimodsl.source import SourceFile, Span

@@ -8,8 +8,8 @@ import pytest
 from textmate_grammar.parsers.base import LanguageParser
 
 from mimodsl.ir import KINDS
-from mimodsl.ir.evaluate import LITERAL_WORDS
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES
+from mimodsl.lower.evaluate import LITERAL_WORDS
 from mimodsl.resources import grammar_file
 from mimodsl.syntax.scan import KEYWORDS
 from tests.unit.lsp.conftest import SPECS

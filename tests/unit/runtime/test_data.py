@@ -10,7 +10,7 @@ import torch
 
 import mimodsl
 from mimodsl.ir import Spec
-from mimodsl.runtime import cpu
+from mimodsl.megatron import cpu
 from mimodsl.runtime.data import SyntheticData, microbatches
 
 SPECS = Path(__file__).parents[3] / "specs"

@@ -5,7 +5,7 @@ import pytest
 
 import mimodsl
 from mimodsl.ir import Spec
-from mimodsl.plan.memory import peak_memory
+from mimodsl.planner.memory import peak_memory
 from mimodsl.runtime.devices import (
     PROCESS,
     RANKS_A_CORE,

@@ -10,13 +10,14 @@ import torch
 import torch.distributed as dist
 from megatron.core import parallel_state
 
-from mimodsl.build.assembly import assemble
-from mimodsl.build.guard import ParallelStateRead
+from mimodsl.builder.assembly import assemble
 from mimodsl.ir import Spec
-from mimodsl.plan import plan
-from mimodsl.runtime import cpu, meta
+from mimodsl.megatron import cpu
+from mimodsl.megatron.guard import ParallelStateRead
+from mimodsl.planner.plan import plan
+from mimodsl.runtime import meta
 from mimodsl.runtime.train import parameters
-from tests.unit.plan.specs import HYBRID, PIPELINE, SHARED, SIDE_BY_SIDE, vlm
+from tests.unit.planner.specs import HYBRID, PIPELINE, SHARED, SIDE_BY_SIDE, vlm
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is experimental and still under")
 

@@ -13,11 +13,11 @@ import mimodsl
 from mimodsl.runtime.checkpoint.manifest import Loaded, Saved
 from mimodsl.runtime.errors import phases_of, rank_list
 from mimodsl.runtime.launch import Device
-from mimodsl.runtime.progress import Progress
 from mimodsl.runtime.run import Run
 from mimodsl.runtime.stacks import innermost_call
-from mimodsl.runtime.summary import as_json, groups, show
 from mimodsl.runtime.train import Group, RankSummary, Step, tokens_a_step
+from mimodsl.show.progress import Progress
+from mimodsl.show.run import as_json, groups, show
 
 SPEC = mimodsl.parse("""
 grid all {
@@ -203,7 +203,7 @@ Thread 0x00007f0000000001 (most recent call first):
 
 Current thread 0x00007f0000000002 (most recent call first):
   File "/somewhere/site/torch/distributed/distributed_c10d.py", line 2501 in all_reduce
-  File "/somewhere/site/mimodsl/runtime/cpu.py", line 88 in __torch_function__
+  File "/somewhere/site/mimodsl/megatron/cpu.py", line 88 in __torch_function__
   File "/somewhere/site/megatron/core/pipeline_parallel/schedules.py", line 42 in forward_step
   File "/somewhere/site/mimodsl/runtime/train.py", line 90 in _train
 """

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mimodsl.build.assembly import Assembly, assemble
-from mimodsl.build.local_layers import LocalNorm
+from mimodsl.builder.assembly import Assembly, assemble
 from mimodsl.ir import Schedule, ScheduleKind, Spec
-from mimodsl.runtime.checkpoint import load_weights, save_weights
-from tests.unit.build.models import HYBRID, spec
+from mimodsl.megatron.local_layers import LocalNorm
+from mimodsl.runtime.checkpoint.weights import load_weights, save_weights
+from tests.unit.builder.models import HYBRID, spec
 
 pytestmark = [
     pytest.mark.usefixtures("lone_rank"),

@@ -3,9 +3,9 @@
 import pytest
 
 from mimodsl.diagnostics import Diagnostic
+from mimodsl.limits import MAX_CHARACTERS, MAX_DEPTH
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax import ast
-from mimodsl.syntax.limits import MAX_CHARACTERS, MAX_DEPTH
 from mimodsl.syntax.parser import Parsed, parse_source
 
 

@@ -1,0 +1,133 @@
+"""What a rule is: one small function about one kind of subject, and all that is said of it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from inspect import cleandoc
+from textwrap import dedent
+from typing import Final
+
+from attrs import frozen
+
+from mimodsl.checker.context import Context
+from mimodsl.diagnostics import Diagnostic, Edit, Label, Severity
+from mimodsl.source import Span
+
+
+class Cost(Enum):
+    """What the mistake costs a user whom nobody told of it before the launch."""
+
+    RAISES = "megatron-core refuses it while the model is built on the cluster"
+    LATE = "the run fails at its first step or later"
+    HANGS = "ranks wait for each other for ever"
+    SILENT = "the run goes on and trains something else"
+    WASTE = "what was asked for or paid for has no effect"
+    UNCLEAR = "the spec does not say what is to be built"
+
+
+@frozen
+class Scope[S]:
+    """The kind of subject that a rule is about, and where a spec has them."""
+
+    words: str
+    subjects: Callable[[Context], Iterable[S]]
+
+
+@frozen(kw_only=True)
+class Finding:
+    """One place where a rule is broken: a diagnostic but for what the rule itself says."""
+
+    message: str
+    primary: Label
+    secondary: tuple[Label, ...] = ()
+    notes: tuple[str, ...] = ()
+    help: tuple[str, ...] = ()
+    edits: tuple[Edit, ...] = ()
+
+
+type Findings = Iterator[Finding]
+
+
+@frozen(kw_only=True)
+class Rule[S]:
+    """A rule with its page in the rule reference.
+
+    `mirrors` are the places in megatron-core 0.19.2 (`file:line` below `megatron/core`) that the
+    rule comes from; none where the rule is the language's own. `seen` is what the mistake looks
+    like on a cluster: which error, hang or number; what it quotes in backquotes is the text of one
+    of those places. `example` is `.mimo` text that breaks this rule; empty where text cannot,
+    because lowering refuses it first.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    cost: Cost
+    scope: Scope[S]
+    mirrors: tuple[str, ...]
+    seen: str
+    explanation: str
+    example: str
+    check: Callable[[Context, S], Iterable[Finding]]
+
+    def run(self, spec: Context) -> Iterator[Diagnostic]:
+        """Every place where a spec breaks the rule."""
+        for subject in self.scope.subjects(spec):
+            for finding in self.check(spec, subject):
+                yield self._diagnostic(finding, *_own_file_first(spec, finding))
+
+    def _diagnostic(self, finding: Finding, primary: Label, *secondary: Label) -> Diagnostic:
+        return Diagnostic(
+            code=self.code,
+            severity=self.severity,
+            message=finding.message,
+            primary=primary,
+            secondary=secondary,
+            notes=finding.notes,
+            help=finding.help,
+            edits=finding.edits,
+        )
+
+
+def _own_file_first(spec: Context, finding: Finding) -> list[Label]:
+    """The labels of a finding, primary first: one in the spec's own file rather than a preset's."""
+    labels = [finding.primary, *finding.secondary]
+    if isinstance(finding.primary.where, Span) and not spec.in_main_file(finding.primary):
+        labels.sort(key=lambda label: not spec.in_main_file(label))
+    return labels
+
+
+_EXAMPLE: Final = "\nExample:\n"
+
+
+def rule[S](  # noqa: PLR0913 - what a rule says of itself, by keyword
+    code: str,
+    title: str,
+    *,
+    scope: Scope[S],
+    cost: Cost,
+    mirrors: tuple[str, ...] = (),
+    seen: str = "",
+    severity: Severity = Severity.ERROR,
+) -> Callable[[Callable[[Context, S], Iterable[Finding]]], Rule[S]]:
+    """Make a rule of a function that yields what it finds wrong with one subject.
+
+    The function's docstring is the rule's page: what it does and why it matters, then `Example:`
+    and indented `.mimo` text that breaks it, which is also its test.
+    """
+
+    def make(check: Callable[[Context, S], Iterable[Finding]]) -> Rule[S]:
+        explanation, _, example = cleandoc(check.__doc__ or "").partition(_EXAMPLE)
+        return Rule(
+            code=code,
+            title=title,
+            severity=severity,
+            cost=cost,
+            scope=scope,
+            mirrors=mirrors,
+            seen=seen,
+            explanation=explanation.strip(),
+            example=dedent(example).strip("\n") + "\n" if example else "",
+            check=check,
+        )
+
+    return make

@@ -1,0 +1,67 @@
+"""The families of rules. A new rule is one function in one of them; nothing else changes."""
+
+from types import ModuleType
+from typing import Any, Final, cast
+
+from mimodsl.checker.rule import Rule
+from mimodsl.checker.rules import (
+    balance,
+    edges,
+    encoders,
+    expert_order,
+    experts,
+    flows,
+    grids,
+    idle,
+    layers,
+    layout,
+    learning_rate,
+    mamba,
+    names,
+    placement,
+    positions,
+    router,
+    samples,
+    tensor_parallel,
+    tokens,
+    training,
+    views,
+)
+
+FAMILIES: Final[tuple[ModuleType, ...]] = (
+    grids,
+    views,
+    expert_order,
+    placement,
+    layout,
+    names,
+    tensor_parallel,
+    mamba,
+    layers,
+    idle,
+    experts,
+    router,
+    balance,
+    encoders,
+    flows,
+    tokens,
+    positions,
+    edges,
+    samples,
+    training,
+    learning_rate,
+)
+
+
+def _rules_of(family: ModuleType) -> list[Rule[Any]]:
+    return [cast(Rule[Any], value) for value in vars(family).values() if isinstance(value, Rule)]
+
+
+RULES: Final[tuple[Rule[Any], ...]] = tuple(
+    sorted((rule for family in FAMILIES for rule in _rules_of(family)), key=lambda one: one.code)
+)
+
+
+def rule_of(code: str) -> Rule[Any] | None:
+    """The rule with that code, as `mimodsl explain` shows it."""
+    return next((rule for rule in RULES if rule.code == code), None)

@@ -1,0 +1,236 @@
+"""How experts are kept equally busy: capacities, balancing losses and sinkhorn routing."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.scopes import MOE, HeldMoe
+from mimodsl.checker.words import code
+from mimodsl.diagnostics import Severity
+from mimodsl.ir import Balance, Dispatcher, Moe, Score
+
+
+@rule(
+    "MIMO547",
+    "padding to a capacity that cannot be had",
+    scope=MOE,
+    cost=Cost.RAISES,
+    mirrors=("transformer/transformer_config.py:1687", "transformer/transformer_config.py:1601"),
+    seen="Every rank stops: `moe_expert_capacity_factor must be set to use "
+    "moe_pad_expert_input_to_capacity` or `Flex token dispatcher with deepep backend does "
+    "not support`.",
+)
+def padding(spec: Context, held: HeldMoe) -> Findings:
+    """`pad_to_capacity` needs a `capacity_factor`, and a dispatcher that pads.
+
+    The capacity is what an expert's tokens are padded to, and the `flex` dispatcher (its deepep
+    backend) does not pad.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2 * dp:1
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {
+          grid = llm
+          moe  = { pad_to_capacity = true }
+        }
+    """
+    moe = held.moe
+    if moe.pad_to_capacity and moe.capacity_factor is None:
+        yield Finding(
+            message=f"{code(held.name)} pads experts to a capacity that is not given",
+            primary=spec.label(moe, "pad_to_capacity", "to which capacity?"),
+            secondary=(spec.label(moe, "experts", f"{moe.experts} experts"),),
+            help=(f"{code('capacity_factor = 1.0')} gives each an even share",),
+        )
+    if moe.pad_to_capacity and moe.dispatcher is Dispatcher.FLEX:
+        yield Finding(
+            message=f"the {code('flex')} dispatcher of {code(held.name)} does not pad",
+            primary=spec.label(moe, "pad_to_capacity", "padded to capacity"),
+            secondary=(spec.label(moe, "dispatcher", "does not pad"),),
+            help=(f"{code('dispatcher = alltoall')}, or {code('pad_to_capacity = false')}",),
+        )
+
+
+@rule(
+    "MIMO540",
+    "padding to more tokens than there are",
+    scope=MOE,
+    cost=Cost.LATE,
+    mirrors=("transformer/moe/moe_utils.py:442", "transformer/moe/moe_utils.py:241"),
+    seen="Every rank stops in its first forward pass: torch cannot view the probabilities as so "
+    "many for each expert, such as 144 of 128.",
+)
+def overfull(spec: Context, held: HeldMoe) -> Findings:
+    """With `pad_to_capacity`, an expert's capacity is at most all the tokens.
+
+    The capacity is `capacity_factor` times an even share, tokens · topk / experts. megatron-core
+    takes as many of the tokens for each expert, and fails to find them.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2 * dp:1
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {
+          grid = llm
+          moe  = { capacity_factor = 4.5, pad_to_capacity = true }
+        }
+    """
+    moe, factor = held.moe, held.moe.capacity_factor
+    if not moe.pad_to_capacity or factor is None or moe.topk > moe.experts:
+        return
+    share = factor * moe.topk
+    if share > moe.experts:
+        enough = code(f"capacity_factor = {moe.experts // moe.topk}.0")
+        yield Finding(
+            message=f"the experts of {code(held.name)} are padded to {share:g} tokens of every "
+            f"{moe.experts}",
+            primary=spec.label(moe, "capacity_factor", f"{factor:g} · topk = {share:g}"),
+            secondary=(spec.label(moe, "experts", f"{moe.experts} experts"),),
+            help=(f"{enough} holds every token there can be", "or leave `pad_to_capacity` out"),
+        )
+
+
+@rule(
+    "MIMO548",
+    "a capacity beside sinkhorn balancing",
+    scope=MOE,
+    cost=Cost.RAISES,
+    mirrors=("transformer/transformer_config.py:1675",),
+    seen="Every rank stops: `moe_expert_capacity_factor only works with aux_loss`.",
+)
+def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
+    """Tokens are dropped by capacity only beside an auxiliary loss, or none.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2 * dp:1
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {
+          grid = llm
+          moe  = {
+            capacity_factor = 1.5
+            balance         = sinkhorn
+            score           = softmax
+            expert_bias     = false
+            scaling         = none
+          }
+        }
+    """
+    moe = held.moe
+    if moe.capacity_factor is not None and moe.balance is Balance.SINKHORN:
+        yield Finding(
+            message=f"the router of {code(held.name)} has a capacity beside sinkhorn balancing",
+            primary=spec.label(moe, "capacity_factor", "drops tokens"),
+            secondary=(spec.label(moe, "balance", "sinkhorn"),),
+            help=(f"{code('capacity_factor = none')}, or {code('balance = aux_loss')}",),
+        )
+
+
+@rule(
+    "MIMO549",
+    "the coefficient of a loss that is not there",
+    scope=MOE,
+    cost=Cost.LATE,
+    mirrors=("transformer/moe/router.py:295", "transformer/moe/router.py:398"),
+    seen="With sinkhorn, the first forward pass stops: `Sinkhorn routing does not support aux "
+    "loss.` Without a balancing loss, nothing: the coefficient is read as 0.",
+)
+def lone_coefficient(spec: Context, held: HeldMoe) -> Findings:
+    """`aux_loss` scales the balancing loss, so `balance` is one.
+
+    With `sinkhorn` megatron-core refuses the first forward pass; with `none` the coefficient is
+    without effect.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2 * dp:1
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {
+          grid = llm
+          moe  = { aux_loss = 1e-4, balance = none }
+        }
+    """
+    moe = held.moe
+    if moe.aux_loss > 0 and moe.balance in (Balance.NONE, Balance.SINKHORN):
+        yield Finding(
+            message=f"{code(held.name)} has a coefficient for a balancing loss, but no such loss",
+            primary=spec.label(moe, "aux_loss", f"{moe.aux_loss} of no loss"),
+            secondary=(spec.label(moe, "balance", f"{moe.balance}: no loss"),),
+            help=(f"{code('balance = seq_aux_loss')}, or {code('aux_loss = 0')}",),
+        )
+
+
+@rule(
+    "MIMO550",
+    "a router's knobs that sinkhorn balancing does not read",
+    scope=MOE,
+    cost=Cost.SILENT,
+    mirrors=("transformer/moe/router.py:766", "transformer/moe/router.py:288"),
+    seen="Nothing. The router's scores are others than those that were written.",
+    severity=Severity.WARNING,
+)
+def beside_sinkhorn(spec: Context, held: HeldMoe) -> Findings:
+    """Sinkhorn balancing makes scores of its own: of one expert a sigmoid, of several a softmax.
+
+    Another score, an expert bias, a scaling factor and expert groups are left out of it without a
+    word, so a router with other scores than the written ones is trained.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2 * dp:1
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {
+          grid = llm
+          moe  = { balance = sinkhorn, scaling = none, expert_bias = false }
+        }
+    """
+    moe = held.moe
+    if moe.balance is not Balance.SINKHORN:
+        return
+    for field, repair in _unread_by_sinkhorn(moe):
+        value = _written(getattr(moe, field))
+        yield Finding(
+            message=f"sinkhorn balancing does not read {code(field)} of {code(held.name)}",
+            primary=spec.label(moe, field, f"{value}: not read"),
+            secondary=(spec.label(moe, "balance", "sinkhorn"),),
+            help=(f"write {code(f'{field} = {repair}')}, or {code('balance = none')} to keep it",),
+        )
+
+
+def _unread_by_sinkhorn(moe: Moe) -> Iterator[tuple[str, str]]:
+    """Fields that would have an effect without sinkhorn, and the value that says they have none."""
+    own = Score.SIGMOID if moe.topk == 1 else Score.SOFTMAX
+    if moe.score is not own:
+        yield "score", own.value
+    for field, repair in _OFF.items():
+        if getattr(moe, field) not in (None, False):
+            yield field, repair
+
+
+_OFF: Final = {"expert_bias": "false", "scaling": "none", "groups": "none"}
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,279 @@
+"""Vision encoders and projectors: images in whole patches, and what their ranks cannot do."""
+
+from mimodsl.checker.arithmetic import division, next_multiple
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.scopes import ENCODER, MODULE, VISION, Held
+from mimodsl.checker.words import code, either
+from mimodsl.diagnostics import Severity
+from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Kind, Radio, Role, VisionEncoder
+
+
+def _around(size: int, step: int) -> tuple[int, ...]:
+    """The nearest multiples of a step, of which a size may be one; 0 is none."""
+    below, above = size // step * step, next_multiple(size, step)
+    return (below, above) if below else (above,)
+
+
+def _image_help(kind: VisionEncoder, step: int) -> str:
+    """The nearest images whose sides are multiples of a step."""
+    heights, widths = (_around(side, step) for side in (kind.image.height, kind.image.width))
+    sizes = dict.fromkeys((f"{heights[0]}x{widths[0]}", f"{heights[-1]}x{widths[-1]}"))
+    return either(code(f"image = {size}") for size in sizes)
+
+
+@rule(
+    "MIMO551",
+    "images that are no whole number of patches",
+    scope=VISION,
+    cost=Cost.RAISES,
+    mirrors=("models/vision/radio.py:109", "models/vision/clip_vit_model.py:76"),
+    seen="A bare assertion fails as the encoder is built.",
+)
+def whole_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """The height and the width of images divide by the side of a patch.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+
+        module vision : radio_small {
+          grid  = encoder
+          image = 100x64
+        }
+    """
+    kind = encoder.kind
+    odd = [side for side in (kind.image.height, kind.image.width) if side % kind.patch]
+    if odd:
+        yield Finding(
+            message=f"images of {kind.image} are no whole number of patches of {kind.patch}",
+            primary=spec.label(kind, "image", division(odd[0], kind.patch)),
+            secondary=(spec.label(kind, "patch", f"patches of {kind.patch}"),),
+            help=(f"{_image_help(kind, kind.patch * (1 + kind.pixel_shuffle))} is whole",),
+        )
+
+
+@rule(
+    "MIMO552",
+    "a pixel shuffle of an odd grid of patches",
+    scope=VISION,
+    cost=Cost.LATE,
+    seen="A shape error in the first forward pass.",
+)
+def even_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """Pixel shuffle folds squares of 2 by 2 patches, so each side has an even number of them.
+
+    Otherwise the last row or column has no partner, and the first forward pass fails.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+
+        module vision : radio_small {
+          grid  = encoder
+          image = 48x64
+        }
+    """
+    kind = encoder.kind
+    rows, columns = kind.image.height // kind.patch, kind.image.width // kind.patch
+    whole = kind.image.height % kind.patch == 0 and kind.image.width % kind.patch == 0
+    if kind.pixel_shuffle and whole and (rows % 2 or columns % 2):
+        yield Finding(
+            message=f"pixel shuffle cannot fold {rows} by {columns} patches",
+            primary=spec.label(kind, "image", f"{rows} by {columns} patches of {kind.patch}"),
+            secondary=(spec.label(kind, "pixel_shuffle", "folds 2 by 2"),),
+            help=(
+                f"{_image_help(kind, 2 * kind.patch)} is even",
+                f"{code('pixel_shuffle = false')} keeps the patches",
+            ),
+        )
+
+
+@rule(
+    "MIMO553",
+    "class tokens in a pixel shuffle",
+    scope=VISION,
+    cost=Cost.LATE,
+    seen="An assertion, or a shape error, in the first forward pass.",
+)
+def shuffled_class_tokens(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """Class tokens are dropped before a pixel shuffle: they have no place in the grid of patches.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+
+        module vision : radio_small {
+          grid              = encoder
+          drop_class_tokens = false
+        }
+    """
+    kind = encoder.kind
+    if kind.pixel_shuffle and kind.class_tokens and not kind.drop_class_tokens:
+        yield Finding(
+            message=f"{code(encoder.name)} keeps class tokens that pixel shuffle cannot fold",
+            primary=spec.label(kind, "drop_class_tokens", f"keeps {kind.class_tokens}"),
+            secondary=(spec.label(kind, "pixel_shuffle", "folds 2 by 2 patches"),),
+            help=(f"{code('drop_class_tokens = true')}, or {code('pixel_shuffle = false')}",),
+        )
+
+
+@rule(
+    "MIMO554",
+    "an encoder in a pipeline",
+    scope=ENCODER,
+    cost=Cost.SILENT,
+    mirrors=("models/mimo/submodules/base.py:322", "models/vision/radio.py:237"),
+    seen="Nothing. The loss falls as if the encoder had only the layers of its first stage.",
+)
+def encoder_pipeline(spec: Context, encoder: Held[Encoder]) -> Findings:
+    """An encoder is whole on its ranks: pp is 1.
+
+    megatron-core passes what a later stage of an encoder receives straight on to the projector, so
+    the layers of every stage but the first would not run, and nothing would say so.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:1 * pp:2
+        }
+
+        module vision : radio_small {
+          grid = encoder
+        }
+    """
+    pp, tp, dp = (encoder.size(axis) for axis in ("pp", "tp", "dp"))
+    if pp > 1:
+        yield Finding(
+            message=f"the encoder {code(encoder.name)} is in a pipeline of {pp} stages",
+            primary=spec.axis_label(encoder.grid, "pp", f"{pp} stages"),
+            secondary=(spec.label(encoder.module, "name", "an encoder"),),
+            notes=("megatron-core would skip the layers of every stage but the first",),
+            help=(f"{code('pp:1')} with {code(f'dp:{dp * pp}')} or {code(f'tp:{tp * pp}')}",),
+        )
+
+
+@rule(
+    "MIMO555",
+    "images of different sizes",
+    scope=VISION,
+    cost=Cost.LATE,
+    mirrors=("models/vision/radio.py:356", "models/vision/radio.py:406"),
+    seen="Images are cut at other places than their tokens begin, and the tokens of an image "
+    "do not fit its placeholders.",
+)
+def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """`dynamic_resolution` is not built yet: it takes image sizes and packed sequences.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+
+        module vision : radio_small {
+          grid               = encoder
+          dynamic_resolution = true
+        }
+    """
+    kind = encoder.kind
+    if isinstance(kind, Radio) and kind.dynamic_resolution:
+        yield Finding(
+            message=f"{code(encoder.name)} takes images of different sizes, which is not built yet",
+            primary=spec.label(kind, "dynamic_resolution", "not built yet"),
+            secondary=(spec.label(kind, "image", f"one size: {kind.image}"),),
+            help=(f"{code('dynamic_resolution = false')}, with every image {kind.image}",),
+        )
+
+
+@rule(
+    "MIMO558",
+    "a bias of an affine projector that tensor parallelism splits",
+    scope=MODULE,
+    cost=Cost.LATE,
+    mirrors=("models/vision/multimodal_projector.py:82", "tensor_parallel/layers.py:1192"),
+    seen="A shape error in the first forward pass, where the projector adds `encoder_output_bias`.",
+)
+def affine_bias(spec: Context, projector: Held[Kind]) -> Findings:
+    """An affine projector has a bias only where tp is 1.
+
+    megatron-core gathers its output over tp, but not its bias: the first forward pass fails to add
+    a part of the bias to all of the output.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+
+        grid llm {
+          dense  = tp:2 * dp:2
+          expert = ep:2 * edp:2 * pp
+        }
+
+        place encoder | llm
+
+        module vision : radio_small {
+          grid = encoder
+        }
+
+        module projector : affine_projector {
+          grid = encoder
+          bias = true
+        }
+
+        module language : nemotron_small {
+          grid = llm
+        }
+
+        flow vision -> projector -> language {
+          token = 511
+        }
+    """
+    kind, tp = projector.kind, projector.size("tp")
+    if isinstance(kind, AffineProjector) and kind.bias and tp > 1:
+        yield Finding(
+            message=f"the bias of {code(projector.name)} is split over {code(f'tp:{tp}')}, "
+            "the output that it is added to is not",
+            primary=spec.label(kind, "bias", "a part on every tp rank"),
+            secondary=(spec.axis_label(projector.grid, "tp", f"{tp} ranks"),),
+            help=(f"{code('bias = false')}, or {code('mlp_projector')} in its place",),
+        )
+
+
+@rule(
+    "MIMO559",
+    "an encoder of another package on tensor-parallel ranks",
+    scope=ENCODER,
+    cost=Cost.WASTE,
+    severity=Severity.WARNING,
+)
+def custom_encoder_is_whole(spec: Context, encoder: Held[Encoder]) -> Findings:
+    """An encoder of a package of one's own is whole on every rank: dp alone shares its work.
+
+    mimodsl knows of it what goes in and what comes out, not how its weights could be split. Ranks
+    along tp hold the same and compute the same: the model trains as it should, at that price.
+    """
+    tp, dp = encoder.size("tp"), encoder.size("dp")
+    if isinstance(encoder.kind, CustomEncoder) and tp > 1:
+        grids = {one.grid for one in spec.draft.modules if one.role is Role.LANGUAGE}
+        where = "on a grid of its own" if encoder.grid.name in grids else "alone"
+        yield Finding(
+            message=f"{code(encoder.name)} is a {code(encoder.kind.keyword)}, which "
+            f"{code(f'tp:{tp}')} does not split",
+            primary=spec.axis_label(encoder.grid, "tp", f"{tp} ranks that compute the same"),
+            secondary=(spec.label(encoder.module, "name", "whole on every rank"),),
+            help=(f"{code(f'dp:{tp * dp}')} {where} spreads samples over as many ranks",),
+        )

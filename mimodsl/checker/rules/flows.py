@@ -1,0 +1,269 @@
+"""Flows: which modules they join, and where these are."""
+
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.scopes import COMPLETE, FLOW, ROUTE, SPEC, Route
+from mimodsl.checker.words import code, either
+from mimodsl.diagnostics import Label
+from mimodsl.ir import Flow, Module, Role
+from mimodsl.ir.draft import Draft
+
+_A_ROLE = {
+    Role.ENCODER: "an encoder",
+    Role.PROJECTOR: "a projector",
+    Role.LANGUAGE: "a language model",
+}
+_ORDER = (Role.ENCODER, Role.PROJECTOR, Role.LANGUAGE)
+
+
+@rule(
+    "MIMO601",
+    "a flow that is not encoder, projector, language model",
+    scope=FLOW,
+    cost=Cost.SILENT,
+    mirrors=(
+        "models/mimo/model/base.py:498",
+        "models/mimo/model/base.py:740",
+        "pipeline_parallel/multimodule_communicator.py:393",
+    ),
+    seen="Nothing, or the gradients of all but one edge are lost; a language model that sends "
+    "on fails in the first step.",
+)
+def path_roles(spec: Context, flow: Flow) -> Findings:
+    """A flow is the path of one modality: an encoder, perhaps a projector, the language model.
+
+    megatron-core 0.19.2 runs stars into the language model alone. What an encoder sends to another
+    is never read, and what the language model sends anywhere fails.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        module vision : radio_small {}
+
+        module language : nemotron_small {}
+
+        flow language -> vision {
+          token = 511
+        }
+    """
+    modules = [spec.draft.module(name) for name in flow.path]
+    known = [module for module in modules if module is not None]
+    if len(known) < len(modules):
+        return
+    roles = tuple(module.role for module in known)
+    if roles in (_ORDER, (Role.ENCODER, Role.LANGUAGE)):
+        return
+    yield Finding(
+        message=f"a flow cannot lead over {either(map(code, flow.path), 'and')}",
+        primary=spec.label(flow, "path", " -> ".join(_A_ROLE[role] for role in roles)),
+        secondary=tuple(
+            spec.label(module, "name", _A_ROLE[module.role]) for module in dict.fromkeys(known)
+        ),
+        notes=("a flow leads from an encoder, perhaps through a projector, to a language model",),
+        help=_path_help(spec.draft, known),
+    )
+
+
+def _path_help(draft: Draft, known: list[Module]) -> tuple[str, ...]:
+    """The same modules in order, or those of the spec that could stand in a flow."""
+    chosen: list[str] = []
+    for role in _ORDER:
+        here = [module.name for module in known if module.role is role]
+        chosen += here or [module.name for module in draft.modules if module.role is role][:1]
+    roles = {module.role for module in draft.modules}
+    if len(set(chosen)) != len(chosen) or len(chosen) > len(_ORDER) or Role.ENCODER not in roles:
+        return ("write one flow an encoder, each into the language model",)
+    return (f"write {code(f'flow {" -> ".join(chosen)}')}",)
+
+
+@rule(
+    "MIMO602",
+    "a module in two flows",
+    scope=SPEC,
+    cost=Cost.SILENT,
+    mirrors=("models/mimo/config/base_configs.py:57",),
+    seen="Nothing. The second flow takes the place of the first, and the first's images are "
+    "never read.",
+)
+def shared_module(spec: Context, draft: Draft) -> Findings:
+    """An encoder or a projector is in one flow: a modality is named after its encoder.
+
+    A second flow of the same encoder would take the place of the first.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        module vision : radio_small {}
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {}
+
+        flow vision -> projector -> language {
+          token = 511
+        }
+
+        flow vision -> projector -> language {
+          token = 510
+        }
+    """
+    first: dict[str, Label] = {}
+    for flow in draft.flows:
+        for index, name in enumerate(flow.path[:-1]):
+            here = spec.label(flow, f"path[{index}]", "again here")
+            if name in first:
+                yield Finding(
+                    message=f"{code(name)} is in two flows",
+                    primary=here,
+                    secondary=(first[name],),
+                    help=("give the second flow a module of its own, or leave it out",),
+                )
+            first.setdefault(name, Label(here.where, "first here"))
+
+
+@rule(
+    "MIMO603",
+    "a module in no flow",
+    scope=COMPLETE,
+    cost=Cost.WASTE,
+    mirrors=("models/mimo/config/base_configs.py:57",),
+    seen="A grid without a modality stops every rank: `module_to_grid_map keys must match "
+    "modality module names`.",
+)
+def idle_module(spec: Context, draft: Draft) -> Findings:
+    """Encoders and projectors are in a flow: without one, nothing would read what they compute.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        module vision : radio_small {}
+
+        module language : nemotron_small {}
+
+        schedule no_pipelining {
+          sequence = 64
+        }
+    """
+    flowing = {name for flow in draft.flows for name in flow.path}
+    language = next((m.name for m in draft.modules if m.role is Role.LANGUAGE), None)
+    for module in draft.modules:
+        if module.role is Role.LANGUAGE or module.name in flowing or language is None:
+            continue
+        flow = f"flow {module.name} -> {language} {{ token = … }}"
+        of_encoder = module.role is Role.ENCODER
+        yield Finding(
+            message=f"{code(module.name)} is in no flow",
+            primary=spec.label(module, "name", "nothing reads what it computes"),
+            secondary=tuple(spec.label(other, "path", "a flow") for other in draft.flows),
+            help=(f"add {code(flow)}" if of_encoder else "put it into its encoder's flow",),
+        )
+
+
+@rule(
+    "MIMO604",
+    "a projector on another grid than its encoder",
+    scope=ROUTE,
+    cost=Cost.UNCLEAR,
+    mirrors=("models/mimo/submodules/base.py:156",),
+)
+def projector_grid(spec: Context, route: Route) -> Findings:
+    """A projector is on its encoder's grid: megatron-core builds the two as one module.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = dp:2
+        }
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        place encoder | llm
+
+        module vision : radio_small {
+          grid = encoder
+        }
+
+        module projector : mlp_projector {
+          grid = llm
+        }
+
+        module language : nemotron_small {
+          grid = llm
+        }
+
+        flow vision -> projector -> language {
+          token = 511
+        }
+    """
+    projector, encoder = route.projector, route.encoder
+    if projector is not None and projector.module.grid != encoder.module.grid:
+        yield Finding(
+            message=f"{code(projector.name)} is on another grid than its encoder "
+            f"{code(encoder.name)}",
+            primary=spec.label(projector.module, "grid", f"on {code(projector.grid.name)}"),
+            secondary=(spec.label(encoder.module, "grid", f"on {code(encoder.grid.name)}"),),
+            help=(f"write {code(f'grid = {encoder.grid.name}')}",),
+            edits=spec.writing(projector.module, "grid", encoder.grid.name),
+        )
+
+
+@rule(
+    "MIMO605",
+    "no language model, or several",
+    scope=COMPLETE,
+    cost=Cost.RAISES,
+    mirrors=("models/mimo/config/role.py:18", "models/mimo/config/base_configs.py:57"),
+    seen="Every rank stops: `module_to_grid_map keys must match modality module names`.",
+)
+def one_language(spec: Context, draft: Draft) -> Findings:
+    """A spec has one language model, where every flow ends.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = dp:2
+        }
+
+        module vision : radio_small {
+          grid = encoder
+        }
+
+        schedule no_pipelining {
+          sequence = 64
+        }
+    """
+    languages = [module for module in draft.modules if module.role is Role.LANGUAGE]
+    for other in languages[1:]:
+        yield Finding(
+            message="a spec has one language model",
+            primary=spec.label(other, "name", "a second one"),
+            secondary=(spec.label(languages[0], "name", "the first"),),
+            help=("leave one of them out",),
+        )
+    if not languages and draft.grids:
+        about = draft.modules[0] if draft.modules else draft.grids[0]
+        yield Finding(
+            message="the spec has no language model",
+            primary=spec.label(about, "name", "no language model beside it"),
+            help=(f"declare {code('module language : hybrid { … }')} or one of kind `gpt`",),
+        )

@@ -1,0 +1,390 @@
+"""The layers of a language model: what its pattern says, and how they fall on pipeline stages."""
+
+from itertools import pairwise
+from typing import Final
+
+from mimodsl.checker.arithmetic import division, divisors, nearest, next_multiple
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.scopes import HYBRID, LANGUAGE, Held
+from mimodsl.checker.words import code, count, either
+from mimodsl.diagnostics import Edit, Label, Severity
+from mimodsl.ir import Gpt, Hybrid, LanguageModel
+from mimodsl.source import Span
+
+_WORDS: Final = {"M": "Mamba", "*": "attention", "-": "MLP", "E": "experts", "|": "stage mark"}
+_FOREIGN: Final = {
+    "G": "gated delta nets are not a layer of this language",
+    "D": "sparse attention is not a layer of this language",
+    "+": "latent attention is not a layer of this language",
+    "/": "multi-token prediction reads parallel_state in megatron-core 0.19.2",
+}
+
+
+def _symbols_known(kind: Hybrid) -> bool:
+    return bool(kind.layers) and set(kind.pattern) <= set(_WORDS)
+
+
+@rule(
+    "MIMO521",
+    "a symbol that is no layer",
+    scope=HYBRID,
+    cost=Cost.RAISES,
+    mirrors=(
+        "models/hybrid/hybrid_layer_allocation.py:291",
+        "transformer/multi_token_prediction.py:635",
+    ),
+    seen="A rank stops as it builds the language model: `is not a valid layer symbol`.",
+)
+def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
+    """A pattern has a symbol a layer: `M` Mamba, `*` attention, `-` MLP, `E` experts.
+
+    `|` stands between pipeline stages. A pattern has at least one layer.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:1 * dp:2
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {
+          grid    = llm
+          pattern = "MEM*EX"
+        }
+    """
+    kind = language.kind
+    known = [f"{code(symbol)} {words}" for symbol, words in _WORDS.items()]
+    for symbol in dict.fromkeys(kind.pattern):
+        if symbol not in _WORDS:
+            upper = symbol.upper()
+            yield Finding(
+                message=f"{code(symbol)} in a pattern is no layer",
+                primary=_part(spec, kind, kind.pattern.index(symbol), 1, "no such layer"),
+                notes=(_FOREIGN[symbol],) if symbol in _FOREIGN else (),
+                help=(
+                    (f"did you mean {code(upper)}?",)
+                    if upper in _WORDS
+                    else (f"the symbols are {', '.join(known)}",)
+                ),
+                edits=_in_capitals(spec, kind, symbol) if upper in _WORDS else (),
+            )
+    if not kind.layers:
+        yield Finding(
+            message=f"the pattern of {code(language.name)} has no layer",
+            primary=spec.label(kind, "pattern", "no layer"),
+            help=(f"the symbols are {', '.join(known)}",),
+        )
+
+
+def _in_capitals(spec: Context, kind: Hybrid, symbol: str) -> tuple[Edit, ...]:
+    """The edits that write every occurrence of a symbol in capitals."""
+    if not spec.writing(kind, "pattern", ""):
+        return ()
+    places = [place for place, other in enumerate(kind.pattern) if other == symbol]
+    spans = [_part(spec, kind, place, 1, "").where for place in places]
+    if not all(isinstance(span, Span) and span.text == symbol for span in spans):
+        return ()
+    return tuple(Edit(span, symbol.upper()) for span in spans if isinstance(span, Span))
+
+
+def _part(spec: Context, kind: Hybrid, start: int, length: int, text: str) -> Label:
+    """A label on some symbols of a pattern."""
+    return spec.part_label(kind, "pattern", range(start, start + length), text)
+
+
+@rule(
+    "MIMO522",
+    "a layer without its block",
+    scope=HYBRID,
+    cost=Cost.SILENT,
+    mirrors=("ssm/mamba_mixer.py:243", "transformer/moe/moe_layer.py:185"),
+    seen="Nothing. The layers are there, with 128 states, heads 64 wide and whatever else "
+    "megatron-core has for its own.",
+)
+def missing_block(spec: Context, language: Held[Hybrid]) -> Findings:
+    """The layers of a pattern have their sizes in the blocks `mamba`, `attention` and `moe`.
+
+    megatron-core has sizes of its own where none are given, and would train those.
+
+    Example:
+        grid llm {
+          dense = tp:1 * dp:2
+        }
+
+        module language : hybrid {
+          grid       = llm
+          hidden     = 64
+          vocabulary = 512
+          pattern    = "M*"
+          mamba      = { head_dim = 32, groups = 2 }
+        }
+    """
+    kind = language.kind
+    for symbol, block in kind.blocks.items():
+        if symbol in kind.pattern and getattr(kind, block) is None:
+            layers = count(kind.pattern.count(symbol), f"{_WORDS[symbol]} layer")
+            yield Finding(
+                message=f"{code(language.name)} has {layers} and no {code(block)} block",
+                primary=_part(spec, kind, kind.pattern.index(symbol), 1, _WORDS[symbol]),
+                secondary=(spec.label(language.module, "name", f"no {code(block)}"),),
+                help=(f"write {code(_block_text(block))}",),
+            )
+
+
+def _block_text(block: str) -> str:
+    fields = {
+        "mamba": "groups = 8",
+        "attention": "heads = 8",
+        "moe": "experts = 8, topk = 2, ffn = 64",
+    }
+    return f"{block} = {{ {fields[block]} }}"
+
+
+@rule(
+    "MIMO523",
+    "a block that no layer has",
+    scope=HYBRID,
+    cost=Cost.WASTE,
+    seen="Nothing: the block is read by no layer.",
+    severity=Severity.WARNING,
+)
+def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
+    """A block that gives the sizes of layers which the pattern does not have is without effect.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense = tp:1 * dp:2
+        }
+
+        module language : nemotron_small {
+          grid    = llm
+          pattern = "M*M*"
+        }
+    """
+    kind = language.kind
+    if not _symbols_known(kind):
+        return
+    for symbol, block in kind.blocks.items():
+        if symbol not in kind.pattern and (node := getattr(kind, block)) is not None:
+            yield Finding(
+                message=f"the {code(block)} block of {code(language.name)} is of no layer",
+                primary=spec.label(kind, "pattern", f"no {code(symbol)}"),
+                secondary=(spec.label(node, None, "the sizes of no layer"),),
+                help=(f"write {code(f'{block} = none')}, or put {code(symbol)} into the pattern",),
+            )
+
+
+@rule(
+    "MIMO524",
+    "other stages in the pattern than in the grid",
+    scope=HYBRID,
+    cost=Cost.SILENT,
+    mirrors=(
+        "models/hybrid/hybrid_layer_allocation.py:460",
+        "models/hybrid/hybrid_layer_allocation.py:467",
+    ),
+    seen="Nothing, where the parts are a multiple of the stages: a smaller model trains, "
+    "faster than expected. Otherwise `must be evenly divisible by`.",
+)
+def stage_marks(spec: Context, language: Held[Hybrid]) -> Findings:
+    """A pattern with `|` has as many parts as its grid has pipeline stages.
+
+    megatron-core takes a multiple for virtual stages, which the schedule over several modules does
+    not run: every part beyond the first pp would be dropped, and a smaller model would be trained.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2  * dp:1 * pp:2
+          expert = etp:1 * ep:2 * pp
+        }
+
+        module language : nemotron_small {
+          grid    = llm
+          pattern = "ME|M*|EM|ME"
+        }
+    """
+    kind, pp = language.kind, language.size("pp")
+    parts = kind.pattern.split("|")
+    if len(parts) == 1 or len(parts) == pp or not _symbols_known(kind):
+        return
+    lost = sum(map(len, parts[pp:]))
+    dropped = (
+        (f"megatron-core would drop the last {count(lost, 'layer')} without a word",)
+        if lost and len(parts) % pp == 0
+        else ()
+    )
+    yield Finding(
+        message=f"the pattern of {code(language.name)} has {count(len(parts), 'stage')}, "
+        f"its grid has {pp}",
+        primary=spec.label(kind, "pattern", f"{len(parts)} parts"),
+        secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
+        notes=dropped,
+        help=(
+            f"{code(f'pp:{len(parts)}')} has a stage for each part",
+            *(() if pp > len(kind.layers) else (f"or {_fill_help(kind, pp)}",)),
+        ),
+    )
+
+
+def _stages(pp: int) -> str:
+    return count(pp, "stage")
+
+
+def _offset(parts: list[str], stage: int) -> int:
+    """Where a stage begins in its pattern; the mark before it for an empty last stage."""
+    start = sum(len(part) + 1 for part in parts[: stage - 1])
+    return start - (stage == len(parts))
+
+
+def _respread(kind: Hybrid, pp: int) -> str:
+    """The same layers in `pp` parts, at most one a layer, as even as can be."""
+    layers = kind.layers
+    cuts = [stage * len(layers) // pp for stage in range(pp + 1)]
+    return "|".join(layers[a:b] for a, b in pairwise(cuts))
+
+
+@rule(
+    "MIMO525",
+    "layers that do not divide into pipeline stages",
+    scope=LANGUAGE,
+    cost=Cost.RAISES,
+    mirrors=(
+        "models/hybrid/hybrid_layer_allocation.py:437",
+        "transformer/transformer_block.py:152",
+    ),
+    seen="A rank stops as it builds its stage: `must be evenly divisible` or `should be "
+    "divisible by`.",
+)
+def uneven_stages(spec: Context, language: Held[LanguageModel]) -> Findings:
+    """Without `|` in its pattern, every pipeline stage has as many layers.
+
+    Example:
+        grid llm {
+          dense = tp:1 * dp:2 * pp:2
+        }
+
+        module language : gpt {
+          grid       = llm
+          layers     = 5
+          hidden     = 64
+          vocabulary = 512
+          attention  = { heads = 4 }
+        }
+    """
+    kind, pp = language.kind, language.size("pp")
+    layers = _even_layers(kind)
+    if layers is None or layers % pp == 0:
+        return
+    field = "layers" if isinstance(kind, Gpt) else "pattern"
+    options = [code(f"pp:{size}") for size in nearest(pp, divisors(layers))]
+    yield Finding(
+        message=f"the {layers} layers of {code(language.name)} do not divide into "
+        f"{count(pp, 'stage')}",
+        primary=spec.label(kind, field, division(layers, pp)),
+        secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
+        help=(f"{either(options)} divides them, {_uneven_help(kind, layers, pp)}",),
+    )
+
+
+def _even_layers(kind: LanguageModel) -> int | None:
+    """How many layers are spread evenly; `None` where a pattern says which stage has which."""
+    if isinstance(kind, Gpt):
+        return kind.layers
+    assert isinstance(kind, Hybrid)
+    return None if "|" in kind.pattern or not _symbols_known(kind) else len(kind.layers)
+
+
+def _uneven_help(kind: LanguageModel, layers: int, pp: int) -> str:
+    if not isinstance(kind, Hybrid):
+        return f"and so does {code(f'layers = {next_multiple(layers, pp)}')} by {code(f'pp:{pp}')}"
+    if layers < pp:
+        return f"or give it {count(pp - layers, 'more layer')}"
+    return f"or say where stages end: {code(f'pattern = "{_respread(kind, pp)}"')}"
+
+
+@rule(
+    "MIMO526",
+    "a pipeline stage without layers",
+    scope=HYBRID,
+    cost=Cost.WASTE,
+    mirrors=("models/hybrid/hybrid_layer_allocation.py:478",),
+    seen="Nothing. The ranks of that stage are as idle as they look in a profile.",
+)
+def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
+    """Every pipeline stage has a layer: the ranks of an empty one only pass tensors on.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2  * dp:1 * pp:3
+          expert = etp:1 * ep:2 * pp
+        }
+
+        module language : nemotron_small {
+          grid    = llm
+          pattern = "MEM||*EM"
+        }
+    """
+    kind, pp = language.kind, language.size("pp")
+    parts = kind.pattern.split("|")
+    if len(parts) != pp or not _symbols_known(kind):
+        return
+    for stage, layers in enumerate(parts, start=1):
+        if not layers:
+            yield Finding(
+                message=f"stage {stage} of {pp} of {code(language.name)} has no layer",
+                primary=_part(spec, kind, _offset(parts, stage), 1, f"part {stage} is empty"),
+                secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
+                help=(_fill_help(kind, pp),),
+            )
+
+
+def _fill_help(kind: Hybrid, pp: int) -> str:
+    if len(kind.layers) < pp:
+        return f"{code(f'pp:{len(kind.layers)}')} has a layer for every stage"
+    return f"write {code(f'pattern = "{_respread(kind, pp)}"')}"
+
+
+@rule(
+    "MIMO528",
+    "a pipeline that passes tensors one wide on",
+    scope=LANGUAGE,
+    cost=Cost.LATE,
+    mirrors=("pipeline_parallel/multimodule_communicator.py:76",),
+    seen="A rank stops in the first step: `is ambiguous for`.",
+)
+def one_wide(spec: Context, language: Held[LanguageModel]) -> Findings:
+    """In a pipeline, the residual stream is more than one number wide.
+
+    Stages mark tensors of two dimensions by a third of size 1 while these are under way, and refuse
+    to send what would be taken for one.
+
+    Example:
+        grid llm {
+          dense = tp:1 * dp:2 * pp:2
+        }
+
+        module language : gpt {
+          grid       = llm
+          layers     = 2
+          hidden     = 1
+          vocabulary = 512
+          attention  = { heads = 1, head_dim = 2 }
+        }
+    """
+    kind, pp = language.kind, language.size("pp")
+    if kind.hidden == 1 and pp > 1:
+        dp = language.size("dp")
+        yield Finding(
+            message=f"the stages of {code(language.name)} pass tensors one wide on",
+            primary=spec.label(kind, "hidden", "one wide"),
+            secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
+            help=(f"{code('hidden = 2')}, or {code('pp:1')} with {code(f'dp:{dp * pp}')}",),
+        )

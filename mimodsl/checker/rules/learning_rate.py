@@ -1,0 +1,136 @@
+"""The learning rate over the steps: what megatron-core's scheduler refuses, or leaps in."""
+
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.scopes import SPEC
+from mimodsl.checker.words import code, count
+from mimodsl.ir import FallingLr, WsdLr
+from mimodsl.ir.draft import Draft
+
+
+@rule(
+    "MIMO723",
+    "a warm-up that takes all steps",
+    scope=SPEC,
+    cost=Cost.RAISES,
+    mirrors=("optimizer_param_scheduler.py:160",),
+    seen="A bare AssertionError on every rank, as the scheduler of the learning rate is made.",
+)
+def warmup(spec: Context, draft: Draft) -> Findings:
+    """A warm-up is part of the steps in which a learning rate falls, and shorter than these.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2 * dp:1
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {}
+
+        train {
+          lr_decay = cosine { steps = 500, warmup = 500 }
+        }
+    """
+    decay = _falling(draft)
+    if decay is None or decay.warmup < decay.steps:
+        return
+    yield Finding(
+        message=f"a warm-up of {count(decay.warmup, 'step')} leaves none of {decay.steps} to fall",
+        primary=spec.label(decay, "warmup", "as long as the whole, or longer"),
+        secondary=(spec.label(decay, "steps", "the warm-up is part of these"),),
+        help=_less_warmup(decay.steps),
+    )
+
+
+def _less_warmup(steps: int) -> tuple[str, ...]:
+    shorter = f"a warm-up has at most {count(steps - 1, 'step')} here"
+    return (shorter if steps > 1 else f"raise {code('steps')}",)
+
+
+def _falling(draft: Draft) -> FallingLr | None:
+    decay = draft.train.lr_decay if draft.train else None
+    return decay if isinstance(decay, FallingLr) else None
+
+
+@rule(
+    "MIMO724",
+    "a learning rate above its largest",
+    scope=SPEC,
+    cost=Cost.RAISES,
+    mirrors=("optimizer_param_scheduler.py:151", "optimizer_param_scheduler.py:152"),
+    seen="A bare AssertionError on every rank, as the scheduler of the learning rate is made.",
+)
+def learning_rates(spec: Context, draft: Draft) -> Findings:
+    """The optimizer's `lr` is the largest of a run: warm-ups start below it, and floors lie below.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2 * dp:1
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {}
+
+        train {
+          optimizer = adamw { lr = 1e-4 }
+          lr_decay  = cosine { steps = 500, min_lr = 1e-3 }
+        }
+    """
+    if draft.train is None:
+        return
+    lr, decay = draft.train.optimizer.lr, draft.train.lr_decay
+    for field in ("init_lr", "min_lr"):
+        value = getattr(decay, field, 0.0)
+        if value > lr:
+            yield Finding(
+                message=f"{code(field)} is {value}, the largest learning rate is {lr}",
+                primary=spec.label(decay, field, f"above {lr}"),
+                secondary=(spec.label(draft.train.optimizer, "lr", "the largest of the run"),),
+                help=(f"{code(field)} is at most {lr}, or raise {code('lr')}",),
+            )
+
+
+@rule(
+    "MIMO725",
+    "a decay that starts within the warm-up",
+    scope=SPEC,
+    cost=Cost.SILENT,
+    mirrors=("optimizer_param_scheduler.py:263",),
+    seen="The learning rate drops by a leap when the warm-up ends.",
+)
+def anneal(spec: Context, draft: Draft) -> Findings:
+    """Warm-up, stable, decay: what falls at the end starts to when the warm-up is over, or later.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:2 * dp:1
+          expert = ep:2 * pp
+        }
+
+        module language : nemotron_small {}
+
+        train {
+          lr_decay = wsd { steps = 500, warmup = 100, anneal = 450 }
+        }
+    """
+    decay = _falling(draft)
+    if not isinstance(decay, WsdLr) or decay.warmup >= decay.steps:
+        return
+    room = decay.steps - decay.warmup
+    if decay.anneal > room:
+        yield Finding(
+            message=f"a decay of {count(decay.anneal, 'step')} has room for {room}",
+            primary=spec.label(decay, "anneal", "starts within the warm-up"),
+            secondary=(
+                spec.label(decay, "steps", f"{decay.steps} - {decay.warmup} = {room}"),
+                spec.label(decay, "warmup", "taken by the warm-up"),
+            ),
+            help=(f"{code(f'anneal = {room}')} starts right after the warm-up",),
+            edits=spec.writing(decay, "anneal", str(room)),
+        )

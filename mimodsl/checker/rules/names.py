@@ -1,0 +1,158 @@
+"""Names: each stands for one declaration, and none takes a word that is taken elsewhere.
+
+In text, lowering reports unknown and repeated names as MIMO1xx; specs made in Python
+meet them here.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.scopes import COMPLETE, ENCODER, SPEC, Held
+from mimodsl.checker.words import code
+from mimodsl.diagnostics import Label
+from mimodsl.diagnostics.suggest import did_you_mean
+from mimodsl.ir import Grid, Module
+from mimodsl.ir.draft import Draft
+from mimodsl.ir.placement import grid_names
+from mimodsl.ir.vision import Encoder
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RESERVED: Final = ("text", "language")
+
+MODULE_DICT_NAMES: Final = frozenset(
+    """
+    T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda
+    double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu items keys load_state_dict modules mtia named_buffers named_children
+    named_modules named_parameters parameters pop register_backward_hook register_buffer
+    register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook
+    register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+    set_submodule share_memory state_dict to to_empty train training type update values xpu
+    zero_grad
+    """.split()  # noqa: SIM905 - a list of strings would take seventy lines
+)
+"""What torch.nn.ModuleDict calls its own, and refuses as the name of a module in it."""
+
+
+@rule(
+    "MIMO421",
+    "two declarations of one name",
+    scope=SPEC,
+    cost=Cost.UNCLEAR,
+)
+def repeated_name(spec: Context, draft: Draft) -> Findings:
+    """Grids have names of their own, and so have modules.
+
+    In text, lowering says so already, as MIMO101.
+    """
+    for declarations, what in ((draft.grids, "grids"), (draft.modules, "modules")):
+        first: dict[str, Grid | Module] = {}
+        for one in declarations:
+            if one.name in first:
+                yield Finding(
+                    message=f"two {what} are called {code(one.name)}",
+                    primary=spec.label(one, "name", "again here"),
+                    secondary=(spec.label(first[one.name], "name", "first here"),),
+                    help=("give one of them another name",),
+                )
+            first.setdefault(one.name, one)
+
+
+@rule(
+    "MIMO422",
+    "a name that nothing has",
+    scope=COMPLETE,
+    cost=Cost.UNCLEAR,
+)
+def unknown_name(spec: Context, draft: Draft) -> Findings:
+    """A module and a placement name grids, a flow names modules, and all of these are in the spec.
+
+    In text, lowering says so already, as MIMO104 and MIMO105.
+    """
+    grids = [grid.name for grid in draft.grids]
+    modules = [module.name for module in draft.modules]
+    for module in draft.modules:
+        yield from _unknown("grid", module.grid, grids, spec.label(module, "grid"))
+    if draft.place is not None:
+        for name in grid_names(draft.place):
+            yield from _unknown("grid", name, grids, spec.label(draft.place))
+    for flow in draft.flows:
+        for name in flow.path:
+            yield from _unknown("module", name, modules, spec.label(flow, "path"))
+
+
+def _unknown(what: str, name: str, known: list[str], label: Label) -> Iterator[Finding]:
+    if name not in known:
+        yield Finding(
+            message=f"there is no {what} {code(name)}",
+            primary=label,
+            help=did_you_mean(name, known) or (f"declare it, or name one of {', '.join(known)}",),
+        )
+
+
+@rule(
+    "MIMO423",
+    "an encoder with a name that is taken",
+    scope=ENCODER,
+    cost=Cost.SILENT,
+    mirrors=(
+        "models/mimo/model/base.py:172",
+        "models/mimo/model/base.py:97",
+        "models/mimo/config/role.py:18",
+    ),
+    seen="With `text` or `language`, no error: images replace the text, or the language model. "
+    "With a name of torch's containers, `ModuleDict` refuses it as the model is built.",
+)
+def reserved_name(spec: Context, encoder: Held[Encoder]) -> Findings:
+    """An encoder is not called `text` or `language`, nor by a name of torch's containers.
+
+    Its name becomes megatron-core's name of the modality. There `text` stands for every token that
+    is no placeholder, and `language` for the language model, whose place the encoder would take. A
+    name such as `train` or `values` is refused by the container that holds the modalities.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+
+        module text : radio_small {
+          grid = encoder
+        }
+    """
+    if encoder.name in _RESERVED or encoder.name in MODULE_DICT_NAMES:
+        owner = "megatron-core's" if encoder.name in _RESERVED else "torch's"
+        yield Finding(
+            message=f"an encoder cannot be called {code(encoder.name)}",
+            primary=spec.label(encoder.module, "name", f"{owner} own name"),
+            notes=("an encoder's name is the name of its modality",),
+            help=("name it after what it sees, such as `vision`",),
+        )
+
+
+@rule(
+    "MIMO424",
+    "a name that text cannot have",
+    scope=SPEC,
+    cost=Cost.UNCLEAR,
+    mirrors=("models/mimo/submodules/base.py:63",),
+    seen="torch refuses a dot in the name of a module as `ModuleDict` is filled.",
+)
+def bad_name(spec: Context, draft: Draft) -> Findings:
+    """A name is letters, digits and underscores, and begins with no digit.
+
+    torch refuses a module whose name has a dot, and such a spec could not be printed and read back.
+    """
+    for one in (*draft.grids, *draft.modules):
+        if not _NAME.fullmatch(one.name):
+            yield Finding(
+                message=f"{one.name!r} is not a name",
+                primary=spec.label(one, "name", "letters, digits and underscores"),
+                help=(f"call it {code(re.sub(r'\W+|^(?=\d)', '_', one.name) or 'it')}",),
+            )

@@ -1,0 +1,209 @@
+"""Positions: how tokens and patches learn where they stand."""
+
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.rules.tensor_parallel import attention_of
+from mimodsl.checker.scopes import LANGUAGE, ROUTE, VISION, Held, Route
+from mimodsl.checker.words import code, either
+from mimodsl.diagnostics import Severity
+from mimodsl.ir import LanguageModel, Positions, Radio, VisionEncoder
+
+
+@rule(
+    "MIMO506",
+    "heads that rotary positions cannot turn in pairs",
+    scope=LANGUAGE,
+    cost=Cost.LATE,
+    mirrors=(
+        "models/common/embeddings/rotary_pos_embedding.py:74",
+        "models/common/embeddings/rope_utils.py:136",
+    ),
+    seen="With an odd head, torch's complaint about two sizes that do not match in the "
+    "first forward pass; with an odd part of it, nothing, and other positions than were "
+    "asked for.",
+)
+def rotated_width(spec: Context, language: Held[LanguageModel]) -> Findings:
+    """Rotary positions turn numbers of a head in pairs, so `rope_fraction` of a head is even.
+
+    megatron-core does not check it: of an odd part it turns one number more, with frequencies of
+    another width, and fails where the head has none to spare; of a part below one it turns none.
+
+    Example:
+        grid llm {
+          dense = tp:1 * dp:2
+        }
+
+        module language : gpt {
+          grid       = llm
+          layers     = 2
+          hidden     = 60
+          vocabulary = 512
+          attention  = { heads = 4 }
+          positions  = rope
+        }
+    """
+    kind, attention = language.kind, attention_of(language.kind)
+    if kind.positions is not Positions.ROPE or attention is None:
+        return
+    width = attention.head_dim or kind.hidden // attention.heads
+    rotated = int(width * kind.rope_fraction)
+    if rotated and rotated % 2 == 0:
+        return
+    whole = kind.rope_fraction == 1
+    share = spec.label(kind, "rope_fraction", f"{kind.rope_fraction} of it")
+    given = "head_dim" if attention.head_dim else "heads"
+    yield Finding(
+        message=f"{code(language.name)} would rotate {rotated} of the {width} numbers of a head, "
+        "which are no pairs",
+        primary=spec.label(attention, given, f"{width} a head"),
+        secondary=(spec.label(kind, "positions", "rotates pairs") if whole else share,),
+        help=tuple(_even_help(kind, width, rotated)),
+    )
+
+
+def _even_help(kind: LanguageModel, width: int, rotated: int) -> list[str]:
+    even = [size for size in (rotated - 1, rotated + 1) if size > 0 and size % 2 == 0]
+    fits = [size for size in even or [2] if size <= width]
+    if kind.rope_fraction == 1:
+        wide = [code(f"head_dim = {size}") for size in even or [2]]
+        return [f"{either(wide)} is even"]
+    if not fits:
+        return [f"{code('positions = none')}: a head of {width} has no pair"]
+    shares = [code(f"rope_fraction = {_share(size, width)}") for size in fits]
+    return [f"{either(shares)} rotates {either(map(str, fits))}"]
+
+
+def _share(size: int, width: int) -> str:
+    """A short fraction of a width that comes to exactly `size` when rounded down."""
+    return next(
+        text
+        for digits in range(1, 18)
+        if int(width * float(text := f"{size / width + 0.5 * 10**-digits:.{digits}f}")) == size
+    )
+
+
+@rule(
+    "MIMO557",
+    "position embeddings smaller than a patch",
+    scope=VISION,
+    cost=Cost.LATE,
+    mirrors=("models/vision/radio.py:117", "models/vision/radio.py:692"),
+    seen="An error of `F.interpolate` in the first forward pass: sizes are to be above 0.",
+)
+def no_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """RADIO's position embeddings cover at least one patch: `max_image` is as large as `patch`.
+
+    Otherwise it has none, builds all the same, and fails when it stretches them over an image.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+
+        module vision : radio_small {
+          grid      = encoder
+          max_image = 8x8
+        }
+    """
+    kind = encoder.kind
+    if isinstance(kind, Radio) and not _covers(kind, kind.patch, kind.patch):
+        yield Finding(
+            message=f"position embeddings up to {kind.max_image} cover no patch of {kind.patch}",
+            primary=spec.label(kind, "max_image", "no whole patch"),
+            secondary=(spec.label(kind, "patch", f"patches of {kind.patch}"),),
+            help=(f"{code(f'max_image = {kind.image}')} covers every image",),
+        )
+
+
+def _covers(kind: Radio, height: int, width: int) -> bool:
+    """Whether the position embeddings reach over an image of that size."""
+    return kind.max_image.height >= height and kind.max_image.width >= width
+
+
+@rule(
+    "MIMO556",
+    "images larger than the position embeddings",
+    scope=VISION,
+    cost=Cost.SILENT,
+    mirrors=("models/vision/radio.py:624",),
+    seen="Nothing. Neighbouring patches share positions that were learned for one.",
+    severity=Severity.WARNING,
+)
+def beyond_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+    """RADIO has position embeddings up to `max_image`; those of larger images are stretched.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = tp:2 * dp:2
+        }
+
+        module vision : radio_small {
+          grid  = encoder
+          image = 256x256
+        }
+    """
+    kind = encoder.kind
+    if not isinstance(kind, Radio) or not _covers(kind, kind.patch, kind.patch):
+        return
+    if not _covers(kind, kind.image.height, kind.image.width):
+        height = max(kind.image.height, kind.max_image.height)
+        width = max(kind.image.width, kind.max_image.width)
+        yield Finding(
+            message=f"images of {kind.image} are larger than the position embeddings of "
+            f"{code(encoder.name)}",
+            primary=spec.label(kind, "image", "larger"),
+            secondary=(spec.label(kind, "max_image", "embeddings up to here"),),
+            notes=("position embeddings would be stretched to the image",),
+            help=(f"{code(f'max_image = {height}x{width}')} covers it",),
+        )
+
+
+@rule(
+    "MIMO613",
+    "learned positions that images do not get",
+    scope=ROUTE,
+    cost=Cost.SILENT,
+    mirrors=("models/mimo/model/base.py:392",),
+    seen="Nothing. Questions about where something is in an image are answered worse than they "
+    "could be.",
+    severity=Severity.WARNING,
+)
+def unplaced_images(spec: Context, route: Route) -> Findings:
+    """Learned positions are added where tokens are embedded, and images are embedded elsewhere.
+
+    megatron-core embeds the text alone, positions included, and then puts the images between: the
+    language model cannot tell where an image token stands.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        module vision : radio_small {}
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {
+          positions = learned
+        }
+
+        flow vision -> projector -> language {
+          token = 511
+        }
+    """
+    kind = route.language.kind
+    if kind.positions is Positions.LEARNED:
+        yield Finding(
+            message=f"tokens of {code(route.encoder.name)} get none of the learned positions of "
+            f"{code(route.language.name)}",
+            primary=spec.label(kind, "positions", "added to text alone"),
+            secondary=(spec.label(route.flow, "path[0]", "embedded elsewhere"),),
+            help=(f"{code('positions = rope')} reaches every token",),
+        )

@@ -1,0 +1,180 @@
+"""Samples: how a batch is dealt to the replicas of an encoder and of the language model."""
+
+from mimodsl.checker.arithmetic import divides_one_way, divisors, next_multiple
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.rules.edges import is_colocated, replicas
+from mimodsl.checker.scopes import ROUTE, GridView, Route, spans_of
+from mimodsl.checker.words import code, count, either
+from mimodsl.ir import Grid, View
+
+
+@rule(
+    "MIMO624",
+    "samples that do not divide over an encoder's replicas",
+    scope=ROUTE,
+    cost=Cost.LATE,
+    mirrors=(
+        "models/mimo/comm/colocated_communicator.py:230",
+        "pipeline_parallel/bridge_communicator.py:301",
+    ),
+    seen="The first step stops: `not divisible by`; or replicas send other shares than are "
+    "received, and ranks wait.",
+)
+def samples(spec: Context, route: Route) -> Findings:
+    """The samples of a microbatch divide over the encoder's replicas.
+
+    A microbatch has `micro_batch` samples for each dp rank of the language model, and every replica
+    of the encoder takes as many of their images.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = dp:4
+        }
+
+        grid llm {
+          dense  = tp:2 * dp:2
+          expert = ep:2 * edp:2 * pp
+        }
+
+        place encoder & llm
+
+        module vision : radio_small {
+          grid = encoder
+        }
+
+        module projector : mlp_projector {
+          grid = encoder
+        }
+
+        module language : nemotron_small {
+          grid = llm
+        }
+
+        flow vision -> projector -> language {
+          token = 511
+        }
+
+        schedule no_pipelining {
+          sequence    = 64
+          micro_batch = 1
+        }
+    """
+    schedule = spec.draft.schedule
+    a, b = route.encoder.size("dp"), route.language.size("dp")
+    if schedule is None or not divides_one_way(a, b) or schedule.micro_batch * b % a == 0:
+        return
+    total, ratio = schedule.micro_batch * b, a // b
+    fits = (size for size in divisors(total) if divides_one_way(size, b))
+    yield Finding(
+        message=f"{total} samples a microbatch do not divide over {a} replicas of "
+        f"{code(route.encoder.name)}",
+        primary=spec.label(schedule, "micro_batch", f"{schedule.micro_batch} · dp:{b} = {total}"),
+        secondary=(
+            spec.axis_label(route.encoder.grid, "dp", f"{a} replicas of the encoder"),
+            spec.axis_label(route.language.grid, "dp", f"{b} of the language model"),
+        ),
+        help=(
+            f"{code(f'micro_batch = {next_multiple(schedule.micro_batch, ratio)}')} divides",
+            f"so does {replicas(spec, route, fits)} in {code(route.encoder.grid.name)}",
+        ),
+    )
+
+
+@rule(
+    "MIMO626",
+    "replicas that work on other samples than their ranks' language model",
+    scope=ROUTE,
+    cost=Cost.SILENT,
+    mirrors=(
+        "models/mimo/comm/colocated_communicator.py:167",
+        "models/mimo/comm/colocated_communicator.py:225",
+    ),
+    seen="Nothing. The loss falls, but images say nothing about the text they stand in.",
+)
+def aligned_samples(spec: Context, route: Route) -> Findings:
+    """On shared ranks, a rank's language model works on samples that the rank itself encodes.
+
+    A bridge on shared ranks gathers, cuts or passes on what a rank already has: it never moves
+    images to another replica. Replicas are numbered along dp, and how many neighbouring ranks one
+    covers follows from the axes before dp. So the part of the batch that both sides deal out as one
+    (with as many replicas of one as of the other, each replica) covers the same ranks on both.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid encoder {
+          dense = dp:4 * tp:2
+        }
+
+        grid llm {
+          dense  = tp:2  * dp:4
+          expert = etp:1 * ep:2 * edp:4 * pp
+        }
+
+        place encoder & llm
+
+        module vision : radio_small {
+          grid = encoder
+        }
+
+        module projector : mlp_projector {
+          grid = encoder
+        }
+
+        module language : nemotron_small {
+          grid = llm
+        }
+
+        flow vision -> projector -> language {
+          token = 511
+        }
+    """
+    grids = (route.encoder.grid, route.language.grid)
+    spans = spans_of(spec.draft)
+    sizes = [grid.size("dp") for grid in grids]
+    parts = min(sizes)
+    if (
+        grids[0] is grids[1]
+        or parts == 1
+        or not divides_one_way(*sizes)
+        or any(grid.size(axis) > 1 for grid in grids for axis in ("cp", "pp"))
+        or not is_colocated(spec, route)
+        or spans.get(grids[0].name) != spans.get(grids[1].name)
+    ):
+        return
+    apart = [
+        GridView(grid, grid.base).stride("dp") * size // parts
+        for grid, size in zip(grids, sizes, strict=True)
+    ]
+    if apart[0] == apart[1]:
+        return
+    yield Finding(
+        message=f"replicas of {code(route.encoder.name)} and of {code(route.language.name)} on the "
+        "same ranks work on different samples",
+        primary=spec.view_label(grids[0].base, _dealt(parts, apart[0])),
+        secondary=(spec.view_label(grids[1].base, _dealt(parts, apart[1])),),
+        notes=("images would be put into the text of other samples",),
+        help=(_reordered(grids),),
+    )
+
+
+def _dealt(parts: int, apart: int) -> str:
+    return f"the next of {parts} parts of a batch after {count(apart, 'rank')}"
+
+
+def _reordered(grids: tuple[Grid, ...]) -> str:
+    """Both views with dp as the slowest axis, where they are not so written."""
+    lines = [
+        f"{code(f'{grid.base.name} = {wanted}')} in {code(grid.name)}"
+        for grid in grids
+        if (wanted := str(_dp_last(grid.base))) != str(grid.base)
+    ]
+    return f"let dp vary slowest: {either(lines, 'and')}"
+
+
+def _dp_last(view: View) -> View:
+    axes = sorted(view.axes, key=lambda axis: axis.name == "dp")
+    return View(name=view.name, axes=axes)

@@ -1,0 +1,378 @@
+"""Tensor parallelism: what it cuts into equal parts, and what needs it."""
+
+from collections.abc import Iterator
+from math import gcd
+
+from attrs import frozen
+
+from mimodsl.checker.arithmetic import (
+    divides_one_way,
+    division,
+    divisors,
+    legal_neighbours,
+    nearest,
+    next_multiple,
+)
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.scopes import LANGUAGE, MODULE, Held, held, splits_sequence, uses_experts
+from mimodsl.checker.words import code, either
+from mimodsl.ir import (
+    AffineProjector,
+    Attention,
+    Gpt,
+    Hybrid,
+    LanguageModel,
+    Mamba,
+    MlpProjector,
+    Module,
+    Node,
+    Radio,
+    VisionEncoder,
+)
+from mimodsl.ir.kinds import Kind
+from mimodsl.ir.vision import Encoder
+
+
+@frozen
+class Split:
+    """A size that is cut into `tp` equal parts. `free` where it can be rounded up at will."""
+
+    node: Node
+    field: str
+    what: str
+    size: int
+    free: bool = False
+
+
+def attention_of(kind: Kind) -> Attention | None:
+    """The attention that some layer of a language model has."""
+    return kind.in_use().attention if isinstance(kind, Gpt | Hybrid) else None
+
+
+def mamba_of(kind: Kind) -> Mamba | None:
+    """The Mamba mixer that some layer of a hybrid has."""
+    return kind.in_use().mamba if isinstance(kind, Hybrid) else None
+
+
+def mamba_heads(kind: LanguageModel, mamba: Mamba) -> int | None:
+    """Heads of a mixer; `2 · hidden / head_dim` if unset (ssm/mamba_mixer.py:247), if whole."""
+    if mamba.heads is not None:
+        return mamba.heads
+    heads, rest = divmod(2 * kind.hidden, mamba.head_dim)
+    return None if rest else heads
+
+
+def has_dense_mlp(kind: LanguageModel) -> bool:
+    """Whether some layer has an MLP of the model's own `ffn`."""
+    if isinstance(kind, Hybrid):
+        return "-" in kind.pattern
+    return isinstance(kind, Gpt) and (kind.moe is None or kind.moe_every > 1)
+
+
+def _splits(spec: Context, module: Held[Kind]) -> Iterator[Split]:
+    kind = module.kind
+    if isinstance(kind, VisionEncoder):
+        yield Split(kind, "heads", "heads", kind.heads)
+        yield Split(kind, "ffn", "ffn", kind.ffn, free=True)
+        if isinstance(kind, Radio):
+            yield Split(kind, "hidden", "hidden", kind.hidden)
+    elif isinstance(kind, MlpProjector):
+        yield from _projector_ffn(spec, module.module, kind)
+    elif isinstance(kind, AffineProjector):
+        yield from _affine_output(spec, module.module)
+    elif isinstance(kind, LanguageModel):
+        yield from _language_splits(kind)
+
+
+def _projector_ffn(spec: Context, module: Module, kind: MlpProjector) -> Iterator[Split]:
+    """The inner width of a projector; four times its encoder's output if unset (ir/widths.py)."""
+    flow = spec.flow_through(module)
+    encoder = spec.draft.module(flow.encoder) if flow else None
+    if kind.ffn is not None:
+        yield Split(kind, "ffn", "ffn", kind.ffn, free=True)
+    elif encoder is not None and isinstance(encoder.kind, Encoder):
+        yield Split(kind, "ffn", "ffn", 4 * encoder.kind.output_width, free=True)
+
+
+def _affine_output(spec: Context, module: Module) -> Iterator[Split]:
+    """An affine projector gathers its output, which is as wide as the language model."""
+    flow = spec.flow_through(module)
+    for language in held(spec, LanguageModel):
+        if flow is not None and flow.language == language.name:
+            yield Split(language.kind, "hidden", "hidden", language.kind.hidden)
+
+
+def _language_splits(kind: LanguageModel) -> Iterator[Split]:
+    yield Split(kind, "vocabulary", "vocabulary", kind.vocabulary, free=True)
+    if (attention := attention_of(kind)) is not None:
+        yield Split(attention, "heads", "heads", attention.heads)
+    if has_dense_mlp(kind):
+        yield Split(kind, "ffn", "ffn", kind.mlp_width, free=True)
+    if (mamba := mamba_of(kind)) is not None:
+        if (heads := mamba_heads(kind, mamba)) is not None:
+            yield Split(mamba, "heads", "Mamba heads", heads)
+        yield Split(mamba, "groups", "Mamba groups", mamba.groups)
+    moe = uses_experts(kind)
+    if moe is not None and moe.shared_ffn is not None:
+        yield Split(moe, "shared_ffn", "shared_ffn", moe.shared_ffn, free=True)
+
+
+@rule(
+    "MIMO501",
+    "tensor parallelism that does not divide what it splits",
+    scope=MODULE,
+    cost=Cost.RAISES,
+    mirrors=(
+        "transformer/transformer_config.py:1323",
+        "tensor_parallel/layers.py:965",
+        "tensor_parallel/layers.py:1328",
+        "ssm/mamba_mixer.py:260",
+        "ssm/mamba_mixer.py:268",
+    ),
+    seen="A rank stops as it builds the module: `must be a multiple of`, `nheads must be "
+    "evenly divisble by tp_size`, `ngroups must be evenly divisible by tp_size`, or an "
+    "assertion that one number is not divisible by another.",
+)
+def undivided(spec: Context, module: Held[Kind]) -> Findings:
+    """Each tp rank holds an equal part of the heads, of an MLP's width and of the vocabulary.
+
+    Attention heads, Mamba heads and groups, `ffn`, `shared_ffn` and `vocabulary` divide by tp; so
+    do RADIO's `hidden` (its patch embedding is split) and the width an affine projector emits.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = tp:3 * dp:2
+          expert = ep:2 * edp:3 * pp
+        }
+
+        module language : nemotron_small {
+          grid = llm
+        }
+    """
+    tp = module.size("tp")
+    splits = list(_splits(spec, module))
+    odd = [split for split in splits if split.size % tp]
+    if not odd:
+        return
+    names = either((f"{split.what} = {split.size}" for split in odd), "and")
+    yield Finding(
+        message=f"{code(f'tp:{tp}')} does not divide {names} of {code(module.name)}",
+        primary=spec.axis_label(module.grid, "tp", f"{tp} equal parts"),
+        secondary=tuple(
+            spec.label(split.node, split.field, division(split.size, tp)) for split in odd
+        ),
+        help=tuple(_undivided_help(module.kind, splits, odd, tp)),
+    )
+
+
+def _undivided_help(kind: Kind, splits: list[Split], odd: list[Split], tp: int) -> Iterator[str]:
+    common = gcd(*(split.size for split in splits))
+    fits = nearest(tp, (size for size in divisors(common) if _groups_fit(kind, size)))
+    options = [code(f"tp:{size}") for size in fits]
+    whole = "all that it splits" if len(splits) > 1 else "it"
+    yield f"{either(options, 'and')} {'divide' if len(options) > 1 else 'divides'} {whole}"
+    if all(split.free for split in odd):
+        sizes = [f"{one.field} = {next_multiple(one.size, tp)}" for one in odd]
+        yield f"or round up: {either(map(code, sizes), 'and')}"
+
+
+def _groups_fit(kind: Kind, tp: int) -> bool:
+    attention = attention_of(kind)
+    return attention is None or divides_one_way(attention.key_value_groups, tp)
+
+
+@rule(
+    "MIMO502",
+    "key-value groups that tensor parallelism neither splits nor copies evenly",
+    scope=LANGUAGE,
+    cost=Cost.RAISES,
+    mirrors=(
+        "transformer/transformer_config.py:1338",
+        "transformer/attention.py:364",
+        "transformer/attention.py:1681",
+    ),
+    seen="A rank stops as it builds the language model: `must be a multiple or divisor of`, or "
+    "an assertion of a division.",
+)
+def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
+    """Key-value groups are a multiple or a divisor of tp.
+
+    With fewer groups than tp ranks, several ranks hold a copy of one group; with more, each rank
+    holds some. Between the two there is no even split. Copied groups are still multiplied in equal
+    parts first, so the width of all keys and values divides by tp, too.
+
+    Example:
+        grid llm {
+          dense = tp:4 * dp:2
+        }
+
+        module language : gpt {
+          grid       = llm
+          layers     = 2
+          hidden     = 96
+          vocabulary = 512
+          attention  = { heads = 12, kv_groups = 6 }
+        }
+    """
+    attention, tp = attention_of(language.kind), language.size("tp")
+    if attention is None or attention.kv_groups is None or attention.heads % tp:
+        return
+    groups = attention.kv_groups
+    if not divides_one_way(groups, tp):
+        fits = legal_neighbours(groups, attention.heads, lambda size: divides_one_way(size, tp))
+        options = [code(f"kv_groups = {size}") for size in fits]
+        yield Finding(
+            message=f"{groups} key-value groups are neither a multiple nor a divisor of "
+            f"{code(f'tp:{tp}')}",
+            primary=spec.label(attention, "kv_groups", f"{groups} groups"),
+            secondary=(spec.axis_label(language.grid, "tp", f"{tp} ranks"),),
+            help=(f"{either(options)} fits {tp} ranks and {attention.heads} heads",),
+        )
+    elif (width := 2 * groups * _head_width(language.kind, attention)) % tp:
+        yield Finding(
+            message=f"keys and values {width} wide do not divide by {code(f'tp:{tp}')}",
+            primary=spec.label(attention, "kv_groups", division(width, tp)),
+            secondary=(spec.axis_label(language.grid, "tp", f"{tp} equal parts"),),
+            help=(f"{code(f'kv_groups = {tp}')} gives each rank one group",),
+        )
+
+
+def _head_width(kind: LanguageModel, attention: Attention) -> int:
+    """The width of a head, rounded down as megatron-core does (MIMO504 says so)."""
+    return attention.head_dim or kind.hidden // attention.heads
+
+
+@rule(
+    "MIMO503",
+    "attention heads that do not divide into key-value groups",
+    scope=LANGUAGE,
+    cost=Cost.LATE,
+    mirrors=("transformer/attention.py:1867",),
+    seen="A shape error in the first forward pass, where `mixed_qkv` is given its heads.",
+)
+def heads_by_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
+    """Every key-value group serves the same number of query heads.
+
+    megatron-core does not check it: the first forward pass fails to give the split of queries, keys
+    and values their shape.
+
+    Example:
+        grid llm {
+          dense = tp:1 * dp:2
+        }
+
+        module language : gpt {
+          grid       = llm
+          layers     = 2
+          hidden     = 64
+          vocabulary = 512
+          attention  = { heads = 8, kv_groups = 3 }
+        }
+    """
+    attention = attention_of(language.kind)
+    if attention is None or attention.heads % attention.key_value_groups == 0:
+        return
+    groups, tp = attention.key_value_groups, language.size("tp")
+    fits = legal_neighbours(groups, attention.heads, lambda size: divides_one_way(size, tp))
+    options = [code(f"kv_groups = {size}") for size in fits]
+    yield Finding(
+        message=f"{attention.heads} heads do not divide into {groups} key-value groups",
+        primary=spec.label(attention, "kv_groups", division(attention.heads, groups)),
+        secondary=(spec.label(attention, "heads", f"{attention.heads} heads"),),
+        help=(f"{either(options)} gives each group as many heads",),
+    )
+
+
+@rule(
+    "MIMO504",
+    "heads that do not divide the hidden width",
+    scope=MODULE,
+    cost=Cost.SILENT,
+    mirrors=("transformer/transformer_config.py:1333",),
+    seen="Nothing. Attention is narrower than written, and a checkpoint of the right width "
+    "does not load.",
+)
+def head_width(spec: Context, module: Held[Kind]) -> Findings:
+    """Where no `head_dim` is given, a head is `hidden / heads` wide, and that is whole.
+
+    megatron-core rounds it down: attention becomes narrower than was written, and goes on.
+
+    Example:
+        grid llm {
+          dense = tp:1 * dp:2
+        }
+
+        module language : gpt {
+          grid       = llm
+          layers     = 2
+          hidden     = 100
+          vocabulary = 512
+          attention  = { heads = 8 }
+        }
+    """
+    found = _headed(module.kind)
+    if found is None or found[1] % found[2] == 0:
+        return
+    node, hidden, heads = found
+    fits = nearest(heads, divisors(hidden))
+    wide = next_multiple(hidden, heads)
+    yield Finding(
+        message=f"{heads} heads do not divide the hidden width {hidden} of {code(module.name)}",
+        primary=spec.label(node, "heads", division(hidden, heads)),
+        secondary=(spec.label(module.kind, "hidden", f"{hidden} wide"),),
+        notes=("megatron-core would round the width of a head down and go on",),
+        help=(
+            f"{either(code(f'heads = {size}') for size in fits)} divides it",
+            f"{code(f'hidden = {wide}')} takes {heads} heads",
+        ),
+    )
+
+
+def _headed(kind: Kind) -> tuple[Node, int, int] | None:
+    """The node that says how many heads, the hidden width, the heads; where heads share it."""
+    if isinstance(kind, VisionEncoder):
+        return kind, kind.hidden, kind.heads
+    attention = attention_of(kind)
+    if attention is None or attention.head_dim is not None or not isinstance(kind, LanguageModel):
+        return None
+    return attention, kind.hidden, attention.heads
+
+
+@rule(
+    "MIMO505",
+    "sequence parallelism without tensor parallelism",
+    scope=LANGUAGE,
+    cost=Cost.RAISES,
+    mirrors=("model_parallel_config.py:503",),
+    seen="Every rank stops: `Cannot use sequence parallelism without tensor parallelism`.",
+)
+def lone_sequence_parallel(spec: Context, language: Held[LanguageModel]) -> Findings:
+    """`sequence_parallel = true` splits the sequence over the tp ranks, so there are several.
+
+    Unset, it is on exactly where tp is above 1, which is what most models want.
+
+    Example:
+        grid llm {
+          dense = tp:1 * dp:2
+        }
+
+        module language : gpt {
+          grid              = llm
+          layers            = 2
+          hidden            = 64
+          vocabulary        = 512
+          attention         = { heads = 4 }
+          sequence_parallel = true
+        }
+    """
+    if splits_sequence(language) and language.size("tp") == 1:
+        yield Finding(
+            message=f"{code(language.name)} splits its sequence over one tp rank",
+            primary=spec.label(language.kind, "sequence_parallel", "split over tp"),
+            secondary=(spec.axis_label(language.grid, "tp", "tp is 1"),),
+            help=("leave `sequence_parallel` out: it is on where tp is above 1",),
+            edits=spec.writing(language.kind, "sequence_parallel", "none"),
+        )

@@ -1,0 +1,326 @@
+"""Image tokens: their width, their number, and the placeholders that keep their places."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
+from itertools import count as count_from
+from math import isqrt
+
+from attrs import frozen
+
+from mimodsl.checker.arithmetic import next_multiple
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.scopes import FLOW, ROUTE, SPEC, Held, Route, sequence_shards
+from mimodsl.checker.words import code, count
+from mimodsl.diagnostics import Label
+from mimodsl.ir import Encoder, Flow, LanguageModel, Projector, VisionEncoder
+from mimodsl.ir.draft import Draft
+from mimodsl.ir.widths import between
+
+
+@rule(
+    "MIMO606",
+    "two flows with one placeholder",
+    scope=SPEC,
+    cost=Cost.LATE,
+    mirrors=("models/mimo/model/base.py:194",),
+    seen="The first forward pass stops: `does not match`, `number of`.",
+)
+def same_token(spec: Context, draft: Draft) -> Findings:
+    """Every flow has a placeholder token of its own.
+
+    Two flows with one would each count all of its places as theirs, and the first forward pass
+    fails because there are fewer embeddings than places.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        module left : radio_small {}
+
+        module right : radio_small {}
+
+        module project_left : mlp_projector {}
+
+        module project_right : mlp_projector {}
+
+        module language : nemotron_small {}
+
+        flow left -> project_left -> language {
+          token = 511
+        }
+
+        flow right -> project_right -> language {
+          token = 511
+        }
+    """
+    by_token: defaultdict[int, list[Flow]] = defaultdict(list)
+    for flow in draft.flows:
+        by_token[flow.token].append(flow)
+    for token, (first, *others) in by_token.items():
+        near = chain(range(token - 1, -1, -1), count_from(token + 1))
+        free = next(one for one in near if one not in by_token)
+        for flow in others:
+            yield Finding(
+                message=f"two flows have the placeholder {token}",
+                primary=spec.label(flow, "token", "again here"),
+                secondary=(spec.label(first, "token", "first here"),),
+                help=(f"give it one of its own, such as {code(f'token = {free}')}",),
+            )
+
+
+@rule(
+    "MIMO607",
+    "a placeholder outside the vocabulary",
+    scope=ROUTE,
+    cost=Cost.SILENT,
+    mirrors=("models/mimo/model/base.py:364", "tensor_parallel/cross_entropy.py:45"),
+    seen="A loss that is wrong without a word, or an illegal memory access on the GPU.",
+)
+def token_in_vocabulary(spec: Context, route: Route) -> Findings:
+    """The placeholder is an id of the language model's vocabulary.
+
+    It stands in the input ids and, one place earlier, in the labels. A label beyond the vocabulary
+    is masked without a word by one loss and read out of bounds by another.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        module vision : radio_small {}
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {}
+
+        flow vision -> projector -> language {
+          token = 512
+        }
+    """
+    token, kind = route.flow.token, route.language.kind
+    if token >= kind.vocabulary:
+        yield Finding(
+            message=f"the placeholder {token} is outside the vocabulary of "
+            f"{code(route.language.name)}",
+            primary=spec.label(route.flow, "token", f"not below {kind.vocabulary}"),
+            secondary=(spec.label(kind, "vocabulary", f"ids 0 to {kind.vocabulary - 1}"),),
+            help=(f"{code(f'token = {kind.vocabulary - 1}')} is the last one",),
+        )
+
+
+@rule(
+    "MIMO608",
+    "a flow without images",
+    scope=FLOW,
+    cost=Cost.WASTE,
+    seen="Nothing: the language model learns from text, and the encoder not at all.",
+)
+def no_images(spec: Context, flow: Flow) -> Findings:
+    """A sample has an image for each of its flows: an encoder that is never shown one is idle.
+
+    A sample of one's own data may have fewer than its flows say.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        module vision : radio_small {}
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {}
+
+        flow vision -> projector -> language {
+          token  = 511
+          images = 0
+        }
+    """
+    if flow.images == 0 and flow.path:
+        yield Finding(
+            message=f"a sample has no image for {code(flow.encoder)}",
+            primary=spec.label(flow, "images", "no images"),
+            secondary=(spec.label(flow, "path[0]", "takes images"),),
+            help=(f"{code('images = 1')}, or leave the flow and its modules out",),
+        )
+
+
+@rule(
+    "MIMO611",
+    "embeddings of another width than the language model",
+    scope=ROUTE,
+    cost=Cost.SILENT,
+    mirrors=("models/mimo/model/base.py:207",),
+    seen="Nothing. The loss falls more slowly than it should: tokens of an image hold parts of "
+    "others.",
+)
+def widths(spec: Context, route: Route) -> Findings:
+    """Without a projector, an encoder emits tokens as wide as the language model.
+
+    megatron-core scatters whatever arrives over the placeholders, number by number: wider
+    embeddings run over into the next token's place, and training goes on with scrambled images.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        module vision : radio_small {}
+
+        module language : nemotron_small {}
+
+        flow vision -> language {
+          token = 511
+        }
+    """
+    kind, hidden = route.encoder.kind, route.language.kind.hidden
+    if route.projector is None and kind.output_width != hidden:
+        yield Finding(
+            message=f"{code(route.encoder.name)} emits tokens {kind.output_width} wide, "
+            f"{code(route.language.name)} takes {hidden}",
+            primary=spec.label(route.flow, "path", "no projector between them"),
+            secondary=(
+                _emitted(spec, route.encoder),
+                spec.label(route.language.kind, "hidden", f"{hidden} wide"),
+            ),
+            help=_projector_help(spec, route),
+        )
+
+
+def _projector_help(spec: Context, route: Route) -> tuple[str, ...]:
+    taken = spec.draft.module("projector") is not None
+    name = f"project_{route.encoder.name}" if taken else "projector"
+    grid = f"grid = {route.encoder.grid.name}" if len(spec.draft.grids) > 1 else ""
+    module = f"module {name} : mlp_projector {{ {grid} }}".replace("{  }", "{}")
+    flow = f"flow {route.encoder.name} -> {name} -> {route.language.name}"
+    return (f"declare {code(module)}", f"and write {code(flow)}")
+
+
+def _emitted(spec: Context, encoder: Held[Encoder]) -> Label:
+    """The field that an encoder's output width comes from, or the module where none is known."""
+    kind = encoder.kind
+    if not isinstance(kind, VisionEncoder):
+        return spec.label(encoder.module, "name", f"{kind.output_width} wide")
+    folded = f"4 · {kind.hidden}" if kind.pixel_shuffle else "hidden"
+    return spec.label(kind, "hidden", f"{folded} = {kind.output_width}")
+
+
+@rule(
+    "MIMO612",
+    "images that leave no room for text",
+    scope=SPEC,
+    cost=Cost.LATE,
+    mirrors=("models/mimo/model/base.py:200",),
+    seen="The data cannot be made, or the first forward pass stops: `does not match`, `number of`.",
+)
+def image_tokens(spec: Context, draft: Draft) -> Findings:
+    """The tokens of a sample's images fit into its sequence, with text beside them.
+
+    Every image takes a placeholder for each token that its encoder emits, or what a projector that
+    changes their number makes of these.
+
+    Example:
+        use "presets/nemotron_small.mimo"
+
+        grid llm {
+          dense  = dp:2
+          expert = ep:2 * pp
+        }
+
+        module vision : radio_small {
+          image = 128x128
+        }
+
+        module projector : mlp_projector {}
+
+        module language : nemotron_small {}
+
+        flow vision -> projector -> language {
+          token  = 511
+          images = 8
+        }
+
+        schedule no_pipelining {
+          sequence = 64
+        }
+    """
+    schedule = draft.schedule
+    counts = list(_tokens(draft))
+    total = sum(shown.total for shown in counts)
+    if schedule is None or not counts or total < schedule.sequence:
+        return
+    yield Finding(
+        message=f"a sample's images take {total} of {schedule.sequence} tokens",
+        primary=spec.label(schedule, "sequence", "no room for text"),
+        secondary=tuple(_taken(spec, shown) for shown in counts),
+        help=tuple(_room_help(spec, counts, schedule.sequence, total)),
+    )
+
+
+@frozen
+class _Shown:
+    """A flow, its encoder, and the tokens of each image as the language model gets them."""
+
+    flow: Flow
+    kind: Encoder
+    each: int
+
+    @property
+    def total(self) -> int:
+        return self.flow.images * self.each
+
+
+def _taken(spec: Context, shown: _Shown) -> Label:
+    size = "x".join(map(str, shown.kind.input_shape[1:]))
+    images = f"{count(shown.flow.images, 'image')} of {size}"
+    return spec.label(shown.flow, "path[0]", f"{images}: {shown.total} tokens")
+
+
+def _tokens(draft: Draft) -> Iterator[_Shown]:
+    for flow in draft.flows:
+        kinds = [module and module.kind for module in map(draft.module, flow.path)]
+        match kinds:
+            case [Encoder() as kind, Projector() as projector, LanguageModel() as language]:
+                yield _Shown(flow, kind, projector.tokens(between(kind, language)))
+            case [Encoder() as kind] | [Encoder() as kind, LanguageModel()]:
+                yield _Shown(flow, kind, kind.tokens)
+            case _:
+                pass
+
+
+def _room_help(spec: Context, counts: list[_Shown], sequence: int, total: int) -> Iterator[str]:
+    """A longer sequence; fewer or smaller images where a single flow is to blame."""
+    shards = max((sequence_shards(route.language) for route in ROUTE.subjects(spec)), default=1)
+    longer = next_multiple(total + 1, max(shards, 64))
+    yield f"{code(f'sequence = {longer}')} leaves {longer - total} for text"
+    if len(counts) > 1:
+        return
+    (shown,) = counts
+    flow, kind = shown.flow, shown.kind
+    if flow.images > 1 and shown.each < sequence:
+        yield f"or fewer images: {code(f'images = {(sequence - 1) // shown.each}')}"
+    elif shown.each == kind.tokens and isinstance(kind, VisionEncoder) and _is_square(kind):
+        step = kind.patch * (2 if kind.pixel_shuffle else 1)
+        side = isqrt((sequence - 1) // flow.images) * step
+        if side:
+            yield f"or smaller images: {code(f'image = {side}x{side}')}"
+
+
+def _is_square(kind: VisionEncoder) -> bool:
+    """Whether all tokens of an image are those of a square of patches."""
+    return kind.image.height == kind.image.width and kind.drop_class_tokens

@@ -1,0 +1,282 @@
+"""The second views of a grid: that they factor the base view's ranks, and share what they name."""
+
+from collections.abc import Iterator
+from math import prod
+
+from mimodsl.checker.arithmetic import by_distance, divisors
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Cost, Finding, Findings, rule
+from mimodsl.checker.scopes import (
+    SECOND_VIEW,
+    VIEW,
+    GridView,
+    Held,
+    held,
+    is_sound,
+    uses_experts,
+)
+from mimodsl.checker.words import code, either
+from mimodsl.diagnostics import Edit
+from mimodsl.ir import Axis, Grid, LanguageModel
+from mimodsl.ir.grid import BASE_AXES
+from mimodsl.source import Span
+
+
+@rule(
+    "MIMO301",
+    "a view covers other ranks than the base view",
+    scope=SECOND_VIEW,
+    cost=Cost.RAISES,
+    mirrors=("hyper_comm_grid.py:163",),
+    seen="Every rank stops while its grids are made: `has size`, `but the grid`.",
+)
+def view_product(spec: Context, one: GridView) -> Findings:
+    """All views of a grid factor the same ranks: within one pipeline stage, tp·cp·dp = etp·ep·edp.
+
+    Expert parallelism takes no ranks of its own. It shares out the ranks of a pipeline stage a
+    second time, so that experts can be spread over ranks that hold replicas of everything else. A
+    view with another product would leave ranks without experts, or put two ranks' experts on one.
+
+    Example:
+        grid llm {
+          dense  = tp:2  * cp:1 * dp:4  * pp:1
+          expert = etp:1 * ep:3 * edp:2 * pp
+        }
+    """
+    base, own = one.base, one.own_ranks
+    target = prod(base.values())
+    if own == target or (one.is_expert and lacks_pp(one)):
+        return
+    a_stage = " a pipeline stage" if "pp" in one.shared else ""
+    yield Finding(
+        message=f"the {one.view.name} view covers {own} ranks{a_stage}, "
+        f"the base view covers {target}",
+        primary=spec.view_label(one.view, f"{'·'.join(one.sized) or '1'} = {own}"),
+        secondary=(spec.view_label(one.grid.base, f"{'·'.join(base) or '1'} = {target}"),),
+        notes=(f"both views factor the same ranks{' of a pipeline stage' if a_stage else ''}",),
+        help=_product_help(spec, one, target),
+    )
+
+
+def lacks_pp(one: GridView) -> bool:
+    """Whether an expert view leaves out a pipeline that the base view has."""
+    return one.view.axis("pp") is None and one.grid.size("pp") > 1
+
+
+def _product_help(spec: Context, one: GridView, target: int) -> tuple[str, ...]:
+    options = [_change(one.sized, sizes) for sizes in _refactored(spec, one, target)]
+    if not options:
+        return (f"give the view axes whose product is {target}",)
+    also = f", and so does {options[1]}" if len(options) > 1 else ""
+    return (f"{options[0]} makes both {target}{also}",)
+
+
+def _refactored(spec: Context, one: GridView, target: int) -> list[dict[str, int]]:
+    """At most two ways to give a view's axes the product `target`: one axis changed, else more."""
+    sizes, ways = one.sized, list[dict[str, int]]()
+    for name, size in sizes.items():
+        others = prod(sizes.values()) // size
+        if target % others == 0 and (name != "ep" or _experts_divide(spec, one, target // others)):
+            ways.append(sizes | {name: target // others})
+    ways.sort(key=lambda way: sum(abs(way[name] - size) for name, size in sizes.items()))
+    if one.is_expert:
+        ways += [way for way in _expert_ways(spec, one, target) if way not in ways]
+    return ways[:2]
+
+
+def _expert_ways(spec: Context, one: GridView, target: int) -> Iterator[dict[str, int]]:
+    """etp and ep as near as can be to what they are, edp what they leave."""
+    ep = one.grid.size("ep")
+    etp = by_distance(one.grid.size("etp"), divisors(target))[0]
+    legal = [d for d in divisors(target // etp) if _experts_divide(spec, one, d)]
+    for size in by_distance(ep, legal):
+        edp = target // etp // size
+        yield (
+            {"etp": etp, "ep": size, "edp": edp}
+            if etp > 1 or "etp" in one.sized
+            else {
+                "ep": size,
+                "edp": edp,
+            }
+        )
+
+
+def _experts_divide(spec: Context, one: GridView, ep: int) -> bool:
+    """Whether the experts of every model on the grid can be shared out over `ep` ranks."""
+    moes = (uses_experts(language.kind) for language in _languages(spec, one.grid))
+    return all(moe.experts % ep == 0 for moe in moes if moe is not None)
+
+
+def _languages(spec: Context, grid: Grid) -> list[Held[LanguageModel]]:
+    return [one for one in held(spec, LanguageModel) if one.grid is grid]
+
+
+def _change(old: dict[str, int], new: dict[str, int]) -> str:
+    """What changes, the last axis first, as that is the one with most freedom."""
+    changed = [code(f"{name}:{size}") for name, size in new.items() if old.get(name, 1) != size]
+    first, *rest = reversed(changed)
+    return f"{first} with {either(rest, 'and')}" if rest else first
+
+
+@rule(
+    "MIMO306",
+    "a shared axis that the base view lacks",
+    scope=VIEW,
+    cost=Cost.RAISES,
+    mirrors=("hyper_comm_grid.py:173",),
+    seen="Every rank stops while its grids are made: `is not in the base view`.",
+)
+def shared_with_nothing(spec: Context, one: GridView) -> Findings:
+    """An axis without a size is shared with the base view, so the base view has it.
+
+    Example:
+        grid llm {
+          dense  = tp:2 * dp:4
+          expert = etp  * ep:4 * edp:2 * pp
+        }
+    """
+    if one.is_base or not is_sound(one.grid):
+        return
+    for axis in one.view.axes:
+        known = one.known_axes is None or axis.name in one.known_axes
+        if axis.size is None and known and axis.name not in BASE_AXES:
+            yield Finding(
+                message=f"view {code(one.view.name)} shares {code(axis.name)} with the base view, "
+                "which has no such axis",
+                primary=spec.label(axis, None, "no size: shared"),
+                secondary=(spec.view_label(one.grid.base, "the base view"),),
+                help=(_size_help(one, axis),),
+            )
+
+
+def _size_help(one: GridView, axis: Axis) -> str:
+    """The size that would make the products equal, if there is one."""
+    base = [a.size or 1 for a in one.grid.base.axes if one.view.axis(a.name) is None]
+    rest = prod(one.sized.values())
+    size = prod(base) // rest if prod(base) % rest == 0 else 1
+    return f"give it a size of its own: {code(f'{axis.name}:{size}')}"
+
+
+@rule(
+    "MIMO307",
+    "a base axis with a size of its own in another view",
+    scope=VIEW,
+    cost=Cost.SILENT,
+    mirrors=("hyper_comm_grid.py:187",),
+    seen="Handed to megatron-core as it is, the axis makes groups of its own, and nothing says "
+    "that they are others than the base view's.",
+)
+def resized_axis(spec: Context, one: GridView) -> Findings:
+    """A second view shares an axis of the base view by naming it without a size, or has it not.
+
+    With a size it would be an axis of its own that only looks the same: its groups need not be
+    those of the base view. For pp that would put experts on another stage than their layers.
+
+    Example:
+        grid llm {
+          dense  = tp:2 * dp:2 * pp:2
+          expert = ep:4 * pp:2
+        }
+    """
+    if one.is_base or not is_sound(one.grid):
+        return
+    for axis in one.view.axes:
+        known = one.known_axes is None or axis.name in one.known_axes
+        if axis.size is None or axis.name not in BASE_AXES or not known:
+            continue
+        twin, where = one.grid.base.axis(axis.name), spec.at(axis)
+        yield Finding(
+            message=f"view {code(one.view.name)} gives {code(axis.name)} a size of its own",
+            primary=spec.label(axis, None, "a second size"),
+            secondary=(
+                spec.label(twin, None, "the first")
+                if twin is not None
+                else spec.view_label(one.grid.base, f"{code(axis.name)} has size 1 here"),
+            ),
+            notes=("views share an axis by name: same ranks, same groups",),
+            help=(f"write {code(axis.name)} without a size",),
+            edits=(Edit(where, axis.name),) if isinstance(where, Span) else (),
+        )
+
+
+@rule(
+    "MIMO308",
+    "an expert view that leaves its pipeline stage",
+    scope=SECOND_VIEW,
+    cost=Cost.RAISES,
+    mirrors=("hyper_comm_grid.py:163", "models/mimo/optimizer.py:356"),
+    seen="With other products every rank stops: `has size`, `but the grid`. With equal ones a "
+    "layer's tokens are sent to ranks of another stage.",
+)
+def expert_without_pp(spec: Context, one: GridView) -> Findings:
+    """Where the base view has a pipeline, the expert view shares it.
+
+    A layer's experts are on the ranks of the layer's own stage. An expert view without pp would
+    spread them over all stages, and tokens would be sent to ranks that do not run the layer.
+
+    Example:
+        grid llm {
+          dense  = tp:2 * dp:2  * pp:2
+          expert = ep:4 * edp:2
+        }
+    """
+    if not one.is_expert or not lacks_pp(one):
+        return
+    yield Finding(
+        message=f"the expert view of {code(one.grid.name)} does not share {code('pp')}",
+        primary=spec.view_label(one.view, "spread over all stages"),
+        secondary=(spec.axis_label(one.grid, "pp", "the pipeline"),),
+        notes=("no expert group leaves its pipeline stage",),
+        help=(f"end the view with {code('* pp')}",),
+        edits=_ending_in_pp(one),
+    )
+
+
+def _ending_in_pp(one: GridView) -> tuple[Edit, ...]:
+    """The edit that shares pp at the end, where the rest then fits a stage and pp is last, too."""
+    span = one.view.span("axes")
+    fits = one.own_ranks == prod(one.base.values()) and one.grid.base.axes[-1].name == "pp"
+    return (Edit(span, f"{span.text} * pp"),) if span is not None and fits else ()
+
+
+@rule(
+    "MIMO309",
+    "a shared axis that joins other ranks",
+    scope=SECOND_VIEW,
+    cost=Cost.RAISES,
+    mirrors=("hyper_comm_grid.py:187",),
+    seen="Every rank stops while its grids are made: `has different membership across views`.",
+)
+def shared_groups(spec: Context, one: GridView) -> Findings:
+    """A shared axis joins the same ranks in both views: what stands before it has the same product.
+
+    The first axis of a view varies fastest over the ranks, so the product of the axes before an
+    axis is the distance between two neighbours along it.
+
+    Example:
+        grid llm {
+          dense  = tp:2 * pp:2 * dp:2
+          expert = ep:4 * pp
+        }
+    """
+    for axis in one.view.axes:
+        size = one.grid.size(axis.name)
+        if axis.size is not None or size == 1 or one.grid.base.axis(axis.name) is None:
+            continue
+        own, base = one.stride(axis.name), GridView(one.grid, one.grid.base).stride(axis.name)
+        if own == base:
+            continue
+        yield Finding(
+            message=f"{code(axis.name)} joins ranks {own} apart in view {code(one.view.name)} "
+            f"and {base} apart in the base view",
+            primary=spec.label(axis, None, f"{own} ranks before it"),
+            secondary=(spec.axis_label(one.grid, axis.name, f"{base} before it"),),
+            notes=("a shared axis has the same groups in both views",),
+            help=(_order_help(one, axis, base),),
+        )
+
+
+def _order_help(one: GridView, axis: Axis, stride: int) -> str:
+    """The axes with the shared one where it has the base view's distance, if there is a place."""
+    order = one.ordered(axis.name, stride)
+    return f"order the view as {code(order)}" if order else f"end both views with {code(axis.name)}"

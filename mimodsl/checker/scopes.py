@@ -1,0 +1,281 @@
+"""The subjects of rules: grids, views, modules with their grids, flows with their modules.
+
+A subject is left out where a part of it is missing or malformed, which has a diagnostic of its own:
+this is how a broken declaration silences what only follows from it.
+"""
+
+from collections.abc import Iterator
+from itertools import takewhile
+from math import prod
+from typing import Final
+
+from attrs import frozen
+
+from mimodsl.checker.context import Context
+from mimodsl.checker.rule import Scope
+from mimodsl.ir import Flow, Gpt, Grid, Hybrid, LanguageModel, Module, Moe, Projector, View
+from mimodsl.ir.draft import Draft
+from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
+from mimodsl.ir.kinds import Kind
+from mimodsl.ir.placement import grid_names, rank_spans
+from mimodsl.ir.vision import Encoder, VisionEncoder
+
+# Views.
+
+
+@frozen
+class GridView:
+    """One view of a grid."""
+
+    grid: Grid
+    view: View
+
+    @property
+    def is_base(self) -> bool:
+        return self.view is self.grid.views[0]
+
+    @property
+    def is_expert(self) -> bool:
+        return not self.is_base and self.view.name == EXPERT_VIEW
+
+    @property
+    def known_axes(self) -> tuple[str, ...] | None:
+        """The axes that the view may have; `None` where any name will do."""
+        if self.is_base:
+            return BASE_AXES
+        return (*EXPERT_AXES, "pp") if self.is_expert else None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every axis has one known meaning and one known size."""
+        names = [axis.name for axis in self.view.axes]
+        known = self.known_axes
+        if len(set(names)) < len(names) or (known is not None and not set(names) <= set(known)):
+            return False
+        if self.is_base:
+            return self.view.name != EXPERT_VIEW and all(axis.size for axis in self.view.axes)
+        return all((axis.name in BASE_AXES) == (axis.size is None) for axis in self.view.axes)
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """The axes that the view has in common with the base view; an expert view always pp."""
+        named = {axis.name for axis in self.view.axes if axis.size is None}
+        return frozenset(named | {"pp"} if self.is_expert else named)
+
+    @property
+    def own_ranks(self) -> int:
+        """The product of the axes that the view itself sizes."""
+        return prod(self.sized.values())
+
+    @property
+    def base(self) -> dict[str, int]:
+        """The base view's axes that this one does not share: what it factors again."""
+        axes = self.grid.base.axes
+        return {axis.name: axis.size or 1 for axis in axes if axis.name not in self.shared}
+
+    @property
+    def sized(self) -> dict[str, int]:
+        """The sizes that the view itself gives."""
+        return {axis.name: axis.size for axis in self.view.axes if axis.size is not None}
+
+    def stride(self, axis: str) -> int:
+        """How many ranks neighbours along an axis of the view are apart: the first is fastest."""
+        return prod(size for _, size in takewhile(lambda one: one[0] != axis, self.sizes))
+
+    @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """Every axis of the view with its size, shared or its own."""
+        return self.grid.sizes(self.view)
+
+    def ordered(self, axis: str, stride: int) -> str | None:
+        """The view with neighbours along one axis that many ranks apart, if an order has it so."""
+        moved = [one for one in self.view.axes if one.name == axis]
+        rest = [one for one in self.view.axes if one.name != axis]
+        for before in range(len(rest) + 1):
+            if prod(self.grid.size(one.name) for one in rest[:before]) == stride:
+                return " * ".join(map(str, (*rest[:before], *moved, *rest[before:])))
+        return None
+
+
+def _views(spec: Context) -> Iterator[GridView]:
+    for grid in spec.draft.grids:
+        for view in grid.views:
+            yield GridView(grid, view)
+
+
+def is_sound(grid: Grid) -> bool:
+    """Whether the base view says how many ranks lie along each base axis."""
+    return bool(grid.views) and GridView(grid, grid.base).is_sound
+
+
+def _second_views(spec: Context) -> Iterator[GridView]:
+    for one in _views(spec):
+        if not one.is_base and one.is_sound and is_sound(one.grid):
+            yield one
+
+
+def span_size(grid: Grid | None) -> int | None:
+    """How many ranks a grid spans, where its base view and `ranks` leave no doubt."""
+    if grid is None or not is_sound(grid) or grid.ranks not in (None, grid.world):
+        return None
+    return grid.world
+
+
+GRID: Final = Scope[Grid]("one grid", lambda spec: spec.draft.grids)
+VIEW: Final = Scope[GridView]("one view of a grid", _views)
+SECOND_VIEW: Final = Scope[GridView]("one view of a grid against its base view", _second_views)
+
+
+# Modules.
+
+
+@frozen
+class Held[K: Kind]:
+    """A module of some kind, and the grid that holds it."""
+
+    module: Module
+    kind: K
+    grid: Grid
+
+    @property
+    def name(self) -> str:
+        return self.module.name
+
+    def size(self, axis: str) -> int:
+        """The ranks along an axis of the grid."""
+        return self.grid.size(axis)
+
+
+def held[K: Kind](spec: Context, kind: type[K]) -> Iterator[Held[K]]:
+    """Every module of a kind whose grid can be read."""
+    for module in spec.draft.modules:
+        grid = spec.grid_of(module)
+        if isinstance(module.kind, kind) and grid is not None and is_sound(grid):
+            yield Held(module, module.kind, grid)
+
+
+@frozen
+class HeldMoe:
+    """A language model with experts on its grid, and its expert view if that can be read."""
+
+    language: Held[LanguageModel]
+    moe: Moe
+
+    @property
+    def name(self) -> str:
+        return self.language.name
+
+    @property
+    def grid(self) -> Grid:
+        return self.language.grid
+
+    @property
+    def expert(self) -> GridView | None:
+        """The expert view, where there is one and it factors the ranks of a stage."""
+        view = self.grid.expert
+        if view is None or not (found := GridView(self.grid, view)).is_sound:
+            return None
+        return found if found.own_ranks == prod(found.base.values()) else None
+
+
+def uses_experts(kind: LanguageModel) -> Moe | None:
+    """The experts that a language model's layers really have."""
+    used = kind.in_use()
+    return used.moe if isinstance(used, Gpt | Hybrid) else None
+
+
+def splits_sequence(language: Held[LanguageModel]) -> bool:
+    """Whether the sequence is split over tp outside products, as `ir/widths.py` derives it."""
+    stated = language.kind.sequence_parallel
+    return language.size("tp") > 1 if stated is None else stated
+
+
+def sequence_shards(language: Held[LanguageModel]) -> int:
+    """How many equal parts a sequence is cut into (models/mimo/partition/utils.py:127).
+
+    Context parallelism gives each rank two, one from either end, to balance causal attention.
+    """
+    tp = language.size("tp") if splits_sequence(language) else 1
+    cp = language.size("cp")
+    return tp * (2 * cp if cp > 1 else 1)
+
+
+def _moes(spec: Context) -> Iterator[HeldMoe]:
+    for language in held(spec, LanguageModel):
+        moe = uses_experts(language.kind)
+        if moe is not None:
+            yield HeldMoe(language, moe)
+
+
+MODULE: Final = Scope[Held[Kind]]("one module on its grid", lambda spec: held(spec, Kind))
+ENCODER: Final = Scope[Held[Encoder]]("one encoder on its grid", lambda spec: held(spec, Encoder))
+VISION: Final = Scope[Held[VisionEncoder]](
+    "one vision transformer on its grid", lambda spec: held(spec, VisionEncoder)
+)
+LANGUAGE: Final = Scope[Held[LanguageModel]](
+    "the language model on its grid", lambda spec: held(spec, LanguageModel)
+)
+HYBRID: Final = Scope[Held[Hybrid]](
+    "a hybrid language model on its grid", lambda spec: held(spec, Hybrid)
+)
+MOE: Final = Scope[HeldMoe]("the experts of a language model on its grid", _moes)
+
+
+# Flows.
+
+
+@frozen
+class Route:
+    """A flow of the right shape, with its modules on their grids."""
+
+    flow: Flow
+    encoder: Held[Encoder]
+    projector: Held[Projector] | None
+    language: Held[LanguageModel]
+
+
+def _routes(spec: Context) -> Iterator[Route]:
+    encoders = {one.name: one for one in held(spec, Encoder)}
+    projectors = {one.name: one for one in held(spec, Projector)}
+    languages = {one.name: one for one in held(spec, LanguageModel)}
+    for flow in spec.draft.flows:
+        if len(flow.path) not in (2, 3):
+            continue
+        encoder, language = encoders.get(flow.encoder), languages.get(flow.language)
+        projector = projectors.get(flow.projector or "")
+        if encoder and language and bool(projector) == (flow.projector is not None):
+            yield Route(flow, encoder, projector, language)
+
+
+FLOW: Final = Scope[Flow]("one flow", lambda spec: spec.draft.flows)
+ROUTE: Final = Scope[Route]("one flow with its modules and their grids", _routes)
+
+
+# The whole.
+
+
+def _whole(spec: Context) -> Iterator[Draft]:
+    yield spec.draft
+
+
+def _complete(spec: Context) -> Iterator[Draft]:
+    if spec.draft.complete:
+        yield spec.draft
+
+
+SPEC: Final = Scope[Draft]("the whole spec", _whole)
+COMPLETE: Final = Scope[Draft]("the whole spec, nothing of it broken", _complete)
+
+
+def spans_of(draft: Draft) -> dict[str, range]:
+    """The ranks of every placed grid; empty where the placement or a size is in doubt."""
+    place = draft.place
+    if place is None:
+        return {}
+    names = grid_names(place)
+    if len(set(names)) < len(names):
+        return {}
+    sizes = {name: span_size(draft.grid(name)) for name in names}
+    if None in sizes.values():
+        return {}
+    return rank_spans(place, {name: size or 1 for name, size in sizes.items()})

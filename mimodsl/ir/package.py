@@ -1,0 +1,197 @@
+"""Kinds of other packages: the bases that they have, and what such a kind claims of its modules."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, cast
+
+from attrs import frozen
+
+from mimodsl.ir.kinds import Kind
+from mimodsl.ir.node import node
+from mimodsl.ir.projector import Between, Projector
+from mimodsl.ir.vision import Encoder
+
+_NOT_THEIRS: Final = ("mimodsl", "megatron", "torch", "attr", "importlib")
+"""Packages that call a package's code or are called by it; a mistake is rarely theirs."""
+
+
+class BrokenKind(ValueError):
+    """A kind of another package that is none, cannot be imported, or makes no sense."""
+
+
+@node
+class CustomKind(Kind):
+    """What every kind of another package has.
+
+    Its fields are `knob`s, and so are checked, documented and completed like the built-in ones.
+    `builder` names a function, as `package.module:function`, that every rank with the module calls,
+    and that returns megatron-core's `ModuleSpec`. `rules`, if given, names a tuple of rules in the
+    same way. Both are imported when they are needed: nothing else may import torch.
+    """
+
+    builder: ClassVar[str]
+    rules: ClassVar[str] = ""
+
+
+@node
+class CustomEncoder(Encoder, CustomKind):
+    """The base of an encoder of a package of one's own: any torch module, replicated over dp.
+
+    It says what goes in and comes out (`input_shape`, `tokens`, `output_width`), what it holds
+    (`weights`) and, for estimates, what one input costs (`saved_bytes`, `flops`). Its `builder` is
+    called with the kind; the module leads from `[n, *input_shape]` to `[n, tokens, output_width]`.
+    """
+
+    @property
+    def weights(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every parameter of the built module, by torch's name, in torch's order."""
+        raise NotImplementedError
+
+    def saved_bytes(self, element: int) -> int:  # noqa: ARG002 - a kind's own may ask
+        """Bytes that one input's forward pass keeps for the backward pass; 0 where not known.
+
+        An activation has `element` bytes an element: 4 in fp32, 2 in bf16 and fp16.
+        """
+        return 0
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one input's forward pass; 0 where not known."""
+        return 0
+
+
+@node
+class CustomProjector(Projector, CustomKind):
+    """The base of a projector of a package of one's own: any torch module, whole on every rank.
+
+    What it says may follow from what it stands `between`: the encoder's tokens and their width, and
+    the width of the language model. `tokens(between)` is how many it gives for one input, as many
+    as it takes unless it says otherwise. Its `builder` is called with the kind and `between`; the
+    module leads from `[n, between.tokens, between.width]` to `[n, tokens, between.hidden]`.
+    """
+
+    def weights(self, between: Between) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every parameter of the built module, by torch's name, in torch's order."""
+        raise NotImplementedError
+
+    def saved_bytes(self, between: Between, element: int) -> int:  # noqa: ARG002 - as above
+        """Bytes that one input's forward pass keeps for the backward pass; 0 where not known.
+
+        An activation has `element` bytes an element: 4 in fp32, 2 in bf16 and fp16.
+        """
+        return 0
+
+    def flops(self, between: Between) -> int:  # noqa: ARG002 - as above
+        """Floating-point operations of one input's forward pass; 0 where not known."""
+        return 0
+
+
+@frozen(kw_only=True)
+class Claims:
+    """What a kind of another package says of itself at its place in a spec.
+
+    `between` is a projector's place, and `None` for an encoder. Each of the values is asked of the
+    package, and `BrokenKind` says what is wrong with the answer.
+    """
+
+    kind: CustomEncoder | CustomProjector
+    between: Between | None = None
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The shape of what the module takes of one input."""
+        if self.between is not None:
+            return self.between.tokens, self.between.width
+        return self._sizes("input_shape", self._asked("input_shape"))
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """Tokens that the module gives for one input, and their width."""
+        tokens = self._number("tokens", 1)
+        if self.between is not None:
+            return tokens, self.between.hidden
+        return tokens, self._number("output_width", 1)
+
+    @property
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter by name."""
+        said = self._asked("weights")
+        if not isinstance(said, Mapping):
+            raise self._wrong("weights", said, "shapes by name")
+        items = cast("Mapping[object, Any]", said).items()
+        return {str(name): self._sizes(f"weights[{name!r}]", shape) for name, shape in items}
+
+    @property
+    def flops(self) -> int:
+        """Operations of one input's forward pass."""
+        return self._number("flops", 0)
+
+    def saved_bytes(self, element: int) -> int:
+        """What one input's forward pass keeps, with activations of `element` bytes an element."""
+        return self._number("saved_bytes", 0, element)
+
+    def mistakes(self) -> Iterator[str]:
+        """What is wrong with each of the values."""
+        for ask in (
+            lambda: self.inputs,
+            lambda: self.outputs,
+            lambda: self.weights,
+            lambda: self.flops,
+            lambda: self.saved_bytes(4),
+        ):
+            try:
+                ask()
+            except BrokenKind as error:
+                yield str(error)
+
+    def _asked(self, name: str, *more: int) -> object:
+        try:
+            said: Any = getattr(self.kind, name)
+            if self.between is not None:
+                return said(self.between, *more)
+            return said(*more) if more else said
+        except NotImplementedError:
+            raise BrokenKind(f"`{self.kind.keyword}` does not say its `{name}`") from None
+        except Exception as error:  # whatever a package does wrong
+            told = told_of(error)
+            raise BrokenKind(f"`{self.kind.keyword}` fails at its `{name}`: {told}") from error
+
+    def _number(self, name: str, least: int, *more: int) -> int:
+        said = self._asked(name, *more)
+        if not _is_size(said, least):
+            raise self._wrong(name, said, f"an integer, at least {least}")
+        return cast(int, said)
+
+    def _sizes(self, name: str, said: object) -> tuple[int, ...]:
+        sizes = cast("tuple[int, ...]", said)
+        if isinstance(said, tuple | list) and all(_is_size(size, 1) for size in sizes):
+            return tuple(sizes)
+        raise self._wrong(name, cast(object, said), "a tuple of sizes")
+
+    def _wrong(self, name: str, said: object, wanted: str) -> BrokenKind:
+        return BrokenKind(f"`{self.kind.keyword}` says {said!r} of its `{name}`, not {wanted}")
+
+
+def _is_size(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def told_of(error: BaseException) -> str:
+    """What a package's own code raised, in a line, and where."""
+    import traceback  # slow, and for mistakes alone
+
+    said = " ".join("".join(traceback.format_exception_only(error)).split())
+    return f"{said}{theirs(error)}"
+
+
+def theirs(error: BaseException) -> str:
+    """The innermost line of a package's own code that an exception went through, as ` (file:line
+    in function)`; nothing where there is none."""
+    import traceback
+
+    where = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _NOT_THEIRS:
+            code = frame.f_code
+            where = f" ({Path(code.co_filename).name}:{line} in {code.co_name})"
+    return where

@@ -1,0 +1,101 @@
+"""Encoders: what all have, and the vision transformers RADIO and a plain ViT."""
+
+from typing import ClassVar
+
+from mimodsl.ir.kinds import Activation, Kind, Norm, Role, TransformerKind
+from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, knob, node
+from mimodsl.ir.types import Size
+
+
+@node
+class Encoder(Kind):
+    """What every encoder has: from inputs of one shape to tokens of one width."""
+
+    role: ClassVar[Role] = Role.ENCODER
+
+    @property
+    def tokens(self) -> int:
+        """Tokens emitted for one input."""
+        raise NotImplementedError
+
+    @property
+    def output_width(self) -> int:
+        """Width of each emitted token."""
+        raise NotImplementedError
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input: of an image `(3, height, width)`."""
+        raise NotImplementedError
+
+
+@node
+class VisionEncoder(Encoder, TransformerKind):
+    """What every vision transformer has."""
+
+    layers: int = knob(check=AT_LEAST_1, doc="transformer layers")
+    hidden: int = knob(check=AT_LEAST_1, doc="width of the residual stream")
+    heads: int = knob(check=AT_LEAST_1, doc="attention heads")
+    ffn: int = knob(check=AT_LEAST_1, doc="inner width of the MLP")
+    patch: int = knob(default=16, check=AT_LEAST_1, unit="pixels", doc="side of a square patch")
+    image: Size = knob(
+        default=Size(height=512, width=512), unit="pixels", doc="height and width of every image"
+    )
+    class_tokens: int = knob(check=AT_LEAST_0, default=1, doc="learned tokens before the patches")
+    drop_class_tokens: bool = knob(default=True, doc="emit patches alone")
+    pixel_shuffle: bool = knob(
+        default=False, doc="fold 2 by 2 patches into one token of four times the width"
+    )
+    activation: Activation = knob(default=Activation.GELU, doc="nonlinearity of the MLP")
+    norm: Norm = knob(default=Norm.LAYERNORM, doc="normalisation")
+    norm_eps: float = knob(default=1e-6, check=ABOVE_0, doc="added to the variance")
+    bias: bool = knob(default=True, doc="biases in linear layers")
+    qkv_bias: bool = knob(default=True, doc="a bias on queries, keys and values")
+
+    @property
+    def patches(self) -> int:
+        """Patches an image is cut into, partial ones left out."""
+        return (self.image.height // self.patch) * (self.image.width // self.patch)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens emitted for one image."""
+        patches = self.patches // 4 if self.pixel_shuffle else self.patches
+        return patches + (0 if self.drop_class_tokens else self.class_tokens)
+
+    @property
+    def output_width(self) -> int:
+        """Width of each emitted token."""
+        return self.hidden * 4 if self.pixel_shuffle else self.hidden
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one image, `(3, height, width)`."""
+        return 3, self.image.height, self.image.width
+
+
+@node
+class Radio(VisionEncoder):
+    """RADIO: a ViT with interpolated position embeddings and several class tokens."""
+
+    keyword: ClassVar[str] = "radio"
+
+    class_tokens: int = knob(check=AT_LEAST_0, default=8, doc="learned tokens before the patches")
+    pixel_shuffle: bool = knob(
+        default=True, doc="fold 2 by 2 patches into one token of four times the width"
+    )
+    activation: Activation = knob(default=Activation.FAST_GELU, doc="nonlinearity of the MLP")
+    max_image: Size = knob(
+        default=Size(height=2048, width=2048),
+        unit="pixels",
+        doc="the largest image that the position embeddings cover",
+    )
+    embedder_bias: bool = knob(default=False, doc="a bias in the patch embedding")
+    dynamic_resolution: bool = knob(default=False, doc="images of different sizes in one batch")
+
+
+@node
+class Vit(VisionEncoder):
+    """A plain ViT, as in CLIP."""
+
+    keyword: ClassVar[str] = "vit"

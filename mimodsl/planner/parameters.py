@@ -1,0 +1,57 @@
+"""How many parameters a rank holds of each module, and how many the model has."""
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from mimodsl.ir.module import Module
+from mimodsl.ir.spec import Spec
+from mimodsl.planner.layers import Cut, Weight, module_layers, stage_layers
+from mimodsl.planner.roles import ModuleRole
+
+
+@frozen(kw_only=True)
+class Parameters:
+    """A count of parameters: `dense` and those of routed experts.
+
+    `replicated` of the dense ones lie on every tp rank alike. `trainable` are all of them or none.
+    """
+
+    dense: int
+    experts: int
+    replicated: int
+    trainable: int
+
+    @property
+    def total(self) -> int:
+        return self.dense + self.experts
+
+
+def rank_parameters(spec: Spec, role: ModuleRole) -> Parameters:
+    """What a rank holds of one module."""
+    cut = Cut.of(spec.grid_of(role.module))
+    weights = [weight for layer in stage_layers(spec, role) for weight in layer.weights()]
+    return _counted(role.module, weights, cut)
+
+
+def module_parameters(spec: Spec, module: Module) -> Parameters:
+    """What a module has as a whole: every expert, every stage, each weight once."""
+    weights = [weight for layer in module_layers(spec, module) for weight in layer.weights()]
+    return _counted(module, weights, Cut())
+
+
+def _counted(module: Module, weights: Iterable[Weight], cut: Cut) -> Parameters:
+    dense = experts = replicated = 0
+    for weight in weights:
+        held = weight.held(cut)
+        if weight.experts:
+            experts += held
+        else:
+            dense += held
+            replicated += held if weight.split is None else 0
+    return Parameters(
+        dense=dense,
+        experts=experts,
+        replicated=replicated,
+        trainable=0 if module.frozen else dense + experts,
+    )

@@ -1,0 +1,128 @@
+"""How long calls take at least over the links that they have to use."""
+
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+from mimodsl.planner.bridges import BridgePlan
+from mimodsl.planner.grids import GridPlan
+from mimodsl.planner.groups import GroupKind, GroupPlan
+from mimodsl.planner.nodes import block_crossing, together
+from mimodsl.planner.plan import Plan
+from mimodsl.planner.ranks import Factor, Groups
+from mimodsl.planner.time.accelerator import Accelerator
+from mimodsl.planner.traffic.call import WORLD, Call, CallKind, Line, Purpose
+
+
+@frozen(kw_only=True)
+class Links:
+    """The links of a world on nodes of `per_node` ranks: fast ones inside, a network between.
+
+    A group goes over the network where all groups of its name and stage have members on several
+    nodes. Where only some do, it is taken for one of the others: what is stated holds for each.
+    """
+
+    accelerator: Accelerator
+    per_node: int
+    grids: Mapping[str, GridPlan]
+    groups: Mapping[str, GroupPlan]
+
+    @classmethod
+    def of(cls, planned: Plan, accelerator: Accelerator, per_node: int) -> "Links":
+        return cls(
+            accelerator=accelerator,
+            per_node=per_node,
+            grids={grid.name: grid for grid in planned.grids},
+            groups={group.name: group for group in planned.groups()},
+        )
+
+    def seconds(self, calls: Iterable[Call], stage: int) -> dict[Purpose, float]:
+        """What calls of a grid's stage take at least, one after the other, by what they are for."""
+        sizes: dict[tuple[Line, CallKind], int] = {}
+        for call in calls:
+            key = call.line, call.kind
+            sizes[key] = sizes.get(key, 0) + call.bytes
+        found: dict[Purpose, float] = {}
+        for (line, kind), size in sizes.items():
+            if line.members == 1:
+                continue
+            seconds = size * self._a_byte(kind, line, stage)
+            found[line.purpose] = found.get(line.purpose, 0.0) + seconds
+        return found
+
+    def _a_byte(self, kind: CallKind, line: Line, stage: int) -> float:
+        n, k = line.members, self._together(line, stage)
+        inside, network = self.accelerator.link, self.accelerator.network
+        if n == k:
+            return _sent(kind, n) / inside
+        return max(_sent(kind, n) / (inside + network), _sent_out(kind, n, k) / network)
+
+    def _together(self, line: Line, stage: int) -> int:
+        """Members of a group that share a node; all, unless every group crosses nodes."""
+        blocks = self._blocks(line, stage)
+        if any(block_crossing(block, self.per_node) < len(block) for block in blocks):
+            return line.members
+        return max(together(block, self.per_node) for block in blocks)
+
+    def _blocks(self, line: Line, stage: int) -> tuple[Groups, ...]:
+        if line.group == WORLD:
+            return (Groups(start=0, inner=(Factor(line.members, 1),), outer=()),)
+        group = self.groups[line.group]
+        if group.kind is not GroupKind.AXES or "pp" in group.axes:
+            return tuple(block for block in group.blocks if block.size > 1)
+        grid = self.grids[group.grid]
+        view = next(view for view in grid.views if view.name == group.view)
+        return (view.layout.groups(group.axes, at={"pp": stage}),)
+
+    def handed_on(self, grid: GridPlan, stage: int, size: int) -> float:
+        """What activations take to the next stage of a grid, or their gradients from there."""
+        here, there = grid.stage(stage), grid.stage(stage + 1)
+        pair = Factor(2, there.start - here.start)
+        pairs = Groups(start=here.start, inner=(pair,), outer=here.factors)
+        crosses = block_crossing(pairs, self.per_node) == len(pairs)
+        return size / (self.accelerator.network if crosses else self.accelerator.link)
+
+    def bridged(self, bridge: BridgePlan, listeners: Line, size: int) -> float:
+        """What a tensor takes over a bridge between disjoint grids, from leader to leader and then
+        to all ranks that listen. Leaders are taken to share nodes where their grids share one."""
+        nodes = sorted(
+            (grid.ranks[0] // self.per_node, grid.ranks[-1] // self.per_node)
+            for grid in (bridge.source, bridge.destination)
+        )
+        crosses = nodes[0][1] < nodes[1][0]
+        across = size / (self.accelerator.network if crosses else self.accelerator.link)
+        heard = Call(line=listeners, kind=CallKind.BROADCAST, size=size)
+        return across + sum(self.seconds((heard,), 0).values())
+
+
+def _sent(kind: CallKind, n: int) -> float:
+    """Of a message the least that some rank of n sends, or receives, by whatever algorithm.
+
+    A ring sends more of an all-reduce, 2 (n - 1) / n; a switch that adds has each rank send its
+    tensor and receive the sum (NVLink SHARP).
+    """
+    match kind:
+        case CallKind.ALL_GATHER | CallKind.REDUCE_SCATTER | CallKind.ALL_TO_ALL:
+            return (n - 1) / n
+        case CallKind.RECEIVE:
+            return 0.0  # is the other end of a send, at the same time
+        case _:
+            return 1.0
+
+
+def _sent_out(kind: CallKind, n: int, k: int) -> float:
+    """Of a message the least that each of k members on a node sends to other nodes, or receives.
+
+    Together they do that once for all of them, but for what is each one's own.
+    """
+    match kind:
+        case CallKind.ALL_TO_ALL:
+            return (n - k) / n
+        case CallKind.ALL_GATHER | CallKind.REDUCE_SCATTER:
+            return (n - k) / n / k
+        case CallKind.SEND:
+            return 1.0
+        case CallKind.RECEIVE:
+            return 0.0
+        case _:
+            return 1.0 / k

@@ -1,0 +1,44 @@
+"""The least time of a step, from those of its stages."""
+
+from typing import Final
+
+from mimodsl.planner.nodes import node_plan
+from mimodsl.planner.plan import Plan
+from mimodsl.planner.time.accelerator import Accelerator
+from mimodsl.planner.time.least import StepTime
+from mimodsl.planner.time.links import Links
+from mimodsl.planner.time.stage import stage_time
+from mimodsl.planner.timing import by_stage, step_time
+from mimodsl.planner.work.step import model_flops, stage_spans
+
+MOST_STAGES: Final = 256
+"""Stages up to which a step is followed: what that takes grows with their square."""
+
+
+def least_time(planned: Plan, accelerator: Accelerator, per_node: int | None = None) -> StepTime:
+    """What a step takes at least on such GPUs.
+
+    Without `per_node`, ranks lie on nodes as `node_plan` has them, up to as many on each as a node
+    of such GPUs takes. Takes as long for a million ranks as for eight. `ValueError` for a number
+    of ranks that no node has, and for a pipeline of more than `MOST_STAGES` stages.
+    """
+    if planned.stages > MOST_STAGES:
+        raise ValueError(
+            f"how long a step takes is worked out for {MOST_STAGES} stages at most, "
+            f"not {planned.stages}"
+        )
+    nodes = node_plan(planned, accelerator.per_node, per_node)
+    links = Links.of(planned, accelerator, nodes.per_node)
+    stages = tuple(stage_time(planned, span, links) for span in stage_spans(planned))
+    times = by_stage(planned.stages, ((one.stage, one.times) for one in stages))
+    spec, summary = planned.spec, planned.summary()
+    return StepTime(
+        accelerator=accelerator,
+        per_node=nodes.per_node,
+        seconds=step_time(times, spec.schedule.microbatches),
+        model=model_flops(spec),
+        samples=summary.batch,
+        tokens=summary.tokens,
+        peak=accelerator.peak(spec.train.precision) * planned.world,
+        stages=stages,
+    )

@@ -1,0 +1,1 @@
+"""Everything that draws or prints: plans, runs, verdicts, differences, reports."""
