@@ -5,9 +5,9 @@ script, one that `register` has made known.
 """
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, Rule, Scope, rule
 from mimodsl.checker.scopes import Held, held
-from mimodsl.checker.words import code
 from mimodsl.diagnostics import Severity
 from mimodsl.ir.kinds import Kind, Role
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Constraint, Keyword, knob, node

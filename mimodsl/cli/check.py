@@ -12,7 +12,7 @@ from mimodsl.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mimodsl.checker.checked import Checked
+    from mimodsl.checker.file_check import CheckedFile
     from mimodsl.diagnostics import Diagnostic
 
 _FORMATS = ("full", "concise", "json", "github")
@@ -61,7 +61,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mimodsl.checker.checked import checked
+    from mimodsl.checker.file_check import check_file
     from mimodsl.cli import inputs
     from mimodsl.cli.chosen import choice
 
@@ -69,7 +69,7 @@ def _run(args: argparse.Namespace) -> int:
     paths = inputs.specs_of(args.specs)
     inputs.refuse_set(paths, args.overrides)
     overrides = dict(args.overrides)
-    found = [checked(path, inputs.read(path), overrides) for path in paths]
+    found = [check_file(path, inputs.read(path), overrides) for path in paths]
     if args.fix:
         found = _fixed(paths, found, overrides, sys.stdout if args.format == "full" else sys.stderr)
     diagnostics = [one for one in _each_once(found) if chosen.shows(one)]
@@ -80,10 +80,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _fixed(
-    paths: list[Path], found: list[Checked], overrides: dict[str, str], report: Any
-) -> list[Checked]:
+    paths: list[Path], found: list[CheckedFile], overrides: dict[str, str], report: Any
+) -> list[CheckedFile]:
     """The files after their fixes, which are shown; what is fixed in one may matter to another."""
-    from mimodsl.checker.checked import checked
+    from mimodsl.checker.file_check import check_file
     from mimodsl.cli import inputs, specs
     from mimodsl.cli.fixing import repaired
     from mimodsl.cli.trouble import UsageError
@@ -99,10 +99,10 @@ def _fixed(
         report.write(repair.diff)
     where = specs.plural(files, "file")
     print(f"\nfixed {specs.plural(count, 'mistake')} in {where}\n", file=report, flush=True)
-    return [checked(path, inputs.read(path), overrides) for path in paths]
+    return [check_file(path, inputs.read(path), overrides) for path in paths]
 
 
-def _each_once(found: Sequence[Checked]) -> list[Diagnostic]:
+def _each_once(found: Sequence[CheckedFile]) -> list[Diagnostic]:
     """All diagnostics; a mistake in a file that several specs use is one."""
     seen: dict[tuple[str, str, str], Diagnostic] = {}
     for one in (one for file in found for one in file.diagnostics):
@@ -123,7 +123,7 @@ def _show(format: str, diagnostics: Sequence[Diagnostic]) -> None:
         print(text, end="\n\n" if format == "full" else "\n")
 
 
-def _summary(found: Sequence[Checked], diagnostics: Sequence[Diagnostic]) -> str:
+def _summary(found: Sequence[CheckedFile], diagnostics: Sequence[Diagnostic]) -> str:
     """`2 errors and 1 warning in 3 specs and 1 library; --fix corrects 1`."""
     from mimodsl.cli.specs import counted, joined, plural
 

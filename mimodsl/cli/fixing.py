@@ -6,8 +6,8 @@ from typing import Final
 
 from attrs import frozen
 
-from mimodsl.checker import fixing
-from mimodsl.checker.checked import Checked, checked
+from mimodsl.checker.file_check import CheckedFile, check_file
+from mimodsl.checker.file_fixes import fix_all
 from mimodsl.cli import files
 
 _MARK: Final = "\ufeff"
@@ -21,9 +21,9 @@ class Repair:
     diff: str
 
 
-def repaired(before: Checked, path: Path, overrides: Mapping[str, str]) -> Repair:
+def repaired(before: CheckedFile, path: Path, overrides: Mapping[str, str]) -> Repair:
     """Fix a file, whole or not at all."""
-    repair = fixing.repaired(before, lambda source: checked(path, source, overrides))
+    repair = fix_all(before, lambda source: check_file(path, source, overrides))
     source, after = before.source, repair.after.source
     if source is None or after is None or repair.after is before:
         return Repair(count=0, diff="")

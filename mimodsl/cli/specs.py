@@ -12,11 +12,11 @@ from mimodsl.ir.spec import Spec
 
 def sound_spec(args: Namespace) -> Spec | None:
     """The spec of `args`, `None` where it has errors; standard error says all there is of it."""
-    from mimodsl.checker.checked import checked
+    from mimodsl.checker.file_check import check_file
     from mimodsl.cli import inputs
 
     inputs.refuse_set([args.spec], args.overrides)
-    found = checked(args.spec, inputs.read(args.spec), dict(args.overrides), whole=True)
+    found = check_file(args.spec, inputs.read(args.spec), dict(args.overrides), allow_library=False)
     show(found.diagnostics, sys.stderr)
     return found.spec
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from lsprotocol import types
 
-from mimodsl.checker.fixing import fixed_once, repaired
+from mimodsl.checker.file_fixes import fix_all, fix_once
 from mimodsl.diagnostics import Diagnostic, Edit
 from mimodsl.lsp.edits import between
 from mimodsl.lsp.reports import place, report
@@ -45,7 +45,7 @@ def _touches(one: types.Range, other: types.Range) -> bool:
 
 
 def _fixes(one: Diagnostic, analysis: Analysis) -> Iterator[types.CodeAction]:
-    certain = one.edits and fixed_once(analysis.checked, [one], analysis.check)
+    certain = one.edits and fix_once(analysis.checked, [one], analysis.check)
     if certain:
         yield _action(_title(one.edits), one, one.edits, analysis, preferred=True)
         return
@@ -55,7 +55,7 @@ def _fixes(one: Diagnostic, analysis: Analysis) -> Iterator[types.CodeAction]:
 
 
 def _all(analysis: Analysis) -> Iterator[types.CodeAction]:
-    repair = repaired(analysis.checked, analysis.check)
+    repair = fix_all(analysis.checked, analysis.check)
     if repair.count and repair.after.source is not None:
         edits = between(analysis.positions, repair.after.source.text)
         yield types.CodeAction(

@@ -7,7 +7,7 @@ from typing import Final
 
 from lsprotocol import types
 
-from mimodsl.checker.checked import Checked
+from mimodsl.checker.file_check import CheckedFile
 from mimodsl.lower.names import KEYWORDS
 from mimodsl.lsp.names import Occurrence, Symbol, at
 from mimodsl.lsp.specs import Analysis
@@ -152,5 +152,5 @@ def _try(analysis: Analysis, symbol: Symbol, name: str) -> None:
         raise Refused(f"`{name}` is a word of a field that `{symbol.name}` is the value of")
 
 
-def _errors(found: Checked) -> set[tuple[str, str]]:
+def _errors(found: CheckedFile) -> set[tuple[str, str]]:
     return {(one.code, one.message) for one in found.diagnostics if one.is_error}

@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 import attrs
 from attrs import evolve, frozen
 
-from mimodsl.checker.checked import Checked
-from mimodsl.checker.fixing import Check
+from mimodsl.checker.file_check import CheckedFile
+from mimodsl.checker.file_fixes import Recheck
 from mimodsl.diagnostics import Edit
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.grid import Axis, Grid, View
@@ -47,7 +47,7 @@ class _Axis:
         return size * prod(one for name, one in self.grid.sizes(self.view) if name != self.name)
 
 
-async def legal_sizes(source: SourceFile, place: Span, check: Check) -> tuple[Legal, ...]:
+async def legal_sizes(source: SourceFile, place: Span, check: Recheck) -> tuple[Legal, ...]:
     """The sizes that may stand at a place, where one is about to be written; smallest first.
 
     Those that are legal as everything else is come before those that want another axis of the view
@@ -72,9 +72,9 @@ async def legal_sizes(source: SourceFile, place: Span, check: Check) -> tuple[Le
 class _Trial:
     source: SourceFile
     place: Span
-    check: Check
+    check: Recheck
 
-    async def of(self, size: int, *edits: Edit) -> Checked:
+    async def of(self, size: int, *edits: Edit) -> CheckedFile:
         """What becomes of the text with a size at the place; edits lie in the text with a 1 there.
 
         They keep their line, and so does every mistake.
@@ -89,7 +89,7 @@ class _Trial:
         return self.check(evolve(self.source, text=changed))
 
 
-def _blame(found: Checked) -> frozenset[tuple[str, int]]:
+def _blame(found: CheckedFile) -> frozenset[tuple[str, int]]:
     """Errors by code and line, which stay what they are when a number changes."""
     errors = (one for one in found.diagnostics if one.is_error)
     return frozenset((one.code, _line(one.primary.where)) for one in errors)
@@ -99,7 +99,7 @@ def _line(where: object) -> int:
     return where.line if isinstance(where, Span) else 0
 
 
-def _axis(found: Checked, offset: int) -> _Axis | None:
+def _axis(found: CheckedFile, offset: int) -> _Axis | None:
     """The axis whose size stands at an offset of the checked text."""
     for grid in found.loaded.draft.grids:
         for view in grid.views:

@@ -9,7 +9,7 @@ from lsprotocol import types
 from pygls.uris import to_fs_path
 from pygls.workspace import Workspace
 
-from mimodsl.checker.checked import Checked, checked
+from mimodsl.checker.file_check import CheckedFile, check_file
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.lower.names import Lost, Scope
 from mimodsl.lower.units import Unit
@@ -30,13 +30,13 @@ class Analysis:
     source: SourceFile
 
     @cached_property
-    def checked(self) -> Checked:
+    def checked(self) -> CheckedFile:
         """The text and all that it uses, checked by every rule."""
         return self.check(self.source)
 
-    def check(self, source: SourceFile) -> Checked:
+    def check(self, source: SourceFile) -> CheckedFile:
         """Another text in this one's place, checked."""
-        return checked(self.path, source, {}, read=self.specs.read)
+        return check_file(self.path, source, {}, read=self.specs.read)
 
     def trying(self, text: str) -> "Analysis":
         """What would be known of another text in this one's place."""

@@ -6,10 +6,10 @@ from typing import Any, Final
 import attrs
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code
 from mimodsl.checker.proof.faults import Crossed, Deadlock, Fault, Parting, Step, Unmet
 from mimodsl.checker.rule import Cost, Finding, Findings, Rule, Scope, rule
 from mimodsl.checker.scopes import spans_of
-from mimodsl.checker.words import code
 from mimodsl.diagnostics import Diagnostic, Label
 from mimodsl.ir import Grid
 from mimodsl.ir.draft import Draft

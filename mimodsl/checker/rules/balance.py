@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import MOE, HeldMoe
-from mimodsl.checker.words import code
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import Balance, Dispatcher, Moe, Score
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from mimodsl.checker.arithmetic import divides_one_way, divisors, nearest, next_multiple
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import ROUTE, Held, Route, spans_of
-from mimodsl.checker.words import code, either
 from mimodsl.ir import Precision
 from mimodsl.ir.kinds import Kind
 

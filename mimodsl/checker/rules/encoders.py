@@ -2,9 +2,9 @@
 
 from mimodsl.checker.arithmetic import division, next_multiple
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import ENCODER, MODULE, VISION, Held
-from mimodsl.checker.words import code, either
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Kind, Radio, Role, VisionEncoder
 

@@ -1,9 +1,9 @@
 """The order of axes of an expert view, where megatron-core takes one for granted."""
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import MOE, GridView, HeldMoe
-from mimodsl.checker.words import code
 
 
 @rule(

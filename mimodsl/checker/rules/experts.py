@@ -2,9 +2,9 @@
 
 from mimodsl.checker.arithmetic import division, divisors, nearest, next_multiple
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import GRID, MOE, HeldMoe, is_sound, splits_sequence
-from mimodsl.checker.words import code, either
 from mimodsl.ir import Dispatcher, Grid
 
 

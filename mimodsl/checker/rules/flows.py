@@ -1,9 +1,9 @@
 """Flows: which modules they join, and where these are."""
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import COMPLETE, FLOW, ROUTE, SPEC, Route
-from mimodsl.checker.words import code, either
 from mimodsl.diagnostics import Label
 from mimodsl.ir import Flow, Module, Role
 from mimodsl.ir.draft import Draft

@@ -4,6 +4,7 @@ from math import prod
 from typing import Final
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import (
     GRID,
@@ -11,7 +12,6 @@ from mimodsl.checker.scopes import (
     GridView,
     is_sound,
 )
-from mimodsl.checker.words import code
 from mimodsl.diagnostics import Edit
 from mimodsl.diagnostics.suggest import corrected, did_you_mean
 from mimodsl.ir import Axis, Grid, View

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from attrs import fields, frozen
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.rules.tensor_parallel import attention_of, has_dense_mlp
 from mimodsl.checker.scopes import SPEC, Held, held, uses_experts
-from mimodsl.checker.words import code
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import Gpt, LanguageModel, Node, Positions, Score
 from mimodsl.ir.draft import Draft

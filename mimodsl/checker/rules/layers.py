@@ -5,9 +5,9 @@ from typing import Final
 
 from mimodsl.checker.arithmetic import division, divisors, nearest, next_multiple
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, count, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import HYBRID, LANGUAGE, Held
-from mimodsl.checker.words import code, count, either
 from mimodsl.diagnostics import Edit, Label, Severity
 from mimodsl.ir import Gpt, Hybrid, LanguageModel
 from mimodsl.source import Span

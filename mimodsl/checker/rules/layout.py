@@ -1,10 +1,10 @@
 """The layout of modules: which of them share ranks, and with what."""
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.rules.placement import placed_grids, places_by_grid
 from mimodsl.checker.scopes import COMPLETE, SPEC, is_sound, spans_of
-from mimodsl.checker.words import code, either
 from mimodsl.ir import LanguageModel
 from mimodsl.ir.draft import Draft
 

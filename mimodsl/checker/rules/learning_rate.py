@@ -1,9 +1,9 @@
 """The learning rate over the steps: what megatron-core's scheduler refuses, or leaps in."""
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, count
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import SPEC
-from mimodsl.checker.words import code, count
 from mimodsl.ir import FallingLr, WsdLr
 from mimodsl.ir.draft import Draft
 

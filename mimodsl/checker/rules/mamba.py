@@ -8,10 +8,10 @@ from mimodsl.checker.arithmetic import (
     next_multiple,
 )
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.rules.tensor_parallel import mamba_heads, mamba_of
 from mimodsl.checker.scopes import HYBRID, Held
-from mimodsl.checker.words import code, either
 from mimodsl.ir import Hybrid
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import COMPLETE, ENCODER, SPEC, Held
-from mimodsl.checker.words import code
 from mimodsl.diagnostics import Label
 from mimodsl.diagnostics.suggest import did_you_mean
 from mimodsl.ir import Grid, Module

@@ -5,9 +5,9 @@ from itertools import combinations
 from typing import Final
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, Scope, rule
 from mimodsl.checker.scopes import COMPLETE, SPEC, span_size, spans_of
-from mimodsl.checker.words import code, either
 from mimodsl.ir import Beside, Place, Placed, Together
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.placement import grid_names

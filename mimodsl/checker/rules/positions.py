@@ -1,10 +1,10 @@
 """Positions: how tokens and patches learn where they stand."""
 
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.rules.tensor_parallel import attention_of
 from mimodsl.checker.scopes import LANGUAGE, ROUTE, VISION, Held, Route
-from mimodsl.checker.words import code, either
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import LanguageModel, Positions, Radio, VisionEncoder
 

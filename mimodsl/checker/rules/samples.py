@@ -2,10 +2,10 @@
 
 from mimodsl.checker.arithmetic import divides_one_way, divisors, next_multiple
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, count, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.rules.edges import is_colocated, replicas
 from mimodsl.checker.scopes import ROUTE, GridView, Route, spans_of
-from mimodsl.checker.words import code, count, either
 from mimodsl.ir import Grid, View
 
 

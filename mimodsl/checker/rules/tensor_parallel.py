@@ -14,9 +14,9 @@ from mimodsl.checker.arithmetic import (
     next_multiple,
 )
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import LANGUAGE, MODULE, Held, held, splits_sequence, uses_experts
-from mimodsl.checker.words import code, either
 from mimodsl.ir import (
     AffineProjector,
     Attention,

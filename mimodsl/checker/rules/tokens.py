@@ -10,9 +10,9 @@ from attrs import frozen
 
 from mimodsl.checker.arithmetic import next_multiple
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, count
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import FLOW, ROUTE, SPEC, Held, Route, sequence_shards
-from mimodsl.checker.words import code, count
 from mimodsl.diagnostics import Label
 from mimodsl.ir import Encoder, Flow, LanguageModel, Projector, VisionEncoder
 from mimodsl.ir.draft import Draft

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mimodsl.checker.arithmetic import division, next_multiple
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.rules.edges import is_colocated
 from mimodsl.checker.rules.tensor_parallel import attention_of
@@ -18,7 +19,6 @@ from mimodsl.checker.scopes import (
     splits_sequence,
     uses_experts,
 )
-from mimodsl.checker.words import code, either
 from mimodsl.diagnostics import Label, Severity
 from mimodsl.ir import Gpt, Hybrid, Kernels, LanguageModel, Moe, Precision, ScheduleKind
 from mimodsl.ir.draft import Draft

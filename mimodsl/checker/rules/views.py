@@ -5,6 +5,7 @@ from math import prod
 
 from mimodsl.checker.arithmetic import by_distance, divisors
 from mimodsl.checker.context import Context
+from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import (
     SECOND_VIEW,
@@ -15,7 +16,6 @@ from mimodsl.checker.scopes import (
     is_sound,
     uses_experts,
 )
-from mimodsl.checker.words import code, either
 from mimodsl.diagnostics import Edit
 from mimodsl.ir import Axis, Grid, LanguageModel
 from mimodsl.ir.grid import BASE_AXES

@@ -3,7 +3,7 @@
 import pytest
 
 from mimodsl.checker.runner import check
-from mimodsl.diagnostics.fixes import fixed
+from mimodsl.diagnostics.edits import apply_edits
 from mimodsl.lower import parse
 
 HEAD = """use "presets/nemotron_small.mimo"
@@ -73,7 +73,7 @@ def test_an_edit_ends_its_mistake_and_makes_no_other(code: str) -> None:
     assert {one.code for one in found} == {code}
     assert all(one.edits for one in found)
     source = found[0].edits[0].span.file
-    after = fixed(source, found).text
+    after = apply_edits(source, found).text
     assert changed in after
     again = parse(after)
     assert not again.diagnostics

@@ -6,7 +6,7 @@ import pytest
 
 from mimodsl.cli.main import main
 from mimodsl.diagnostics import Diagnostic, Edit, Label
-from mimodsl.diagnostics.fixes import fixed
+from mimodsl.diagnostics.edits import apply_edits
 from mimodsl.source import SourceFile, Span
 from tests.files import as_written
 
@@ -171,7 +171,7 @@ def test_edits_of_one_diagnostic_are_made_together_or_not_at_all():
     first = mistake(edit(0, 3, "1"), edit(8, 13, "3"))
     overlapping = mistake(edit(4, 7, "2"), edit(12, 13, ""))
     elsewhere = mistake(edit(4, 7, "2"), edit(0, 1, "", other))
-    assert fixed(source, [first, overlapping, elsewhere]) == fixed(source, [first])
-    assert fixed(source, [first]).text == "1 two 3"
-    assert fixed(source, [elsewhere]).count == 0
-    assert fixed(source, [overlapping, first]).text == "one 2 thre"
+    assert apply_edits(source, [first, overlapping, elsewhere]) == apply_edits(source, [first])
+    assert apply_edits(source, [first]).text == "1 two 3"
+    assert apply_edits(source, [elsewhere]).count == 0
+    assert apply_edits(source, [overlapping, first]).text == "one 2 thre"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import mimodsl
-from mimodsl.checker.checked import checked
+from mimodsl.checker.file_check import check_file
 from mimodsl.cli.main import main
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.diagnostics.render import full
@@ -31,7 +31,7 @@ def found(path: Path) -> list[str]:
 
 
 def mistakes(path: Path) -> tuple[Diagnostic, ...]:
-    result = checked(path, read_source(path, path.name), {}, whole=True)
+    result = check_file(path, read_source(path, path.name), {}, allow_library=False)
     assert (result.spec is None) == bool(result.errors)
     return result.diagnostics
 

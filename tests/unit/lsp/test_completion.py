@@ -6,7 +6,7 @@ import pytest
 from lsprotocol import types
 
 from mimodsl import ir
-from mimodsl.checker.checked import checked
+from mimodsl.checker.file_check import check_file
 from mimodsl.ir.schema import schema
 from mimodsl.lsp.sizes import legal_sizes
 from mimodsl.source import SourceFile, Span
@@ -206,7 +206,7 @@ def test_sizes_that_another_view_rules_out_are_not_tried():
 
     def check(text):
         tried.append(text)
-        return checked(path, text, {})
+        return check_file(path, text, {})
 
     found = asyncio.run(legal_sizes(source, Span(source, start, start + 1), check))
     assert [one.size for one in found] == [1, 2, 4, 8]
@@ -223,7 +223,7 @@ def test_a_search_for_sizes_can_be_called_off():
             tried.append(text)
             if len(tried) == 2:
                 searching.cancel()
-            return checked(None, text, {})
+            return check_file(None, text, {})
 
         searching = asyncio.ensure_future(legal_sizes(source, Span(source, start, start), check))
         await searching
