@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import attrs
 
+from mimodsl.ir import transform
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Role
@@ -48,7 +49,7 @@ class Spec(Node):
         A view's axes are a mapping as in `Grid`; `None` takes a view away, a new name adds one.
         Raises `ValueError` for an unknown grid.
         """
-        return _transform().with_grid(self, name, views)
+        return transform.with_grid(self, name, views)
 
     def with_module(self, name: str, **fields: Any) -> "Spec":
         """This spec with fields of a module, or of its kind, set anew; mappings merge into blocks:
@@ -56,15 +57,15 @@ class Spec(Node):
 
         Raises `ValueError` for an unknown module or field, and for a value that it doesn't take.
         """
-        return _transform().with_module(self, name, fields)
+        return transform.with_module(self, name, fields)
 
     def with_schedule(self, **fields: Any) -> "Spec":
         """This spec with fields of its schedule set anew."""
-        return attrs.evolve(self, schedule=_transform().merged(self.schedule, fields), origin=None)
+        return attrs.evolve(self, schedule=transform.merged(self.schedule, fields), origin=None)
 
     def with_train(self, **fields: Any) -> "Spec":
         """This spec with fields of its training set anew, as `with_module` does."""
-        return attrs.evolve(self, train=_transform().merged(self.train, fields), origin=None)
+        return attrs.evolve(self, train=transform.merged(self.train, fields), origin=None)
 
     def substitute(self, values: Mapping[str, Any]) -> "Spec":
         """This spec with the values at some object paths, those of diagnostics, set anew:
@@ -72,7 +73,7 @@ class Spec(Node):
 
         Raises `ValueError` for a path that leads nowhere, and for a value that doesn't fit.
         """
-        return _transform().substitute(self, values)
+        return transform.substitute(self, values)
 
     def grid(self, name: str) -> Grid:
         """The grid of that name; `KeyError` without one."""
@@ -112,13 +113,6 @@ class Spec(Node):
         """The samples of a step, over all replicas of the language model."""
         replicas = self.grid_of(self.language).size("dp")
         return self.schedule.micro_batch * self.schedule.microbatches * replicas
-
-
-def _transform() -> Any:
-    """Imported late: it makes specs, and so imports this class."""
-    from mimodsl.ir import transform
-
-    return transform
 
 
 def _named[N: (Grid, Module)](nodes: tuple[N, ...], name: str) -> N:

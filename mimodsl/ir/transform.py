@@ -1,11 +1,13 @@
-"""Specs made of others: the same spec with another grid, module or value.
+"""Functions that return a spec with another grid, module or value.
 
-What is changed was written nowhere: diagnostics point at its object path. All else keeps its place
-in the text.
+A changed node has no place in a text: diagnostics point at its object path. The other nodes keep
+their places.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
@@ -15,8 +17,10 @@ from mimodsl.ir.grid import Grid, View
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
 from mimodsl.ir.schema import schema
-from mimodsl.ir.spec import Spec
 from mimodsl.ir.types import field_type
+
+if TYPE_CHECKING:
+    from mimodsl.ir.spec import Spec
 
 _MODULE_FIELDS: Final = frozenset({"grid", "frozen", "kind"})
 
@@ -95,7 +99,7 @@ def substitute(spec: Spec, values: Mapping[str, Any]) -> Spec:
     fields and, in lists, of items. Raises `ValueError` for a path that leads nowhere.
     """
     for path, value in values.items():
-        spec = cast(Spec, _substituted(spec, path.split("."), value, path))
+        spec = cast("Spec", _substituted(spec, path.split("."), value, path))
     return spec
 
 
