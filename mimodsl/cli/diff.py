@@ -67,12 +67,13 @@ def _spec(path: Path) -> Spec | None:
 def _compare(a: Spec, b: Spec, args: argparse.Namespace) -> int:
     import sys
 
-    from mimodsl.cli import comparison, terminal
-    from mimodsl.planner.difference import differences
+    from mimodsl.cli import terminal
+    from mimodsl.planner import difference
+    from mimodsl.show import differences
 
-    found = differences(a, b)
+    found = difference.differences(a, b)
     if args.json:
-        terminal.print_json(comparison.as_json(a, b, found))
+        terminal.print_json(differences.document(a, b, found))
     else:
-        comparison.show(a, b, found, terminal.console(sys.stdout))
+        differences.show(a, b, found, terminal.console(sys.stdout))
     return int(bool(found))
