@@ -20,7 +20,7 @@ from rich.console import Console
 
 import mimodsl
 from mimodsl import ir
-from mimodsl.checker.catalogue import MEGATRON
+from mimodsl._version import MEGATRON_CORE
 from mimodsl.checker.pages import Page, pages
 from mimodsl.checker.rules import RULES
 from mimodsl.cli.main import parser
@@ -171,7 +171,7 @@ def _page(page: Page) -> str:
     help_lines = [line for found in page.diagnostics() for line in found.help] if example else []
     helps = "\n".join(f"- help: {line}" for line in help_lines)
     mirrors = ", ".join(f"`{place}`" for place in page.mirrors)
-    source = f"From megatron-core {MEGATRON}: {mirrors}." if mirrors else ""
+    source = f"From megatron-core {MEGATRON_CORE}: {mirrors}." if mirrors else ""
     parts = [page.why.strip(), cost, seen, example, helps, source]
     return "\n\n".join(filter(None, parts))
 

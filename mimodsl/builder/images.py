@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from mimodsl._version import MEGATRON_CORE
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.widths import tokens_an_image
 
-_REASON: Final = "the bridges of megatron-core 0.19.2 cut images into equal parts"
+_REASON: Final = f"the bridges of megatron-core {MEGATRON_CORE} cut images into equal parts"
 
 
 @frozen(kw_only=True)

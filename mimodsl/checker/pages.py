@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mimodsl.checker.catalogue import MEGATRON
+from mimodsl._version import MEGATRON_CORE
 from mimodsl.checker.packages import package_rules
 from mimodsl.checker.proof import PROVED
 from mimodsl.checker.rule import Rule
@@ -109,7 +109,7 @@ def _parts(page: Page, color: bool) -> Iterator[str]:
         if shown:
             yield _bold("mimodsl says:", color) + "\n\n" + indent(shown, "  ")
     if page.mirrors:
-        yield fill(f"From megatron-core {MEGATRON}: {', '.join(page.mirrors)}.", _WIDTH)
+        yield fill(f"From megatron-core {MEGATRON_CORE}: {', '.join(page.mirrors)}.", _WIDTH)
 
 
 def _bold(text: str, color: bool) -> str:
@@ -127,5 +127,5 @@ def as_json(page: Page) -> dict[str, Any]:
         "seen": page.seen,
         "example": page.example,
         "help": [line for one in page.diagnostics() for line in one.help] if page.example else [],
-        "megatron": {"version": MEGATRON, "at": list(page.mirrors)},
+        "megatron": {"version": MEGATRON_CORE, "at": list(page.mirrors)},
     }

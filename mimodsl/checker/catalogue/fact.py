@@ -4,9 +4,10 @@ from typing import Final
 
 from attrs import frozen
 
+from mimodsl._version import MEGATRON_CORE
 from mimodsl.checker.rule import Cost
 
-MEGATRON: Final = "0.19.2"
+MEGATRON: Final = MEGATRON_CORE
 """The version of megatron-core that every rule and every entry is true of."""
 
 

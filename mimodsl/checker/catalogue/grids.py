@@ -318,7 +318,7 @@ PLACEMENT: Final = Area(
             says="Bridges ask for groups of NCCL by name.",
             ends=Handled(
                 "on a CPU the name stands for gloo; on GPUs it is what is wanted",
-                "tests/unit/test_cpu_backend.py::TestCollectives::test_groups_that_name_nccl_are_gloo",
+                "tests/unit/megatron/test_cpu_backend.py::TestCollectives::test_groups_that_name_nccl_are_gloo",
             ),
         ),
         Fact(

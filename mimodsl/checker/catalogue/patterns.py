@@ -83,7 +83,7 @@ MAMBA: Final = Area(
             says="A mixer needs mamba-ssm, which needs a GPU, and einops.",
             ends=Handled(
                 "elsewhere plain torch stands in for its two kernels",
-                "tests/unit/test_mamba_kernels.py::test_layer_and_gradients_follow_the_recurrence",
+                "tests/unit/megatron/test_mamba_kernels.py::test_layer_and_gradients_follow_the_recurrence",
             ),
         ),
         Fact(

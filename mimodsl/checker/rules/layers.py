@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Final
 
+from mimodsl._version import MEGATRON_CORE
 from mimodsl.checker.arithmetic import division, divisors, nearest, next_multiple
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, count, either
@@ -17,7 +18,7 @@ _FOREIGN: Final = {
     "G": "gated delta nets are not a layer of this language",
     "D": "sparse attention is not a layer of this language",
     "+": "latent attention is not a layer of this language",
-    "/": "multi-token prediction reads parallel_state in megatron-core 0.19.2",
+    "/": f"multi-token prediction reads parallel_state in megatron-core {MEGATRON_CORE}",
 }
 
 

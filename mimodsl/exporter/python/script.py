@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from mimodsl._version import __version__
+from mimodsl._version import MEGATRON_CORE, __version__
 from mimodsl.exporter.python import modules, topology, training
 from mimodsl.exporter.python.code import WIDTH, text
 from mimodsl.exporter.python.data import data
@@ -161,8 +161,9 @@ def _head(of: Resolved, launch: Launch) -> str:
     if theirs:
         needed = f"{', '.join(['megatron-core', *theirs[:-1]])} and {theirs[-1]}"
     said = (
-        f"Written by mimodsl {__version__}{source}, for megatron-core 0.19.2, to whose files "
-        "comments refer. All process groups come from grids; `parallel_state` is not initialised."
+        f"Written by mimodsl {__version__}{source}, for megatron-core {MEGATRON_CORE}, to whose "
+        "files comments refer. All process groups come from grids; `parallel_state` is not "
+        "initialised."
     )
     return "\n".join(
         [
