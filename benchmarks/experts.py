@@ -125,9 +125,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     with ExitStack() as stack:
         if options.device == "cpu":
-            from mimodsl.megatron import cpu
+            from mimodsl.megatron.cpu import backend
 
-            stack.enter_context(cpu.activate())
+            stack.enter_context(backend.activate())
         backend = "gloo" if options.device == "cpu" else "nccl"
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         stack.callback(dist.destroy_process_group)

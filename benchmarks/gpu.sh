@@ -47,7 +47,7 @@ launchers() {
 
 # Libraries that are compiled here for the first time warn of their own source, and warnings are errors.
 tests() {
-  run tests python3 -m pytest -m gpu -W ignore -p no:cacheprovider tests/unit/test_mamba_kernels.py \
+  run tests python3 -m pytest -m gpu -W ignore -p no:cacheprovider tests/unit/megatron/test_mamba_kernels.py \
     tests/unit/builder/test_local_attention.py tests/unit/builder/test_local_experts.py tests/unit/builder/test_loss.py \
     tests/unit/builder/test_weight_gradients.py tests/e2e/test_gpu.py
 }

@@ -18,6 +18,7 @@ from megatron.core.parallel_state import RankGenerator
 import mimodsl
 from mimodsl.builder.grids import build_grids, comm_grid, megatron_axes
 from mimodsl.builder.groups import make_groups
+from mimodsl.megatron import meta_device
 from mimodsl.planner.groups import GroupKind, GroupPlan, grid_groups
 from mimodsl.planner.plan import Plan, plan
 from mimodsl.runtime import meta
@@ -99,7 +100,7 @@ def main() -> None:
     options.add_argument("--fake", type=int, nargs="*", default=FAKE, help="worlds of fake ranks")
     asked = options.parse_args()
     real = _best(asked.gloo, asked.runs, _on_processes)
-    with meta.activate():
+    with meta_device.activate():
         fake = _best(asked.fake, asked.runs, _on_one)
     text = _page(real, fake, asked.runs)
     RESULTS.write_text(text)

@@ -44,9 +44,9 @@ def member(options: argparse.Namespace) -> Generator[None]:
     warnings.simplefilter("ignore")
     with ExitStack() as stack:
         if options.device == "cpu":
-            from mimodsl.megatron import cpu
+            from mimodsl.megatron.cpu import backend
 
-            stack.enter_context(cpu.activate())
+            stack.enter_context(backend.activate())
         else:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("gloo" if options.device == "cpu" else "nccl")

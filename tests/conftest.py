@@ -26,9 +26,9 @@ def lone_rank() -> Iterator[None]:
     """This process as the one rank of a world, with the CPU for its device."""
     import torch.distributed as dist
 
-    from mimodsl.megatron import cpu
+    from mimodsl.megatron.cpu import backend
 
-    with cpu.activate():
+    with backend.activate():
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         try:
             yield

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from mimodsl.megatron.hidden_packages import hide_kernels, loaded_kernels
+from mimodsl.megatron.cpu.hidden_packages import hide_kernels, loaded_kernels
 from mimodsl.runtime.worker import Worker
 from mimodsl.runtime.workers import Watch, run_workers
 
@@ -21,7 +21,7 @@ _PRELOADED = (
     "torch",
     "torch.distributed",
     "megatron.core",
-    "mimodsl.megatron.cpu",
+    "mimodsl.megatron.cpu.backend",
     "mimodsl.builder.assembly",
 )
 _LOOPBACK = "127.0.0.1"
@@ -160,10 +160,10 @@ def _settle(device: Device, index: int) -> None:
 
     if device is Device.CPU:
         hide_kernels()
-        from mimodsl.megatron import cpu
+        from mimodsl.megatron.cpu import backend
 
         torch.set_num_threads(1)
-        cpu.activate()
+        backend.activate()
     else:
         torch.cuda.set_device(index)
 

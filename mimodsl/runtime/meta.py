@@ -9,29 +9,21 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Generator
+from typing import Any
 
-import torch
 import torch.distributed as dist
 from attrs import frozen
 from megatron.core.pipeline_parallel.bridge_communicator import BridgeCommunicator
-from torch.distributed import distributed_c10d
-from torch.overrides import TorchFunctionMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from mimodsl.builder.assembly import Assembly, assemble
 from mimodsl.ir.spec import Spec
-from mimodsl.megatron import cpu
-from mimodsl.megatron.cpu import Patch, applied
-from mimodsl.megatron.guard import no_parallel_state
+from mimodsl.megatron.meta_device import FAKE
 from mimodsl.planner.plan import Plan, plan
 from mimodsl.planner.ranks import Ranks
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.runtime.train import Group, groups_joined, parameters
-
-META: Final = torch.device("meta")
-FAKE: Final = "fake"
 
 
 @frozen(kw_only=True)
@@ -57,7 +49,7 @@ class BuiltRank:
 
 
 def build_roles(spec: Spec) -> tuple[BuiltRank, ...]:
-    """Build one rank of every distinct role of a checked spec. Needs `activate`.
+    """Build one rank of every distinct role of a checked spec. Needs `meta_device.activate`.
 
     Raises whatever megatron-core refuses the spec with.
     """
@@ -68,7 +60,7 @@ def build_roles(spec: Spec) -> tuple[BuiltRank, ...]:
 def build_role(
     layout: Plan, alike: tuple[Ranks, ...], *, on_phase: Callable[[str], None] = lambda _: None
 ) -> BuiltRank:
-    """Build the first of some ranks that are alike. Needs `activate`.
+    """Build the first of some ranks that are alike. Needs `meta_device.activate`.
 
     `on_phase` hears of each phase as it begins.
     """
@@ -85,7 +77,7 @@ def build_role(
 
 
 def built_parameters(spec: Spec, rank: int) -> dict[str, int]:
-    """Build one rank and count its parameters by module name. Needs `activate`."""
+    """Build one rank and count its parameters by module name. Needs `meta_device.activate`."""
     with built(spec, rank) as assembly:
         return parameters(assembly)
 
@@ -94,7 +86,10 @@ def built_parameters(spec: Spec, rank: int) -> dict[str, int]:
 def built(
     spec: Spec, rank: int, *, on_phase: Callable[[str], None] = lambda _: None
 ) -> Generator[Assembly]:
-    """The assembly of one rank, whose groups last as long as the block. Needs `activate`."""
+    """The assembly of one rank, with groups that last for the block.
+
+    Needs `meta_device.activate`.
+    """
     with fake_world(rank, spec.world):
         yield assemble(spec, on_phase=on_phase)
 
@@ -121,78 +116,9 @@ def fake_world(rank: int, world: int) -> Generator[None]:
             os.environ["WORLD_SIZE"] = launched
 
 
-def activate() -> contextlib.ExitStack:
-    """Make megatron-core 0.19.2 take the meta device for CUDA, and fake groups for NCCL's.
-
-    As `cpu.activate`: once a process, or as a context manager that takes everything back. Any read
-    of megatron-core's global topology raises meanwhile (`mimodsl.megatron.guard`).
-    """
-    with contextlib.ExitStack() as undo:
-        undo.enter_context(cpu.activate())
-        undo.enter_context(applied(PATCHES))
-        undo.enter_context(no_parallel_state())
-        undo.enter_context(META)
-        undo.enter_context(_CudaMeansMeta())
-        return undo.pop_all()
-
-
-class _CudaMeansMeta(TorchFunctionMode):
-    """Gives what a call or a tensor method says about its device a meaning without memory."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.Tensor.type and len(args) == 1 and not kwargs:
-            return func(*args).replace("torch.cuda.meta.", "torch.cuda.")
-        if func is torch.Tensor.cuda:
-            return args[0].to(META)
-        if "device" in kwargs:
-            kwargs = {**kwargs, "device": _on_meta(kwargs["device"])}
-        return func(*args, **kwargs)
-
-
-def _on_meta(value: Any) -> Any:
-    """The meta device where `value` names a CUDA device, else `value` itself."""
-    return META if str(value).partition(":")[0] == "cuda" else value
-
-
-def _faked(new_group: Callable[..., Any]) -> Callable[..., Any]:
-    """`new_group` that makes a fake group whatever backend is named, without options for it."""
-
-    def new_fake_group(*args: Any, **kwargs: Any) -> Any:
-        return new_group(*args, **(kwargs | {"backend": FAKE, "pg_options": None}))
-
-    return new_fake_group
-
-
 def _forget_bridges() -> None:
     """Drop the groups that megatron-core 0.19.2 keeps on a class, by their ranks alone
     (pipeline_parallel/bridge_communicator.py:50): the next world's would be taken for them."""
     bridges: Any = BridgeCommunicator
     bridges._broadcast_pg_cache.clear()  # noqa: SLF001
     bridges._bridge_pg_cache.clear()  # noqa: SLF001
-
-
-PATCHES: Final = (
-    Patch(
-        owner="torch.cuda",
-        name="current_device",
-        make=lambda _: lambda: META,
-        why="the device of most of Megatron's allocations",
-    ),
-    *(
-        Patch(
-            owner=owner,
-            name="new_group",
-            make=_faked,
-            why="a group of the fake world is as fake",
-        )
-        for owner in (distributed_c10d.__name__, "torch.distributed")
-    ),
-)
-"""On top of the CPU's: what has another meaning without memory."""

@@ -42,11 +42,12 @@ def build_on_meta(spec: Spec, watch: Watch) -> MetaBuild:
 
     Raises `RankFailed` where one fails. There is no rank that could hang.
     """
+    from mimodsl.megatron import meta_device
     from mimodsl.runtime import meta
 
     start, layout = time.perf_counter(), plan(spec)
     roles, built = layout.alike(), list["BuiltRank"]()
-    with meta.activate(), warnings.catch_warnings():
+    with meta_device.activate(), warnings.catch_warnings():
         if not watch.verbose:
             warnings.simplefilter("ignore")
         for number, alike in enumerate(roles, start=1):

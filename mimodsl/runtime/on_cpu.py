@@ -7,7 +7,7 @@ import runpy
 import sys
 from typing import Any
 
-from mimodsl.megatron.hidden_packages import hide_kernels
+from mimodsl.megatron.cpu.hidden_packages import hide_kernels
 from mimodsl.runtime.quiet import silence_warnings
 
 
@@ -21,16 +21,17 @@ def main() -> int:
     hide_kernels()
     import torch
 
-    from mimodsl.megatron import cpu
+    from mimodsl.megatron.cpu import backend
+    from mimodsl.megatron.patch import Patch, applied
 
     torch.set_num_threads(1)
-    over_gloo = cpu.Patch(
+    over_gloo = Patch(
         owner="torch.distributed",
         name="init_process_group",
         make=_over_gloo,
         why="a script for GPUs names NCCL",
     )
-    with cpu.activate(), cpu.applied([over_gloo]):
+    with backend.activate(), applied([over_gloo]):
         runpy.run_path(sys.argv[0], run_name="__main__")
     return 0
 

@@ -9,7 +9,7 @@ _FRAME = re.compile(
     r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<function>.+)$', re.MULTILINE
 )
 _THREAD = re.compile(r"^(?:Current thread|Thread) .*\(most recent call first\):$", re.MULTILINE)
-_NOT_ITS_OWN = ("torch/", "mimodsl/megatron/cpu.py", "multiprocessing/", "threading.py")
+_NOT_ITS_OWN = ("torch/", "mimodsl/megatron/cpu/", "multiprocessing/", "threading.py")
 
 
 def innermost_call(dump: str) -> str:

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mimodsl.megatron.meta_device import FAKE, META
 from mimodsl.planner.plan import plan
 from mimodsl.planner.ranks import Members
-from mimodsl.runtime.meta import FAKE, META, BuiltRank
+from mimodsl.runtime.meta import BuiltRank
 from mimodsl.runtime.meta_build import MetaBuild
 from mimodsl.show.plan import text
 from mimodsl.show.plan.tables import print_table, table, title

@@ -153,7 +153,7 @@ def judged(seed: int, spec: Spec) -> Case:
 
 
 def tally(seeds: Iterable[int]) -> Tally:
-    """Every seed's case, counted. Needs `meta.activate`."""
+    """Every seed's case, counted. Needs `meta_device.activate`."""
     return sum((_counted(judged(seed, spec_of(seed))) for seed in seeds), Tally())
 
 

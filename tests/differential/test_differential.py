@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mimodsl.checker.rules import RULES
-from mimodsl.runtime import meta
+from mimodsl.megatron import meta_device
 from mimodsl.runtime.quiet import silence_warnings
 from tests.differential.laws import (
     OUT_OF_REACH,
@@ -47,7 +47,7 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 def _settle() -> None:
     silence_warnings()
     torch.set_num_threads(1)
-    meta.activate()
+    meta_device.activate()
 
 
 def test_checker_and_megatron_agree(

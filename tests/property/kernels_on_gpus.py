@@ -85,6 +85,6 @@ STAND_INS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("torch.nn.functional.dropout", dropout),
     ("torch.nn.functional.scaled_dot_product_attention", attention),
     ("megatron.core.ssm.mamba_mixer.mamba_split_conv1d_scan_combined", split_conv1d_scan),
-    ("mimodsl.megatron.mamba_kernels.GatedRMSNorm.forward", gated_norm),
+    ("mimodsl.megatron.cpu.mamba_kernels.GatedRMSNorm.forward", gated_norm),
     ("mimodsl.megatron.local_attention._takes_groups", lambda query: True),
 )

@@ -20,6 +20,7 @@ from mimodsl.builder.configs import ACTIVATIONS
 from mimodsl.builder.model import modules_of
 from mimodsl.ir import Activation, Grid, Module, Schedule, ScheduleKind, Spec
 from mimodsl.ir.kinds import Recompute
+from mimodsl.megatron import meta_device
 from mimodsl.planner.layers import (
     Block,
     MambaLayer,
@@ -62,7 +63,7 @@ def as_on_gpus(undo: ExitStack) -> None:
 
 @pytest.fixture
 def on_meta() -> Iterator[None]:
-    with meta.activate(), ExitStack() as undo:
+    with meta_device.activate(), ExitStack() as undo:
         as_on_gpus(undo)
         yield
 

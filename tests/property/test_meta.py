@@ -8,6 +8,7 @@ import torch.distributed as dist
 
 from mimodsl.builder.assembly import Assembly
 from mimodsl.checker.runner import check
+from mimodsl.megatron import meta_device
 from mimodsl.planner.groups import GroupKind
 from mimodsl.planner.plan import Plan, plan
 from mimodsl.runtime import meta
@@ -23,7 +24,7 @@ THEIR_AXES = {"etp": "expt_tp", "edp": "expt_dp"}
 
 @pytest.fixture(scope="module")
 def _active() -> Iterator[None]:
-    with meta.activate():
+    with meta_device.activate():
         yield
 
 

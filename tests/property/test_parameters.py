@@ -13,6 +13,7 @@ import torch
 
 from mimodsl.builder.model import modules_of
 from mimodsl.ir import Precision, Spec
+from mimodsl.megatron import meta_device
 from mimodsl.planner.layers import CustomLayer, Cut, Layer, stage_layers
 from mimodsl.planner.memory import gradient_buffers
 from mimodsl.planner.parameters import module_parameters, rank_parameters
@@ -37,7 +38,7 @@ type Tensor = tuple[str, tuple[int, ...], bool, bool, bool]
 
 @pytest.fixture(scope="module")
 def _active() -> Iterator[None]:
-    with meta.activate():
+    with meta_device.activate():
         yield
 
 

@@ -29,7 +29,7 @@ from megatron.core.transformer.transformer_layer import get_transformer_layer_of
 
 from mimodsl.builder.grids import comm_grid, megatron_axes
 from mimodsl.ir import Spec
-from mimodsl.megatron import cpu
+from mimodsl.megatron.cpu import backend
 from mimodsl.planner.bridges import BridgePlan
 from mimodsl.planner.groups import GroupKind, grid_groups
 from mimodsl.planner.plan import Layout, Plan, plan
@@ -245,7 +245,7 @@ class Recorder:
 
 def _run(recorder: Recorder, run: Callable[..., Any], microbatches: int, **links: Any) -> None:
     with (
-        cpu.activate(),
+        backend.activate(),
         patch.object(schedules, "forward_step", recorder.forward_step),
         patch.object(schedules, "backward_step", recorder.backward_step),
         patch.object(schedules, "backward_step_multimodule", recorder.backward_step),

@@ -31,7 +31,7 @@ from mimodsl.checker.proof.cut import Cut, cut
 from mimodsl.checker.proof.program import Action, Collective, Program
 from mimodsl.checker.proof.schedule import programs, prove_step, step
 from mimodsl.ir import Spec
-from mimodsl.megatron import cpu
+from mimodsl.megatron.cpu import backend
 from mimodsl.planner.plan import Layout, Plan, plan
 from mimodsl.planner.sharing import communicators
 from tests.property.plan_specs import examples, specs
@@ -296,7 +296,7 @@ def _recorded(spec: Spec, size: int, rank: int) -> list[Token]:
     }
     due: list[int] = []
     with ExitStack() as stack:
-        stack.enter_context(cpu.activate())
+        stack.enter_context(backend.activate())
         world = stack.enter_context(World(size, rank).entered())
 
         def forward_step(*_: Any, current_microbatch: int, **__: Any) -> tuple[Any, int]:

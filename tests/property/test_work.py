@@ -15,7 +15,7 @@ from mimodsl.checker.runner import check
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import Grid, Hybrid, LanguageModel, Module, Precision, ScheduleKind, Spec
 from mimodsl.ir.kinds import TransformerKind
-from mimodsl.megatron import cpu
+from mimodsl.megatron.cpu import backend
 from mimodsl.planner.plan import plan
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.differential.specs import sound_spec
@@ -28,7 +28,7 @@ SEEDS = range(1, 9)  # with experts that have biases, and with some that are one
 @pytest.fixture(autouse=True)
 def on_cpu() -> Iterator[None]:
     logging.disable(logging.WARNING)
-    with cpu.activate():
+    with backend.activate():
         yield
     logging.disable(logging.NOTSET)
 

@@ -22,7 +22,7 @@ _OURS: Final = ("mimodsl.builder.", "mimodsl.megatron.")
 def builder_files() -> dict[str, Path]:
     """The files whose definitions a script may copy, by module name without its package."""
     paths = [*(PACKAGE / "builder").glob("*.py"), *(PACKAGE / "megatron").glob("*.py")]
-    not_copied = ("__init__", "cpu", "mamba_kernels", "hidden_packages")
+    not_copied = ("__init__", "meta_device", "patch")
     return {path.stem: path for path in sorted(paths) if path.stem not in not_copied}
 
 

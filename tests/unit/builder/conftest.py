@@ -9,7 +9,7 @@ from megatron.core import parallel_state
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 
-from mimodsl.megatron import cpu
+from mimodsl.megatron.cpu import backend
 from mimodsl.megatron.guard import no_parallel_state
 from mimodsl.megatron.memory_buffer import ensure_memory_buffer
 from mimodsl.megatron.weight_gradients import provide_weight_gradients
@@ -36,7 +36,7 @@ def groups(world: dist.ProcessGroup) -> Iterator[ProcessGroupCollection]:
 
     Any read of megatron-core's global topology raises.
     """
-    with cpu.activate(), no_parallel_state():
+    with backend.activate(), no_parallel_state():
         ensure_memory_buffer()
         provide_weight_gradients()
         torch.manual_seed(7)

@@ -24,7 +24,8 @@ from mimodsl.builder.configs import encoder_config, language_config, projector_c
 from mimodsl.builder.language import language_spec
 from mimodsl.builder.model import modules_of
 from mimodsl.ir import Attention, Gpt, Grid, Kernels, Moe, Precision, Spec, Train
-from mimodsl.megatron import cpu
+from mimodsl.megatron import meta_device
+from mimodsl.megatron.cpu import backend
 from mimodsl.planner.plan import plan
 from mimodsl.runtime import meta
 from mimodsl.runtime.data import SyntheticData, microbatches
@@ -42,7 +43,7 @@ LAYOUTS = {"side by side": SIDE_BY_SIDE, "on the same ranks": SHARED, "a pipelin
 
 @pytest.fixture
 def active() -> Iterator[None]:
-    with meta.activate():
+    with meta_device.activate():
         yield
 
 
@@ -334,6 +335,6 @@ def test_a_frozen_router_keeps_its_expert_bias(
 
 def test_batches_have_no_attention_mask() -> None:
     groups = dict.fromkeys(("vision", "projector", "language"), ProcessGroupCollection(dp=_Alone()))
-    with cpu.activate():
+    with backend.activate():
         (batch,) = microbatches(SyntheticData(spec=spec(HYBRID)), 0, groups)
     assert batch["attention_mask"] is None

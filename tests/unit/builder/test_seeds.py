@@ -11,7 +11,7 @@ from megatron.core.tensor_parallel.random import (
 )
 
 from mimodsl.builder.model import seed_module
-from mimodsl.megatron import cpu
+from mimodsl.megatron.cpu import backend
 
 
 @frozen
@@ -39,7 +39,7 @@ ORIGIN = Place()
 
 @pytest.fixture(autouse=True)
 def on_cpu() -> Iterator[None]:
-    with cpu.activate():
+    with backend.activate():
         yield
 
 

@@ -10,6 +10,7 @@ from megatron.core import parallel_state
 
 import mimodsl
 from mimodsl.cli.main import main
+from mimodsl.megatron import meta_device
 from mimodsl.megatron.guard import ParallelStateRead
 from mimodsl.planner.plan import plan
 from mimodsl.runtime import meta
@@ -55,7 +56,7 @@ def outside_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _active() -> Iterator[None]:
-    with meta.activate():
+    with meta_device.activate():
         yield
 
 

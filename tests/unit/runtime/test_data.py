@@ -10,7 +10,7 @@ import torch
 
 import mimodsl
 from mimodsl.ir import Spec
-from mimodsl.megatron import cpu
+from mimodsl.megatron.cpu import backend
 from mimodsl.runtime.data import SyntheticData, microbatches
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -39,7 +39,7 @@ class Slice:
 
 @pytest.fixture(autouse=True)
 def on_cpu() -> Iterator[None]:
-    with cpu.activate():
+    with backend.activate():
         yield
 
 

@@ -12,7 +12,8 @@ from megatron.core import parallel_state
 
 from mimodsl.builder.assembly import assemble
 from mimodsl.ir import Spec
-from mimodsl.megatron import cpu
+from mimodsl.megatron import meta_device
+from mimodsl.megatron.cpu import backend
 from mimodsl.megatron.guard import ParallelStateRead
 from mimodsl.planner.plan import plan
 from mimodsl.runtime import meta
@@ -37,7 +38,7 @@ LAYOUTS = {
 
 @pytest.fixture
 def active() -> Iterator[None]:
-    with meta.activate():
+    with meta_device.activate():
         yield
 
 
@@ -71,13 +72,13 @@ def test_a_count_is_that_of_real_weights() -> None:
     spec = vlm(
         encoder={"dp": 1}, dense={"dp": 1}, expert={"ep": 1}, colocated=True, language=HYBRID
     )
-    with cpu.activate():
+    with backend.activate():
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         try:
             real = parameters(assemble(spec))
         finally:
             dist.destroy_process_group()
-    with meta.activate():
+    with meta_device.activate():
         (built,) = meta.build_roles(spec)
     assert built.parameters == real
     assert set(real) == {"vision", "projector", "language"}
@@ -101,7 +102,7 @@ def test_the_global_topology_is_never_read() -> None:
 
 def test_leaving_takes_everything_back() -> None:
     hook, device, new_group = sys.excepthook, torch.cuda.current_device, dist.new_group
-    with meta.activate():
+    with meta_device.activate():
         assert torch.zeros(1).is_meta
         assert torch.zeros(1, device="cuda:1").is_meta
         meta.build_roles(SHARED)

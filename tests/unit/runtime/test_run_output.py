@@ -203,7 +203,7 @@ Thread 0x00007f0000000001 (most recent call first):
 
 Current thread 0x00007f0000000002 (most recent call first):
   File "/somewhere/site/torch/distributed/distributed_c10d.py", line 2501 in all_reduce
-  File "/somewhere/site/mimodsl/megatron/cpu.py", line 88 in __torch_function__
+  File "/somewhere/site/mimodsl/megatron/cpu/device.py", line 88 in __torch_function__
   File "/somewhere/site/megatron/core/pipeline_parallel/schedules.py", line 42 in forward_step
   File "/somewhere/site/mimodsl/runtime/train.py", line 90 in _train
 """

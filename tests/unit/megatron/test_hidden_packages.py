@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mimodsl.megatron.hidden_packages import KERNEL_LIBRARIES, hide_kernels
+from mimodsl.megatron.cpu.hidden_packages import KERNEL_LIBRARIES, hide_kernels
 from mimodsl.runtime.launch import run_ranks
 
 PRELOADED = """

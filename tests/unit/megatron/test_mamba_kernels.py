@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from megatron.core.ssm import mamba_mixer
 from torch import Tensor
 
-from mimodsl.megatron import mamba_kernels
-from mimodsl.megatron.mamba_kernels import (
+from mimodsl.megatron.cpu import mamba_kernels
+from mimodsl.megatron.cpu.mamba_kernels import (
     GatedRMSNorm,
     causal_conv1d,
     mamba_split_conv1d_scan_combined,

@@ -11,14 +11,14 @@ from megatron.core import optimizer as megatron_optimizer
 from megatron.core.activations import squared_relu
 from megatron.core.tensor_parallel import random as megatron_random
 
-from mimodsl.megatron import cpu
+from mimodsl.megatron.cpu import backend
 
-PATCHES = [patch for group in cpu.PATCHES.values() for patch in group]
+PATCHES = [patch for group in backend.PATCHES.values() for patch in group]
 
 
 @pytest.fixture
 def active() -> Iterator[None]:
-    with cpu.activate():
+    with backend.activate():
         yield
 
 
@@ -28,19 +28,19 @@ def _patched() -> list[object]:
 
 def test_leaving_restores_every_name() -> None:
     before = _patched()
-    with cpu.activate():
+    with backend.activate():
         inside = _patched()
     changed = [a is not b for a, b in zip(before, inside, strict=True)]
-    assert all(changed[: -len(cpu.PATCHES["optimizer"])])
+    assert all(changed[: -len(backend.PATCHES["optimizer"])])
     assert _patched() == before
     assert torch.zeros(1).type() == "torch.FloatTensor"
 
 
 def test_fused_optimizers_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     fused = object()
-    for patch in cpu.PATCHES["optimizer"]:
+    for patch in backend.PATCHES["optimizer"]:
         monkeypatch.setattr(importlib.import_module(patch.owner), patch.name, fused)
-    with cpu.activate():
+    with backend.activate():
         assert fused not in _patched()
         assert megatron_optimizer.Adam is torch.optim.AdamW
     assert megatron_optimizer.Adam is fused
