@@ -40,7 +40,7 @@ class Data(ABC):
     def images(self, flow: Flow, step: int, index: int) -> Tensor:
         """What one sample shows to a flow's encoder, [images, *input_shape], perhaps none.
 
-        `mimodsl.ir.widths.encoder_of` knows the `input_shape`. Not asked where there are no flows.
+        `spec.encoder(flow)` knows the `input_shape`. Not asked where there are no flows.
         """
 
     def loss_mask(self, step: int, index: int) -> Tensor | None:  # noqa: ARG002

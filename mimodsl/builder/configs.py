@@ -37,7 +37,7 @@ from mimodsl.ir import (
     VisionEncoder,
 )
 from mimodsl.ir.kinds import TransformerKind
-from mimodsl.ir.widths import claims, language_kind, projector_ffn, sequence_parallel
+from mimodsl.ir.package import Claims
 from mimodsl.planner.experts import (
     are_grouped,
     is_activation_weighted,
@@ -159,7 +159,7 @@ def language_config(spec: Spec) -> TransformerConfig:
         ValueError: what TransformerConfig refuses, or a kernel that the resolved set lacks.
     """
     # TransformerConfig would check the sizes of layers that are not there, too.
-    module, kind = spec.language, language_kind(spec).in_use()
+    module, kind = spec.language, spec.language_kind.in_use()
     assert isinstance(kind, Gpt | Hybrid)
     grid, moe = spec.grid_of(module), kind.moe
     _insist_on_kernels(spec)
@@ -169,7 +169,7 @@ def language_config(spec: Spec) -> TransformerConfig:
         # A grouped product of experts with biases refuses it (transformer/moe/experts.py:204).
         _kernels(spec, fuse_dropout=moe is None or not kind.bias),
         _parallel(grid),
-        {"sequence_parallel": sequence_parallel(spec, module)},
+        {"sequence_parallel": spec.splits_sequence(module)},
         _transformer(kind),
         _pick(kind, _LANGUAGE),
         _activation(kind.activation),
@@ -199,7 +199,7 @@ def encoder_config(spec: Spec, module: Module) -> TransformerConfig:
 
 def custom_config(spec: Spec, module: Module) -> TransformerConfig:
     """The config of a module of another package, which DDP and gradient finalisation read."""
-    _, width = claims(spec, module).outputs
+    _, width = Claims.of(spec, module).outputs
     grid = spec.grid_of(module)
     return _config(
         COMMON,
@@ -228,7 +228,7 @@ def projector_config(spec: Spec, flow: Flow) -> TransformerConfig:
         _parallel(grid),
         {
             "num_layers": 1,
-            "hidden_size": language_kind(spec).hidden,
+            "hidden_size": spec.language_kind.hidden,
             "add_bias_linear": kind.bias,
             "init_method_std": kind.init_std,
         },
@@ -346,7 +346,7 @@ def _projector_mlp(spec: Spec, flow: Flow, kind: MlpProjector) -> Fields:
         norm
         | _activation(kind.activation)
         | {
-            "ffn_hidden_size": projector_ffn(spec, flow, kind),
+            "ffn_hidden_size": kind.inner_width(spec.encoder(flow).output_width),
             "layernorm_epsilon": kind.norm_eps,
         }
     )

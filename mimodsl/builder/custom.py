@@ -15,7 +15,6 @@ from mimodsl.builder.configs import custom_config
 from mimodsl.ir import Module, Role, Spec
 from mimodsl.ir.package import Claims, theirs, told_of
 from mimodsl.ir.registry import named
-from mimodsl.ir.widths import claims
 
 
 def custom_spec(spec: Spec, module: Module, groups: ProcessGroupCollection) -> ModuleSpec:
@@ -24,7 +23,7 @@ def custom_spec(spec: Spec, module: Module, groups: ProcessGroupCollection) -> M
         module=CustomProjection if module.role is Role.PROJECTOR else Custom,
         params={
             "config": custom_config(spec, module),
-            "claims": claims(spec, module),
+            "claims": Claims.of(spec, module),
             "groups": groups,
         },
     )

@@ -8,7 +8,6 @@ from attrs import frozen
 from mimodsl._version import MEGATRON_CORE
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import tokens_an_image
 
 _REASON: Final = f"the bridges of megatron-core {MEGATRON_CORE} cut images into equal parts"
 
@@ -85,7 +84,7 @@ def _bridge(spec: Spec, flow: Flow) -> ImageBridge:
     return ImageBridge(
         encoder=flow.encoder,
         token=flow.token,
-        image_tokens=tokens_an_image(spec, flow),
+        image_tokens=spec.image_tokens(flow),
         encoders=encoder.size("dp"),
         languages=language.size("dp"),
         shared=spans[encoder.name] == spans[language.name],

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from mimodsl.builder.configs import language_config
 from mimodsl.builder.layer_specs import gpt_block, hybrid_stack, resolve
 from mimodsl.ir import Gpt, Hybrid, LanguageModel, Positions, Spec
-from mimodsl.ir.widths import language_kind
 from mimodsl.megatron.cross_entropy import cross_entropy
 
 POSITIONS: Final = {
@@ -31,7 +30,7 @@ def language_spec(spec: Spec, groups: ProcessGroupCollection) -> ModuleSpec:
     The rank's place in `groups.pp` says which layers it builds and whether it embeds tokens
     (`pre_process`) and computes the loss (`post_process`).
     """
-    kind = language_kind(spec)
+    kind = spec.language_kind
     config = language_config(spec)
     kernels = resolve(spec.train.kernels)
     stage, stages = groups.pp.rank(), groups.pp.size()

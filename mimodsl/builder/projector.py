@@ -10,7 +10,6 @@ from mimodsl.builder.custom import custom_spec
 from mimodsl.builder.layer_specs import projector_affine, projector_mlp, resolve
 from mimodsl.builder.radio import encoder_spec
 from mimodsl.ir import CustomKind, Flow, MlpProjector, Spec
-from mimodsl.ir.widths import projector_input
 
 
 def modality_spec(spec: Spec, flow: Flow, groups: ProcessGroupCollection) -> ModuleSpec:
@@ -47,7 +46,7 @@ def projector_spec(spec: Spec, flow: Flow, groups: ProcessGroupCollection) -> Mo
         params={
             "config": projector_config(spec, flow),
             "projector_type": "mlp" if is_mlp else "affine",
-            "input_size": projector_input(spec, flow),
+            "input_size": spec.encoder(flow).output_width,
             "tp_group": groups.tp,
         },
         submodules=(

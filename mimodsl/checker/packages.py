@@ -15,8 +15,8 @@ from mimodsl.diagnostics import Diagnostic, Label, ObjectPath, codes
 from mimodsl.ir import CustomEncoder, CustomKind, CustomProjector, Encoder, LanguageModel, Module
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.package import Claims, told_of
+from mimodsl.ir.projector import Between
 from mimodsl.ir.registry import installed_kinds, named
-from mimodsl.ir.widths import between
 
 CRASH: Final = codes.BROKEN_RULE.id
 """The code of a rule that failed itself: a bug of whoever wrote it, never the spec's mistake."""
@@ -118,6 +118,6 @@ def _claims(context: Context, module: Module) -> Claims | None:
             if isinstance(encoder, CustomEncoder) and any(Claims(kind=encoder).mistakes()):
                 return None
             assert isinstance(kind, CustomProjector)
-            return Claims(kind=kind, between=between(encoder, language))
+            return Claims(kind=kind, between=Between.of(encoder, language))
         case _:
             return None

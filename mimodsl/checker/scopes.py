@@ -185,9 +185,8 @@ def uses_experts(kind: LanguageModel) -> Moe | None:
 
 
 def splits_sequence(language: Held[LanguageModel]) -> bool:
-    """Whether the sequence is split over tp outside products, as `ir/widths.py` derives it."""
-    stated = language.kind.sequence_parallel
-    return language.size("tp") > 1 if stated is None else stated
+    """Whether each tp rank has its own part of the sequence outside of products."""
+    return language.kind.splits_sequence(language.size("tp"))
 
 
 def sequence_shards(language: Held[LanguageModel]) -> int:

@@ -9,7 +9,6 @@ from typing import Final
 
 from mimodsl.ir import CustomKind, Hybrid, Kernels, LossPer, MlpProjector, Precision, Radio, Spec
 from mimodsl.ir.grid import EXPERT_VIEW
-from mimodsl.ir.widths import language_kind
 from mimodsl.lower import load
 from mimodsl.resources import specs_folder
 
@@ -97,7 +96,7 @@ def _projector(spec: Spec, name: str | None) -> Iterator[str]:
 
 
 def _language(spec: Spec) -> Iterator[str]:
-    kind, name = language_kind(spec), spec.language.name
+    kind, name = spec.language_kind, spec.language.name
     if not isinstance(kind, Hybrid):
         yield (
             f"`{name}` is `{kind.keyword}`, a decoder of like layers; the example builds its "

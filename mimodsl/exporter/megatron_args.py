@@ -24,7 +24,6 @@ from mimodsl.ir import (
     Spec,
 )
 from mimodsl.ir.lr_decay import FallingLr, WsdLr
-from mimodsl.ir.widths import language_kind
 from mimodsl.planner.experts import can_be_weighted, is_permutation_fused, is_routing_fused
 from mimodsl.planner.grids import grid_plans
 from mimodsl.planner.nodes import NodePlan
@@ -45,7 +44,7 @@ _MEGATRON_ADAM_EPS: Final = 1e-8
 
 def flags(spec: Spec, steps: int) -> dict[str, list[Flag]]:
     """The flags of a spec by what they are about, only those that are to be passed."""
-    kind = language_kind(spec).in_use()
+    kind = spec.language_kind.in_use()
     assert isinstance(kind, Gpt | Hybrid)
     found: dict[str, list[Flag]] = {
         "What is trained": _program(spec),

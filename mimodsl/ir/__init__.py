@@ -1,10 +1,12 @@
 """The intermediate representation: small frozen classes, one concept a file."""
 
 from mimodsl.ir.blocks import Attention, Balance, Dispatcher, Mamba, Moe, RouterPrecision, Score
+from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
+from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.kinds import Activation, Kind, Norm, Recompute, Role
-from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
+from mimodsl.ir.language import LanguageModel, Positions
 from mimodsl.ir.lr_decay import (
     Anneal,
     ConstantLr,

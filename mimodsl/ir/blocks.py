@@ -5,6 +5,14 @@ from typing import ClassVar
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Keyword, Node, knob, node
 
 
+def head_width(hidden: int, heads: int) -> int:
+    """Channels of one of the `heads` that share a width of `hidden`.
+
+    Megatron-Core drops a remainder (transformer/transformer_config.py:1333).
+    """
+    return hidden // heads
+
+
 @node
 class Attention(Node):
     """Self-attention with grouped queries."""
@@ -23,7 +31,12 @@ class Attention(Node):
 
     @property
     def key_value_groups(self) -> int:
+        """Key and value heads, also where `kv_groups` is unset."""
         return self.kv_groups or self.heads
+
+    def width(self, hidden: int) -> int:
+        """Channels of one head in a model `hidden` wide."""
+        return self.head_dim or head_width(hidden, self.heads)
 
 
 @node
@@ -38,6 +51,13 @@ class Mamba(Node):
     head_dim: int = knob(default=64, check=AT_LEAST_1, doc="width of a head")
     state: int = knob(default=128, check=AT_LEAST_1, doc="width of the recurrent state")
     groups: int = knob(default=8, check=AT_LEAST_1, doc="groups that share B and C")
+
+    def head_count(self, hidden: int) -> int:
+        """Heads of a mixer in a model `hidden` wide.
+
+        Unset, they span twice that width (ssm/mamba_mixer.py:247); a remainder is dropped.
+        """
+        return self.heads or 2 * hidden // self.head_dim
 
 
 class Score(Keyword):

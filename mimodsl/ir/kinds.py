@@ -53,6 +53,15 @@ class Kind(Node):
     keyword: ClassVar[str]
     role: ClassVar[Role]
 
+    def splits_sequence(self, tp: int) -> bool:  # noqa: ARG002 - a language model asks
+        """Whether each of `tp` tensor-parallel ranks has its own part of a sequence outside of
+        products.
+
+        Encoders and projectors do not: bridges send their output as one replicated tensor
+        (pipeline_parallel/bridge_communicator.py).
+        """
+        return False
+
 
 @node
 class TransformerKind(Kind):

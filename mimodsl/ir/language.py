@@ -1,10 +1,7 @@
-"""Language models: a decoder of like layers (`gpt`) and one of a layer pattern (`hybrid`)."""
+"""Language models: what every one of them has."""
 
 from typing import ClassVar, Self, override
 
-from attrs import evolve
-
-from mimodsl.ir.blocks import Attention, Mamba, Moe
 from mimodsl.ir.kinds import Activation, Norm, Role, TransformerKind
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_1, SHARE, Keyword, knob, node
 
@@ -49,53 +46,10 @@ class LanguageModel(TransformerKind):
     def mlp_width(self) -> int:
         return self.ffn or 4 * self.hidden
 
-    def in_use(self) -> Self:
-        """The kind without the blocks of layers that it has not."""
-        return self
-
-
-@node
-class Gpt(LanguageModel):
-    """A decoder of like layers, dense or with experts."""
-
-    keyword: ClassVar[str] = "gpt"
-
-    layers: int = knob(check=AT_LEAST_1, doc="transformer layers")
-    attention: Attention = knob(doc="self-attention of every layer")
-    moe: Moe | None = knob(default=None, doc="experts in place of the MLP; dense if unset")
-    moe_every: int = knob(default=1, check=AT_LEAST_1, doc="every how many layers has experts")
-
-
-@node
-class Hybrid(LanguageModel):
-    """A decoder that follows a pattern over Mamba, attention, MLP and MoE layers."""
-
-    keyword: ClassVar[str] = "hybrid"
-    blocks: ClassVar[dict[str, str]] = {"M": "mamba", "*": "attention", "E": "moe"}
-
-    pattern: str = knob(
-        doc="a symbol a layer: `M` Mamba, `*` attention, `-` MLP, `E` experts; `|` between stages"
-    )
-    mamba: Mamba | None = knob(default=None, doc="the Mamba layers")
-    attention: Attention | None = knob(default=None, doc="the attention layers")
-    moe: Moe | None = knob(default=None, doc="the layers with experts")
-
-    @property
-    def layers(self) -> str:
-        """The symbols of all layers, stage marks left out."""
-        return self.pattern.replace("|", "")
-
     @override
-    def in_use(self) -> Self:
-        idle = [block for symbol, block in self.blocks.items() if symbol not in self.pattern]
-        return evolve(self, **dict.fromkeys(idle))
+    def splits_sequence(self, tp: int) -> bool:
+        return tp > 1 if self.sequence_parallel is None else self.sequence_parallel
 
-    def stages(self, pp: int) -> tuple[str, ...]:
-        """The layers of each pipeline stage, given that the pattern divides into `pp` stages."""
-        if "|" in self.pattern:
-            return tuple(self.pattern.split("|"))
-        layers = self.layers
-        return tuple(
-            layers[stage * len(layers) // pp : (stage + 1) * len(layers) // pp]
-            for stage in range(pp)
-        )
+    def in_use(self) -> Self:
+        """The kind without blocks that describe no layer of the model."""
+        return self

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, Self, cast
 
 from attrs import frozen
 
 from mimodsl.ir.kinds import Kind
+from mimodsl.ir.module import Module
 from mimodsl.ir.node import node
 from mimodsl.ir.projector import Between, Projector
+from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import Encoder
 
 _NOT_THEIRS: Final = ("mimodsl", "megatron", "torch", "attr", "importlib")
@@ -96,6 +98,17 @@ class Claims:
 
     kind: CustomEncoder | CustomProjector
     between: Between | None = None
+
+    @classmethod
+    def of(cls, spec: Spec, module: Module) -> Self:
+        """The claims of one module of a spec."""
+        kind = module.kind
+        if isinstance(kind, CustomEncoder):
+            return cls(kind=kind)
+        flow = spec.flow_through(module.name)
+        assert isinstance(kind, CustomProjector)
+        assert flow is not None, "every projector is in a flow"
+        return cls(kind=kind, between=spec.between(flow))
 
     @property
     def inputs(self) -> tuple[int, ...]:

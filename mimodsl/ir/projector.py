@@ -1,11 +1,13 @@
 """Projectors: from an encoder's width to the language model's."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from attrs import frozen
 
 from mimodsl.ir.kinds import Activation, Kind, Norm, Role
+from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, knob, node
+from mimodsl.ir.vision import Encoder
 
 
 @frozen(kw_only=True)
@@ -16,6 +18,11 @@ class Between:
     tokens: int
     width: int
     hidden: int
+
+    @classmethod
+    def of(cls, encoder: Encoder, language: LanguageModel) -> Self:
+        """The place between an encoder and a language model."""
+        return cls(tokens=encoder.tokens, width=encoder.output_width, hidden=language.hidden)
 
 
 @node
@@ -51,6 +58,10 @@ class MlpProjector(LinearProjector):
     activation: Activation = knob(default=Activation.GELU, doc="nonlinearity")
     norm: Norm | None = knob(default=Norm.RMSNORM, doc="normalisation of the input")
     norm_eps: float = knob(default=1e-5, check=ABOVE_0, doc="added to the variance")
+
+    def inner_width(self, width: int) -> int:
+        """Inner width of the MLP for inputs `width` wide."""
+        return self.ffn or 4 * width
 
 
 @node

@@ -9,8 +9,9 @@ from typing import Any, Final, cast
 
 import attrs
 
+from mimodsl.ir.decoder import Gpt
+from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.kinds import Kind
-from mimodsl.ir.language import Gpt, Hybrid
 from mimodsl.ir.node import KNOB
 from mimodsl.ir.package import BrokenKind, CustomEncoder, CustomKind, CustomProjector, told_of
 from mimodsl.ir.projector import AffineProjector, MlpProjector

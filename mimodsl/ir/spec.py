@@ -9,11 +9,14 @@ from mimodsl.ir import transform
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Role
+from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node, holds, items, node
 from mimodsl.ir.placement import PLACES, Place, Placed, rank_spans
+from mimodsl.ir.projector import Between, Projector
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.train import Train
+from mimodsl.ir.vision import Encoder
 
 
 def _place(value: Any) -> Any:
@@ -97,6 +100,39 @@ class Spec(Node):
     def flow_through(self, module: str) -> Flow | None:
         """The flow that an encoder or projector belongs to."""
         return next((flow for flow in self.flows if module in flow.path[:-1]), None)
+
+    def splits_sequence(self, module: Module) -> bool:
+        """Whether each tp rank has its own part of a module's sequence outside of products."""
+        return module.kind.splits_sequence(self.grid_of(module).size("tp"))
+
+    @property
+    def language_kind(self) -> LanguageModel:
+        """The kind of the language model; `KeyError` without one."""
+        kind = self.language.kind
+        assert isinstance(kind, LanguageModel)
+        return kind
+
+    def encoder(self, flow: Flow) -> Encoder:
+        """The kind of a flow's first module."""
+        kind = self.module(flow.encoder).kind
+        assert isinstance(kind, Encoder)
+        return kind
+
+    def between(self, flow: Flow) -> Between:
+        """The place of a flow's projector, between its encoder and the language model."""
+        return Between.of(self.encoder(flow), self.language_kind)
+
+    def image_tokens(self, flow: Flow) -> int:
+        """Tokens of one image as the language model gets them, each in place of a placeholder."""
+        if flow.projector is None:
+            return self.encoder(flow).tokens
+        projector = self.module(flow.projector).kind
+        assert isinstance(projector, Projector)
+        return projector.tokens(self.between(flow))
+
+    def sample_tokens(self, flow: Flow) -> int:
+        """Placeholder tokens that the images of one sample need."""
+        return flow.images * self.image_tokens(flow)
 
     @property
     def rank_spans(self) -> dict[str, range]:

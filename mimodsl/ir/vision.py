@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from mimodsl.ir.blocks import head_width
 from mimodsl.ir.kinds import Activation, Kind, Norm, Role, TransformerKind
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, knob, node
 from mimodsl.ir.types import Size
@@ -51,6 +52,11 @@ class VisionEncoder(Encoder, TransformerKind):
     norm_eps: float = knob(default=1e-6, check=ABOVE_0, doc="added to the variance")
     bias: bool = knob(default=True, doc="biases in linear layers")
     qkv_bias: bool = knob(default=True, doc="a bias on queries, keys and values")
+
+    @property
+    def head_width(self) -> int:
+        """Channels of one attention head."""
+        return head_width(self.hidden, self.heads)
 
     @property
     def patches(self) -> int:

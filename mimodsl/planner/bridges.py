@@ -8,7 +8,6 @@ from attrs import frozen
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import encoder_of, image_tokens, language_kind
 from mimodsl.planner.grids import BASE_VIEW, GridPlan
 from mimodsl.planner.groups import GroupKind, GroupPlan
 from mimodsl.planner.ranks import Factor, Groups
@@ -143,8 +142,8 @@ def _bridge(spec: Spec, flow: Flow, grids: dict[str, GridPlan]) -> BridgePlan:
         source=grids[sender.grid],
         destination=destination,
         samples=spec.schedule.micro_batch * destination.axis("dp"),
-        tokens_per_sample=image_tokens(spec, flow),
-        width=language_kind(spec).hidden if projected else encoder_of(spec, flow).output_width,
+        tokens_per_sample=spec.sample_tokens(flow),
+        width=spec.language_kind.hidden if projected else spec.encoder(flow).output_width,
     )
 
 

@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Grid, View
-from mimodsl.ir.language import Hybrid
+from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
 from mimodsl.ir.schema import schema

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from mimodsl.ir.decoder import Gpt
+from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.kinds import Kind
-from mimodsl.ir.language import Gpt, Hybrid
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import VisionEncoder

@@ -12,8 +12,9 @@ from typing import Final
 import attrs
 from attrs import frozen
 
+from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.grid import EXPERT_VIEW
-from mimodsl.ir.language import Gpt, Hybrid
+from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.grids import BASE_VIEW
 from mimodsl.planner.groups import GroupKind, GroupPlan

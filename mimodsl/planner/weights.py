@@ -4,15 +4,16 @@ Two modules that agree in all of it can take each other's weights, whatever else
 """
 
 from mimodsl.ir.blocks import Attention, Mamba, Moe
+from mimodsl.ir.decoder import Gpt
+from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.kinds import Activation
-from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
+from mimodsl.ir.language import LanguageModel, Positions
 from mimodsl.ir.module import Module
-from mimodsl.ir.package import CustomKind
+from mimodsl.ir.package import Claims, CustomKind
 from mimodsl.ir.projector import LinearProjector, MlpProjector
 from mimodsl.ir.schema import schema
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import Radio, VisionEncoder, Vit
-from mimodsl.ir.widths import claims, language_kind, projector_ffn, projector_input
 
 type Fixed = dict[str, object]
 
@@ -52,7 +53,7 @@ def _encoder(kind: VisionEncoder) -> Fixed:
 def _custom(spec: Spec, module: Module, kind: CustomKind) -> Fixed:
     """All that a spec says of it, for nobody here knows what of it has no say in its weights."""
     fields = (field.name for field in schema(type(kind)))
-    return _named(kind, *fields) | dict(claims(spec, module).weights)
+    return _named(kind, *fields) | dict(Claims.of(spec, module).weights)
 
 
 def _projector(spec: Spec, module: Module, kind: LinearProjector) -> Fixed:
@@ -61,11 +62,15 @@ def _projector(spec: Spec, module: Module, kind: LinearProjector) -> Fixed:
     if flow is None:
         return fixed
     fixed |= {
-        "input width": projector_input(spec, flow),
-        "output width": language_kind(spec).hidden,
+        "input width": spec.encoder(flow).output_width,
+        "output width": spec.language_kind.hidden,
     }
     if isinstance(kind, MlpProjector):
-        fixed |= {"ffn": projector_ffn(spec, flow, kind), "norm": kind.norm or "none"}
+        width = spec.encoder(flow).output_width
+        fixed |= {
+            "ffn": kind.inner_width(width),
+            "norm": kind.norm or "none",
+        }
         fixed |= _gated(kind.activation)
     return fixed
 
@@ -113,15 +118,16 @@ def _attention(block: Attention | None, kind: LanguageModel) -> Fixed:
         return {}
     return _of("attention", _named(block, "heads", "qkv_bias", "qk_norm")) | {
         "attention.kv_groups": block.key_value_groups,
-        "attention.head_dim": block.head_dim or kind.hidden // block.heads,
+        "attention.head_dim": block.width(kind.hidden),
     }
 
 
 def _mamba(block: Mamba | None, kind: LanguageModel) -> Fixed:
     if block is None:
         return {}
-    heads = block.heads or 2 * kind.hidden // block.head_dim
-    return _of("mamba", _named(block, "head_dim", "state", "groups")) | {"mamba.heads": heads}
+    return _of("mamba", _named(block, "head_dim", "state", "groups")) | {
+        "mamba.heads": block.head_count(kind.hidden)
+    }
 
 
 def _moe(block: Moe | None) -> Fixed:

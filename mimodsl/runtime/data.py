@@ -19,7 +19,6 @@ from mimodsl.builder.schedule import Microbatch
 from mimodsl.data import Data
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import encoder_of, image_tokens, language_kind, tokens_an_image
 
 SCENES: Final = 4
 """How many things an image can show."""
@@ -45,7 +44,7 @@ class SyntheticData(Data):
 
     def __attrs_post_init__(self) -> None:
         sequence = self.spec.schedule.sequence
-        taken = sum(image_tokens(self.spec, flow) for flow in self.spec.flows)
+        taken = sum(self.spec.sample_tokens(flow) for flow in self.spec.flows)
         if taken >= sequence:
             raise ValueError(f"{taken} image tokens leave no room for text in {sequence} tokens")
         if not self.letters:
@@ -55,7 +54,7 @@ class SyntheticData(Data):
     def letters(self) -> tuple[int, ...]:
         """The token ids of text: the first of the vocabulary that are no placeholder."""
         placeholders = {flow.token for flow in self.spec.flows}
-        vocabulary = range(language_kind(self.spec).vocabulary)
+        vocabulary = range(self.spec.language_kind.vocabulary)
         return tuple(islice((token for token in vocabulary if token not in placeholders), LETTERS))
 
     def count(self, flow: Flow, step: int, index: int) -> int:  # noqa: ARG002
@@ -68,7 +67,7 @@ class SyntheticData(Data):
         ids = [
             flow.token
             for flow in self.spec.flows
-            for _ in range(self.count(flow, step, index) * tokens_an_image(self.spec, flow))
+            for _ in range(self.count(flow, step, index) * self.spec.image_tokens(flow))
         ]
         seen = sum(scene for flow in self.spec.flows for scene in self._scenes(flow, step, index))
         walk = Random(self._key("walk", seen % SCENES)).sample(self.letters, len(self.letters))
@@ -99,7 +98,7 @@ class SyntheticData(Data):
     def _normal(self, images: int, flow: Flow, *key: object) -> torch.Tensor:
         generator = torch.Generator("cpu")
         generator.manual_seed(Random(self._key(flow.encoder, *key)).getrandbits(63))
-        shape = encoder_of(self.spec, flow).input_shape
+        shape = self.spec.encoder(flow).input_shape
         return torch.randn(images, *shape, generator=generator, device="cpu")
 
     @property

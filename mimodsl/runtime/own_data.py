@@ -16,7 +16,6 @@ from mimodsl.data import Data
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.registry import named
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import encoder_of, language_kind, tokens_an_image
 from mimodsl.runtime.errors import RunError
 from mimodsl.runtime.worker import short_path
 
@@ -86,12 +85,12 @@ class OwnData(Data):
         self._shaped(what, tokens, (self.spec.schedule.sequence + 1,))
         if tokens.dtype not in _INTEGERS:
             raise self._wrong(what, f"{tokens.dtype}", "integers")
-        vocabulary = language_kind(self.spec).vocabulary
+        vocabulary = self.spec.language_kind.vocabulary
         if tokens.min() < 0 or tokens.max() >= vocabulary:
             found = f"ids from {int(tokens.min())} to {int(tokens.max())}"
             raise self._wrong(what, found, f"ids from 0 to {vocabulary - 1}")
         for flow in self.spec.flows:
-            each = tokens_an_image(self.spec, flow)
+            each = self.spec.image_tokens(flow)
             count = int((tokens[:-1] == flow.token).sum())
             if count % each or count > flow.images * each:
                 room = f"{each} for each of at most {flow.images} images"
@@ -102,7 +101,7 @@ class OwnData(Data):
     def images(self, flow: Flow, step: int, index: int) -> Tensor:
         images = self._asked("images", self.inner.images, flow, step, index)
         what = f"images({flow.encoder}, {step}, {index})"
-        shape = encoder_of(self.spec, flow).input_shape
+        shape = self.spec.encoder(flow).input_shape
         count = len(images) if isinstance(images, Tensor) and images.ndim else 0  # pyright: ignore[reportUnnecessaryIsInstance]
         self._shaped(what, images, (min(count, flow.images), *shape))
         return images.float()

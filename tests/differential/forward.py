@@ -9,7 +9,6 @@ from megatron.core.transformer.moe.moe_logging import destroy_moe_metrics_tracke
 from mimodsl.builder.assembly import Assembly
 from mimodsl.builder.model import modules_of
 from mimodsl.ir import Spec
-from mimodsl.ir.widths import encoder_of, language_kind, sequence_parallel
 
 IMAGES: Final = 2
 
@@ -43,18 +42,18 @@ def _run_modality(spec: Spec, name: str, modality: Any) -> None:
     """Images to embeddings `[images * tokens, hidden]`."""
     flow = spec.flow_through(name)
     assert flow is not None
-    kind = encoder_of(spec, flow)
+    kind = spec.encoder(flow)
     images = torch.empty(IMAGES, 3, kind.image.height, kind.image.width)
     emitted = modality(encoder_inputs={name: {"x": images}})
-    _expect(emitted, (IMAGES * kind.tokens, language_kind(spec).hidden))
+    _expect(emitted, (IMAGES * kind.tokens, spec.language_kind.hidden))
 
 
 def _run_language(spec: Spec, assembly: Assembly, model: Any) -> None:
     """Embeddings `[s, b, h]` of this rank's part of the sequence to a stage's output, or losses."""
     groups = assembly.process_groups[spec.language.name]
-    batch, width = spec.schedule.micro_batch, language_kind(spec).hidden
+    batch, width = spec.schedule.micro_batch, spec.language_kind.hidden
     tokens = spec.schedule.sequence // groups.cp.size()
-    split = groups.tp.size() if sequence_parallel(spec, spec.language) else 1
+    split = groups.tp.size() if spec.splits_sequence(spec.language) else 1
     ids = torch.zeros(batch, tokens, dtype=torch.long)
     embedded = torch.empty(tokens // split, batch, width, dtype=model.config.params_dtype)
     first, last = groups.pp.rank() == 0, groups.pp.rank() == groups.pp.size() - 1

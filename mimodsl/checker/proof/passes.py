@@ -14,7 +14,6 @@ from mimodsl.ir import Dispatcher, Gpt, Hybrid, Module, Moe
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.train import Precision
-from mimodsl.ir.widths import sequence_parallel
 from mimodsl.planner.bridges import BridgePlan, Direction
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.plan import Plan
@@ -182,7 +181,7 @@ def _finalized(cut: Cut, part: Part, rank: int) -> Iterator[Operation]:
     kind = part.module.kind
     if not isinstance(kind, LanguageModel) or not part.trains:
         return
-    if sequence_parallel(cut.plan.spec, part.module):
+    if cut.plan.spec.splits_sequence(part.module):
         yield Collective(cut.along(part.grid, ("tp",))[rank], "norms and routers")
     pp = part.grid.axis("pp")
     ends = (0, pp - 1) if pp > 1 else ()

@@ -45,7 +45,7 @@ def rotated_width(spec: Context, language: Held[LanguageModel]) -> Findings:
     kind, attention = language.kind, attention_of(language.kind)
     if kind.positions is not Positions.ROPE or attention is None:
         return
-    width = attention.head_dim or kind.hidden // attention.heads
+    width = attention.width(kind.hidden)
     rotated = int(width * kind.rope_fraction)
     if rotated and rotated % 2 == 0:
         return

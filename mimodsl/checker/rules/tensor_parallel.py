@@ -56,11 +56,9 @@ def mamba_of(kind: Kind) -> Mamba | None:
 
 
 def mamba_heads(kind: LanguageModel, mamba: Mamba) -> int | None:
-    """Heads of a mixer; `2 · hidden / head_dim` if unset (ssm/mamba_mixer.py:247), if whole."""
-    if mamba.heads is not None:
-        return mamba.heads
-    heads, rest = divmod(2 * kind.hidden, mamba.head_dim)
-    return None if rest else heads
+    """Heads of a mixer; `None` where heads of that width do not fill the mixer."""
+    is_whole = mamba.heads is not None or 2 * kind.hidden % mamba.head_dim == 0
+    return mamba.head_count(kind.hidden) if is_whole else None
 
 
 def has_dense_mlp(kind: LanguageModel) -> bool:
@@ -86,13 +84,14 @@ def _splits(spec: Context, module: Held[Kind]) -> Iterator[Split]:
 
 
 def _projector_ffn(spec: Context, module: Module, kind: MlpProjector) -> Iterator[Split]:
-    """The inner width of a projector; four times its encoder's output if unset (ir/widths.py)."""
+    """The inner width of a projector; four times its encoder's output if unset."""
     flow = spec.flow_through(module)
     encoder = spec.draft.module(flow.encoder) if flow else None
     if kind.ffn is not None:
         yield Split(kind, "ffn", "ffn", kind.ffn, free=True)
     elif encoder is not None and isinstance(encoder.kind, Encoder):
-        yield Split(kind, "ffn", "ffn", 4 * encoder.kind.output_width, free=True)
+        width = kind.inner_width(encoder.kind.output_width)
+        yield Split(kind, "ffn", "ffn", width, free=True)
 
 
 def _affine_output(spec: Context, module: Module) -> Iterator[Split]:
@@ -231,18 +230,13 @@ def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
             secondary=(spec.axis_label(language.grid, "tp", f"{tp} ranks"),),
             help=(f"{either(options)} fits {tp} ranks and {attention.heads} heads",),
         )
-    elif (width := 2 * groups * _head_width(language.kind, attention)) % tp:
+    elif (width := 2 * groups * attention.width(language.kind.hidden)) % tp:
         yield Finding(
             message=f"keys and values {width} wide do not divide by {code(f'tp:{tp}')}",
             primary=spec.label(attention, "kv_groups", division(width, tp)),
             secondary=(spec.axis_label(language.grid, "tp", f"{tp} equal parts"),),
             help=(f"{code(f'kv_groups = {tp}')} gives each rank one group",),
         )
-
-
-def _head_width(kind: LanguageModel, attention: Attention) -> int:
-    """The width of a head, rounded down as megatron-core does (MIMO504 says so)."""
-    return attention.head_dim or kind.hidden // attention.heads
 
 
 @rule(

@@ -16,7 +16,7 @@ from mimodsl.checker.scopes import FLOW, ROUTE, SPEC, Held, Route, sequence_shar
 from mimodsl.diagnostics import Label
 from mimodsl.ir import Encoder, Flow, LanguageModel, Projector, VisionEncoder
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.widths import between
+from mimodsl.ir.projector import Between
 
 
 @rule(
@@ -296,7 +296,7 @@ def _tokens(draft: Draft) -> Iterator[_Shown]:
         kinds = [module and module.kind for module in map(draft.module, flow.path)]
         match kinds:
             case [Encoder() as kind, Projector() as projector, LanguageModel() as language]:
-                yield _Shown(flow, kind, projector.tokens(between(kind, language)))
+                yield _Shown(flow, kind, projector.tokens(Between.of(kind, language)))
             case [Encoder() as kind] | [Encoder() as kind, LanguageModel()]:
                 yield _Shown(flow, kind, kind.tokens)
             case _:

@@ -8,7 +8,6 @@ from mimodsl.exporter.python.code import text
 from mimodsl.exporter.python.resolved import LANGUAGE, Resolved
 from mimodsl.exporter.python.source import constant
 from mimodsl.exporter.python.trace import PACKAGE
-from mimodsl.ir.widths import encoder_of, language_kind, tokens_an_image
 
 _WHOM: Final = " the\n    language model, and the same again to those of each encoder"
 _SAMPLES: Final = PACKAGE / "runtime" / "data.py"
@@ -128,11 +127,11 @@ def data(of: Resolved) -> str:
 def _images(of: Resolved) -> list[str]:
     rows: list[str] = []
     for flow in of.flows:
-        kind = encoder_of(of.spec, flow)
+        kind = of.spec.encoder(flow)
         shape = text(tuple(kind.input_shape))
         rows.append(
             f"    {q(flow.encoder)}: Images(token={flow.token}, count={flow.images}, "
-            f"tokens={tokens_an_image(of.spec, flow)}, shape={shape}),"
+            f"tokens={of.spec.image_tokens(flow)}, shape={shape}),"
         )
     return rows
 
@@ -140,7 +139,7 @@ def _images(of: Resolved) -> list[str]:
 def _letters(of: Resolved) -> list[int]:
     """The first token ids that are no placeholder."""
     placeholders = {flow.token for flow in of.flows}
-    vocabulary = range(language_kind(of.spec).vocabulary)
+    vocabulary = range(of.spec.language_kind.vocabulary)
     return [token for token in vocabulary if token not in placeholders][
         : constant(_SAMPLES, "LETTERS")
     ]

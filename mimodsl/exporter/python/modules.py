@@ -10,7 +10,6 @@ from mimodsl.exporter.python.code import double_quoted as q
 from mimodsl.exporter.python.resolved import Resolved
 from mimodsl.exporter.python.source import definition
 from mimodsl.ir import CustomKind, Flow, Gpt, Module, Positions, Radio, Spec, VisionEncoder
-from mimodsl.ir.widths import language_kind
 
 _TIED: Final = "tie_embeddings_and_output_weights_state_dict"
 """Of checkpoints, which a script does not write."""
@@ -82,7 +81,7 @@ def language(of: Resolved) -> str:
 
 
 def _language(of: Resolved) -> Iterator[str]:
-    spec, kind = of.spec, language_kind(of.spec)
+    spec, kind = of.spec, of.spec.language_kind
     stages = of.language_grid.axis("pp")
     fields = keywords(of.configs[spec.language.name])
     asked = {field: _value(fields[field]) for field in _DEFAULTS if field in fields}
@@ -131,7 +130,7 @@ def _answering(value: Any) -> Callable[..., Any]:
 
 def _layers(of: Resolved, config: Code, stages: int) -> Iterator[str]:
     """The layers of a decoder of like layers, by stage, each kind of layer under a name."""
-    build, kind = of.builder.layer_specs, language_kind(of.spec)
+    build, kind = of.builder.layer_specs, of.spec.language_kind
     assert isinstance(kind, Gpt)
     build.get_num_layers_to_build = _answering(kind.layers // stages)
     blocks = [keywords(build.gpt_block(config, of.kernels, stage)) for stage in range(stages)]

@@ -10,7 +10,6 @@ from mimodsl.exporter.python.source import imports, is_defined
 from mimodsl.ir import Between, CustomKind, Module, Size
 from mimodsl.ir.package import Claims
 from mimodsl.ir.schema import schema
-from mimodsl.ir.widths import claims
 
 _KINDS: Final = "mimodsl.kinds"
 
@@ -73,7 +72,7 @@ class $title(MegatronModule):
 
 def module_class(of: Resolved, module: Module) -> str:
     """A class around what a package's builder makes."""
-    own = claims(of.spec, module)
+    own = Claims.of(of.spec, module)
     kind, given = own.kind, "self.inner(x.to(self.config.params_dtype))"
     if own.between is not None:
         tokens, width = own.inputs

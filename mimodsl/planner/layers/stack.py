@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from mimodsl.ir.blocks import Attention
-from mimodsl.ir.language import Gpt, Hybrid, LanguageModel, Positions
+from mimodsl.ir.decoder import Gpt
+from mimodsl.ir.hybrid import Hybrid
+from mimodsl.ir.language import LanguageModel, Positions
 from mimodsl.ir.module import Module
-from mimodsl.ir.package import CustomKind
+from mimodsl.ir.package import Claims, CustomKind
 from mimodsl.ir.projector import LinearProjector, MlpProjector
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import VisionEncoder
-from mimodsl.ir.widths import claims, language_kind, projector_ffn, projector_input
 from mimodsl.planner.layers.attention import AttentionLayer
 from mimodsl.planner.layers.custom import CustomLayer
 from mimodsl.planner.layers.embedding import TokenEmbedding
@@ -38,7 +39,7 @@ def stage_blocks(spec: Spec, role: ModuleRole) -> tuple[Block, ...]:
     if isinstance(kind, VisionEncoder):
         return tuple(_encoder(kind))
     if isinstance(kind, CustomKind):
-        return ((CustomLayer(claims=claims(spec, role.module)),),)
+        return ((CustomLayer(claims=Claims.of(spec, role.module)),),)
     if isinstance(kind, LinearProjector):
         return ((_projector(spec, role.module, kind),),)
     assert isinstance(kind, LanguageModel)
@@ -70,7 +71,7 @@ def _encoder(kind: VisionEncoder) -> Iterator[Block]:
         hidden=kind.hidden,
         heads=kind.heads,
         kv_groups=kind.heads,
-        head_dim=kind.hidden // kind.heads,
+        head_dim=kind.head_width,
         norm=kind.norm,
         bias=kind.bias,
         qkv_bias=kind.qkv_bias,
@@ -89,14 +90,14 @@ def _encoder(kind: VisionEncoder) -> Iterator[Block]:
 def _projector(spec: Spec, module: Module, kind: LinearProjector) -> ProjectorLayer:
     flow = spec.flow_through(module.name)
     assert flow is not None, "every projector is in a flow"
-    width, hidden = projector_input(spec, flow), language_kind(spec).hidden
+    width, hidden = spec.encoder(flow).output_width, spec.language_kind.hidden
     if not isinstance(kind, MlpProjector):
         return ProjectorLayer(width=width, hidden=hidden, bias=kind.bias)
     return ProjectorLayer(
         width=width,
         hidden=hidden,
         bias=kind.bias,
-        ffn=projector_ffn(spec, flow, kind),
+        ffn=kind.inner_width(spec.encoder(flow).output_width),
         activation=kind.activation,
         norm=kind.norm,
     )
@@ -149,7 +150,7 @@ def _of_symbol(kind: Hybrid, symbol: str) -> Layer:
 
 
 def _attention(kind: LanguageModel, block: Attention) -> AttentionLayer:
-    width = block.head_dim or kind.hidden // block.heads
+    width = block.width(kind.hidden)
     return AttentionLayer(
         hidden=kind.hidden,
         heads=block.heads,
@@ -168,7 +169,7 @@ def _mamba(kind: Hybrid) -> MambaLayer:
     assert block is not None
     return MambaLayer(
         hidden=kind.hidden,
-        heads=block.heads or 2 * kind.hidden // block.head_dim,
+        heads=block.head_count(kind.hidden),
         head_dim=block.head_dim,
         state=block.state,
         groups=block.groups,

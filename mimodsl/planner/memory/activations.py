@@ -8,7 +8,6 @@ from mimodsl.ir.kinds import Recompute, TransformerKind
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import VisionEncoder
-from mimodsl.ir.widths import encoder_of, sequence_parallel
 from mimodsl.planner.layers import Block, Cut, Share, stage_blocks
 from mimodsl.planner.layers.share import FP32, element_size
 from mimodsl.planner.roles import ModuleRole
@@ -27,13 +26,13 @@ def role_share(spec: Spec, role: ModuleRole) -> Share:
     if flow is not None:
         sequences *= flow.images
         is_vision = isinstance(kind, VisionEncoder)
-        length = kind.patches + kind.class_tokens if is_vision else encoder_of(spec, flow).tokens
+        length = kind.patches + kind.class_tokens if is_vision else spec.encoder(flow).tokens
     wide = isinstance(kind, LanguageModel) and kind.residual_fp32
     return Share(
         cut=cut,
         sequences=sequences,
         length=length,
-        split=cut.tp > 1 and sequence_parallel(spec, module),
+        split=cut.tp > 1 and spec.splits_sequence(module),
         precision=spec.train.precision,
         residual=FP32 if wide else element,
         kernels=spec.train.kernels,

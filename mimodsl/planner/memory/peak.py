@@ -8,7 +8,6 @@ from attrs import evolve, frozen
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import Encoder
-from mimodsl.ir.widths import image_tokens, language_kind
 from mimodsl.planner.layers import Cut, stage_layers
 from mimodsl.planner.layers.share import FP32, element_size
 from mimodsl.planner.memory.activations import Passes, passes, role_share
@@ -161,8 +160,8 @@ def _handed_on(spec: Spec, own: RankPlan, roles: list[ModuleRole]) -> int:
     share, flow = role_share(spec, last), spec.flow_through(last.name)
     rows = share.rows
     if flow is not None:
-        rows = last.samples_each * image_tokens(spec, flow)
-    size = rows * language_kind(spec).hidden * share.residual
+        rows = last.samples_each * spec.sample_tokens(flow)
+    size = rows * spec.language_kind.hidden * share.residual
     return size * (own.schedule.in_flight + 1)
 
 
@@ -170,7 +169,7 @@ def _gathered(spec: Spec, roles: list[ModuleRole]) -> int:
     """The buffer that the local linears of a split sequence gather their input in, one for all of
     them (tensor_parallel/layers.py:579)."""
     shares = [role_share(spec, role) for role in roles]
-    hidden = language_kind(spec).hidden
+    hidden = spec.language_kind.hidden
     return max(
         (share.tokens * hidden * share.element for share in shares if share.split), default=0
     )

@@ -8,7 +8,6 @@ from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision
-from mimodsl.ir.widths import sequence_parallel
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.layers import Cut, MoeLayer, Weight, stage_layers
 from mimodsl.planner.memory.buffers import Buffer, gradient_buffers
@@ -126,7 +125,7 @@ def _finalized(held: Wrapped) -> Iterator[Call]:
 def _shared(held: Wrapped) -> Iterator[int]:
     """Elements of the weights whose gradients are summed over tp: those that every tp rank has and
     applies to its tokens alone; and of norms by head, which see its heads alone (:457)."""
-    split = sequence_parallel(held.spec, held.roles[0].module)
+    split = held.spec.splits_sequence(held.roles[0].module)
     for weight in held.weights():
         by_head = "_layernorm." in weight.name and weight.name.startswith("self_attention.")
         if weight.split is None and (

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 
 from attrs import evolve, frozen
 
-from mimodsl.ir.widths import language_kind
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.layers.share import FP32, element_size
 from mimodsl.planner.plan import Plan, RankPlan
@@ -107,7 +106,7 @@ def activation(planned: Plan, grid: GridPlan) -> int:
     language = planned.spec.language
     assert language.grid == grid.name, "encoders have one stage"
     here = site(planned.spec, language, grid)
-    kind = language_kind(planned.spec)
+    kind = planned.spec.language_kind
     return here.shard * kind.hidden * (FP32 if kind.residual_fp32 else here.element)
 
 

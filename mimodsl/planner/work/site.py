@@ -5,7 +5,6 @@ from attrs import frozen
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import VisionEncoder
-from mimodsl.ir.widths import encoder_of, image_tokens, sequence_parallel
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.layers import Cut
 from mimodsl.planner.layers.share import element_size
@@ -73,7 +72,7 @@ def _site(
         length=length,
         text=text,
         element=element_size(spec.train.precision),
-        split=cut.tp > 1 and sequence_parallel(spec, module),
+        split=cut.tp > 1 and spec.splits_sequence(module),
         causal=module is spec.language,
         lines=lines,
     )
@@ -83,10 +82,10 @@ def _tokens(spec: Spec, module: Module, samples: int) -> tuple[int, int, int]:
     """Sequences, tokens of each, and word embeddings among them."""
     flow = spec.flow_through(module.name)
     if flow is None:
-        shown = sum(image_tokens(spec, flow) for flow in spec.flows)
+        shown = sum(spec.sample_tokens(flow) for flow in spec.flows)
         length = spec.schedule.sequence
         return samples, length, samples * (length - shown)
-    kind, encoder = module.kind, encoder_of(spec, flow)
+    kind, encoder = module.kind, spec.encoder(flow)
     images = samples * flow.images
     if isinstance(kind, VisionEncoder):
         return images, kind.patches + kind.class_tokens, 0

@@ -8,7 +8,6 @@ from attrs import frozen
 
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.widths import sequence_parallel
 from mimodsl.planner.grids import grid_plans
 from mimodsl.runtime.errors import rank_list
 from mimodsl.runtime.verify.axes import Axes
@@ -105,7 +104,7 @@ class Blame:
         found = (seen, f"the parts of all ranks along {axis} add up to it") if parts else (seen,)
         if axis != "tp":
             return Cause.MISSING_REDUCTION, f"its gradient is not summed over {axis}", found
-        if sequence_parallel(self.spec, self.spec.module(parameter.module)):
+        if self.spec.splits_sequence(self.spec.module(parameter.module)):
             reason = (
                 "each tp rank has the gradient of its own tokens and nothing adds them up: the "
                 "weight lacks its `sequence_parallel` mark, or the sum over tp leaves it out"

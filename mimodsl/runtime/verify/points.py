@@ -15,7 +15,6 @@ from mimodsl.builder.custom import Custom
 from mimodsl.builder.model import modules_of
 from mimodsl.builder.radio import ImageEncoder
 from mimodsl.ir.flow import Flow
-from mimodsl.ir.widths import sequence_parallel
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.runtime.verify.record import Point, Seen
 
@@ -88,7 +87,7 @@ class Watcher:
     def _watch_language(self, module: nn.Module) -> None:
         name = self.assembly.spec.language.name
         groups = self.assembly.process_groups[name]
-        split = sequence_parallel(self.assembly.spec, self.assembly.spec.language)
+        split = self.assembly.spec.splits_sequence(self.assembly.spec.language)
         whole = (groups.cp.rank(),)
         part = (*whole, groups.tp.rank()) if split else whole
         arrival = self._before("decoder_input", _by_second, Point(module=name, name="input"), part)

@@ -5,9 +5,10 @@ from typing import Any, Final
 import attrs
 
 from mimodsl.ir.blocks import Balance, Dispatcher, Moe
+from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.grid import Grid
+from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.kinds import TransformerKind
-from mimodsl.ir.language import Gpt, Hybrid
 from mimodsl.ir.lr_decay import ConstantLr
 from mimodsl.ir.module import Module
 from mimodsl.ir.placement import Placed, Together

@@ -16,7 +16,6 @@ from mimodsl.ir.package import CustomProjector
 from mimodsl.ir.projector import Projector
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import Radio, VisionEncoder
-from mimodsl.ir.widths import encoder_of, image_tokens, language_kind
 from mimodsl.runtime.verify.small import small_encoder, small_language, small_projector
 
 MOST_RANKS: Final = 32
@@ -83,9 +82,9 @@ def changes(old: Spec, new: Spec) -> tuple[Change, ...]:
 def _narrower(spec: Spec) -> Spec:
     modules = {module.name: _narrow_tower(spec, module) for module in spec.modules}
     narrow = attrs.evolve(spec, modules=tuple(modules.values()))
-    emitted = {encoder_of(narrow, flow).output_width for flow in spec.flows if not flow.projector}
+    emitted = {narrow.encoder(flow).output_width for flow in spec.flows if not flow.projector}
     language = small_language(
-        language_kind(spec), spec.grid_of(spec.language), next(iter(emitted), None)
+        spec.language_kind, spec.grid_of(spec.language), next(iter(emitted), None)
     )
     modules[spec.language.name] = attrs.evolve(spec.language, kind=language)
     return attrs.evolve(narrow, modules=tuple(modules.values()), flows=_flows(spec, language))
@@ -116,7 +115,7 @@ def _as_many_tokens(
 
 def _flows(spec: Spec, language: LanguageModel) -> tuple[Any, ...]:
     """Flows with few images, whose placeholders are the last ids of a smaller vocabulary."""
-    old = language_kind(spec)
+    old = spec.language_kind
     flows = [
         attrs.evolve(flow, images=min(flow.images, 2)) if old != language else flow
         for flow in spec.flows
@@ -134,7 +133,7 @@ def _shorter(spec: Spec) -> Spec:
     schedule, grid = spec.schedule, spec.grid_of(spec.language)
     dp = grid.size("dp")
     if schedule.sequence > _LONG:
-        needed = sum(image_tokens(spec, flow) for flow in spec.flows) + 16
+        needed = sum(spec.sample_tokens(flow) for flow in spec.flows) + 16
         unit = lcm(grid.size("tp") * 2 * grid.size("cp"), 16)
         sequence = min(schedule.sequence, unit * -(-max(needed, 32) // unit))
         schedule = attrs.evolve(schedule, sequence=sequence)

@@ -7,8 +7,10 @@ from typing import Final
 import attrs
 
 from mimodsl.ir.blocks import Attention, Mamba, Moe
+from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.grid import Grid
-from mimodsl.ir.language import Gpt, Hybrid, LanguageModel
+from mimodsl.ir.hybrid import Hybrid
+from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.projector import MlpProjector, Projector
 from mimodsl.ir.types import Size
 from mimodsl.ir.vision import Radio, VisionEncoder
@@ -29,7 +31,7 @@ def small_encoder(kind: VisionEncoder, grid: Grid) -> VisionEncoder:
     if _is_small_encoder(kind):
         return kind
     heads = _few(kind.heads, grid.size("tp"))
-    hidden = heads * min(kind.hidden // kind.heads, HEAD)
+    hidden = heads * min(kind.head_width, HEAD)
     image = _small_image(kind)
     small = attrs.evolve(
         kind,
@@ -144,7 +146,7 @@ def _small_attention(attention: Attention, grid: Grid) -> Attention:
 def _small_mamba(mamba: Mamba, hidden: int, grid: Grid) -> Mamba:
     """Groups and heads that divide over tp and cp as before (ssm/mamba_context_parallel.py:106)."""
     tp, cp = grid.size("tp"), grid.size("cp")
-    heads = mamba.heads or 2 * hidden // mamba.head_dim
+    heads = mamba.head_count(hidden)
     a_rank = mamba.groups // tp
     groups = tp * (cp if a_rank % cp == 0 else a_rank)
     most = heads // mamba.groups

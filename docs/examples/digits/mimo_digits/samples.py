@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mimodsl import Flow, Spec
 from mimodsl.data import Data
-from mimodsl.ir.widths import tokens_an_image
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WORDS = ("<image>", "<end>", "this", "is", "a", *DIGITS)
@@ -36,7 +35,7 @@ class Digits(Data):
         """Placeholders, then the sentence: with four of them 9 ids, for a `sequence` of 8."""
         digit = DIGITS[self._digits[self._drawn(step, index)]]
         (flow,) = self.spec.flows
-        words = ["<image>"] * tokens_an_image(self.spec, flow) + ["this", "is", "a", digit, "<end>"]
+        words = ["<image>"] * self.spec.image_tokens(flow) + ["this", "is", "a", digit, "<end>"]
         return torch.tensor([WORDS.index(word) for word in words])
 
     def images(self, flow: Flow, step: int, index: int) -> Tensor:  # noqa: ARG002 - there is one

@@ -1,0 +1,44 @@
+"""The language model `hybrid`: a decoder that follows a pattern of layers."""
+
+from typing import ClassVar, Self, override
+
+from attrs import evolve
+
+from mimodsl.ir.blocks import Attention, Mamba, Moe
+from mimodsl.ir.language import LanguageModel
+from mimodsl.ir.node import knob, node
+
+
+@node
+class Hybrid(LanguageModel):
+    """A decoder that follows a pattern over Mamba, attention, MLP and MoE layers."""
+
+    keyword: ClassVar[str] = "hybrid"
+    blocks: ClassVar[dict[str, str]] = {"M": "mamba", "*": "attention", "E": "moe"}
+
+    pattern: str = knob(
+        doc="a symbol a layer: `M` Mamba, `*` attention, `-` MLP, `E` experts; `|` between stages"
+    )
+    mamba: Mamba | None = knob(default=None, doc="the Mamba layers")
+    attention: Attention | None = knob(default=None, doc="the attention layers")
+    moe: Moe | None = knob(default=None, doc="the layers with experts")
+
+    @property
+    def layers(self) -> str:
+        """The symbols of all layers, stage marks left out."""
+        return self.pattern.replace("|", "")
+
+    @override
+    def in_use(self) -> Self:
+        idle = [block for symbol, block in self.blocks.items() if symbol not in self.pattern]
+        return evolve(self, **dict.fromkeys(idle))
+
+    def stages(self, pp: int) -> tuple[str, ...]:
+        """The layers of each pipeline stage, given that the pattern divides into `pp` stages."""
+        if "|" in self.pattern:
+            return tuple(self.pattern.split("|"))
+        layers = self.layers
+        return tuple(
+            layers[stage * len(layers) // pp : (stage + 1) * len(layers) // pp]
+            for stage in range(pp)
+        )
