@@ -6,8 +6,9 @@ from attrs import frozen
 
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
-from mimodsl.planner.layers import Cut, Weight, module_layers, stage_layers
+from mimodsl.planner.layers import Weight, module_layers, stage_layers
 from mimodsl.planner.roles import ModuleRole
+from mimodsl.planner.share import Sharding
 
 
 @frozen(kw_only=True)
@@ -29,21 +30,21 @@ class Parameters:
 
 def rank_parameters(spec: Spec, role: ModuleRole) -> Parameters:
     """What a rank holds of one module."""
-    cut = Cut.of(spec.grid_of(role.module))
+    sharding = Sharding.of_grid(spec.grid_of(role.module))
     weights = [weight for layer in stage_layers(spec, role) for weight in layer.weights()]
-    return _counted(role.module, weights, cut)
+    return _counted(role.module, weights, sharding)
 
 
 def module_parameters(spec: Spec, module: Module) -> Parameters:
     """What a module has as a whole: every expert, every stage, each weight once."""
     weights = [weight for layer in module_layers(spec, module) for weight in layer.weights()]
-    return _counted(module, weights, Cut())
+    return _counted(module, weights, Sharding())
 
 
-def _counted(module: Module, weights: Iterable[Weight], cut: Cut) -> Parameters:
+def _counted(module: Module, weights: Iterable[Weight], sharding: Sharding) -> Parameters:
     dense = experts = replicated = 0
     for weight in weights:
-        held = weight.held(cut)
+        held = weight.held(sharding)
         if weight.experts:
             experts += held
         else:

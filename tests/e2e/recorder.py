@@ -12,7 +12,7 @@ import torch.distributed as dist
 from attrs import field, frozen
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from mimodsl.planner.traffic.call import CallKind
+from mimodsl.planner.calls import CallKind
 
 type Moved = Counter[tuple[tuple[int, ...], CallKind]]
 """Message bytes, as nccl-tests counts them, by the members of a group and the kind of call."""

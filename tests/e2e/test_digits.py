@@ -94,7 +94,7 @@ def test_the_kinds_say_what_their_modules_hold_save_and_compute(installed, dtype
 def test_plans_count_with_what_the_kinds_say(installed):
     spec = mimodsl.load(RESAMPLED)
     assert mimodsl.check(spec) == ()
-    kept = peak_memory(plan(spec), 0).passes.kept
+    kept = peak_memory(plan(spec), 0).activation_memory.kept
     for name in ("vision", "projector"):
         own = Claims.of(spec, spec.module(name))
         assert kept[name] == {"own module": 16 * own.saved_bytes(4)}

@@ -10,8 +10,8 @@ import torch
 import mimodsl
 from mimodsl.builder.assembly import assemble
 from mimodsl.ir import Recompute, Spec
+from mimodsl.planner.calls import Purpose
 from mimodsl.planner.plan import Plan, plan
-from mimodsl.planner.traffic.call import Purpose
 from mimodsl.planner.traffic.step import rank_traffic
 from mimodsl.planner.work.module import module_work
 from mimodsl.runtime.data import SyntheticData, microbatches
@@ -78,9 +78,9 @@ def _expected(planned: Plan, rank: int) -> tuple[Moved, set[tuple[int, ...]]]:
     moved: Moved = Counter()
     routed: set[tuple[int, ...]] = set()
     for call in rank_traffic(planned, rank).calls:
-        moved[members[call.line.group], call.kind] += call.bytes
-        if call.line.purpose is Purpose.EXPERTS:
-            routed.add(members[call.line.group])
+        moved[members[call.group.name], call.kind] += call.bytes
+        if call.group.purpose is Purpose.EXPERTS:
+            routed.add(members[call.group.name])
     return moved, routed
 
 
@@ -95,7 +95,7 @@ def counted_by_torch(planned: Plan, rank: int) -> int:
     for role in planned.rank(rank).modules:
         grid = planned.grid(role.module.grid)
         full = getattr(role.module.kind, "recompute", None) is Recompute.FULL
-        for one in module_work(planned.spec, grid, role).counted:
+        for one in module_work(planned.spec, grid, role).operations:
             flops, scan = one.flops, one.name == "mamba scan"
             extra = flops.forward * (full and flops.backward > 0) if scan else flops.extra
             total += (flops.model + extra) * (2 if one.causal else 1)

@@ -31,9 +31,9 @@ from mimodsl.planner.layers import (
     TokenEmbedding,
     stage_blocks,
 )
-from mimodsl.planner.memory import role_share
 from mimodsl.planner.plan import plan
 from mimodsl.planner.roles import ModuleRole
+from mimodsl.planner.share import Share, role_share
 from mimodsl.runtime import meta
 from tests.differential import forward
 from tests.differential.laws import errors_of
@@ -159,7 +159,7 @@ def _run(spec: Spec, role: ModuleRole, assembly: Any) -> tuple[dict[str, int], b
             if flow is None:
                 forward._run_language(spec, assembly, wrapped.module)
             else:
-                with mock.patch.object(forward, "IMAGES", role_share(spec, role).sequences):
+                with mock.patch.object(forward, "IMAGES", _share(spec, role).sequences):
                     forward._run_modality(spec, name, wrapped.module)
         except (RuntimeError, NotImplementedError) as error:
             if not str(error).startswith(forward.BEYOND_SHAPES):
@@ -179,16 +179,20 @@ def _compared(
     is_whole: bool,
 ) -> set[type]:
     """The kinds of layers of a role for which what is said was compared with what was saved."""
-    share = role_share(spec, role)
+    share = _share(spec, role)
     seen: set[type] = set()
     for names, layers in _parts(spec, role):
         if not is_whole and any(isinstance(layer, MoeLayer | OutputLayer) for layer in layers):
             break
-        said = [one for layer in layers for one in layer.saved(share) if share.keeps(one)]
+        said = [one for layer in layers for one in layer.saved(share) if one.is_kept(share)]
         planned, saved = sum(one.size for one in said), sum(sizes.get(name, 0) for name in names)
         assert abs(planned - saved) <= within * saved + SMALL, (names, planned, saved, said, where)
         seen |= {type(layer) for layer in layers}
     return seen
+
+
+def _share(spec: Spec, role: ModuleRole) -> Share:
+    return role_share(spec, role, plan(spec).grid(role.module.grid))
 
 
 def _parts(spec: Spec, role: ModuleRole) -> Iterator[tuple[list[str], Block]]:

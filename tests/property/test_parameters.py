@@ -14,11 +14,12 @@ import torch
 from mimodsl.builder.model import modules_of
 from mimodsl.ir import Precision, Spec
 from mimodsl.megatron import meta_device
-from mimodsl.planner.layers import CustomLayer, Cut, Layer, stage_layers
+from mimodsl.planner.layers import CustomLayer, Layer, stage_layers
 from mimodsl.planner.memory import gradient_buffers
 from mimodsl.planner.parameters import module_parameters, rank_parameters
 from mimodsl.planner.plan import plan
 from mimodsl.planner.roles import ModuleRole
+from mimodsl.planner.share import Sharding
 from mimodsl.runtime import meta
 from mimodsl.runtime.train import parameters
 from tests.differential.laws import errors_of
@@ -69,13 +70,16 @@ def test_every_role_holds_the_tensors_that_are_built() -> None:
 
 
 def _planned(spec: Spec, role: ModuleRole) -> Counter[Tensor]:
-    cut, trainable = Cut.of(spec.grid_of(role.module)), not role.module.frozen
+    sharding, trainable = Sharding.of_grid(spec.grid_of(role.module)), not role.module.frozen
     tensors: Counter[Tensor] = Counter()
     for layer in stage_layers(spec, role):
         for weight in layer.weights():
-            shape, expert = weight.local(cut), weight.experts > 0 and cut.apart
+            shape, expert = (
+                weight.local(sharding),
+                weight.experts > 0 and sharding.has_expert_buffer,
+            )
             fp32 = weight.fp32 or spec.train.precision is Precision.FP32
-            tensors[weight.name, shape, expert, fp32, trainable] += weight.copies(cut)
+            tensors[weight.name, shape, expert, fp32, trainable] += weight.copies(sharding)
     return tensors
 
 

@@ -1,4 +1,4 @@
-"""The layers that modules are made of, with everything about them that is a number."""
+"""The layers that modules are made of: one class for each, which knows all its numbers."""
 
 from mimodsl.planner.layers.attention import AttentionLayer
 from mimodsl.planner.layers.custom import CustomLayer
@@ -7,27 +7,27 @@ from mimodsl.planner.layers.layer import Layer
 from mimodsl.planner.layers.mamba import MambaLayer
 from mimodsl.planner.layers.mlp import MlpLayer
 from mimodsl.planner.layers.moe import MoeLayer
+from mimodsl.planner.layers.operation import Operation
 from mimodsl.planner.layers.output import OutputLayer
 from mimodsl.planner.layers.projector import ProjectorLayer
-from mimodsl.planner.layers.share import Saved, Share
+from mimodsl.planner.layers.saved import SavedTensor
 from mimodsl.planner.layers.stack import Block, module_layers, stage_blocks, stage_layers
 from mimodsl.planner.layers.vision import PatchEmbedding
-from mimodsl.planner.layers.weight import Cut, Weight
+from mimodsl.planner.layers.weight import Weight
 
 __all__ = [
     "AttentionLayer",
     "Block",
     "CustomLayer",
-    "Cut",
     "Layer",
     "MambaLayer",
     "MlpLayer",
     "MoeLayer",
+    "Operation",
     "OutputLayer",
     "PatchEmbedding",
     "ProjectorLayer",
-    "Saved",
-    "Share",
+    "SavedTensor",
     "TokenEmbedding",
     "Weight",
     "module_layers",

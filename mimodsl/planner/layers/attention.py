@@ -6,15 +6,33 @@ from typing import ClassVar, override
 from attrs import frozen
 
 from mimodsl.ir.kinds import Norm
+from mimodsl.planner.calls import Call, CallKind
 from mimodsl.planner.layers.layer import Layer
-from mimodsl.planner.layers.share import FP32, Saved, Share, dropped, norm_saved, statistics
-from mimodsl.planner.layers.weight import Weight, column_linear, norm_weights, row_linear
+from mimodsl.planner.layers.linear import (
+    call,
+    column_product,
+    column_weights,
+    row_product,
+    row_weights,
+)
+from mimodsl.planner.layers.operation import Gradient, Operation, Overlap, Repeat
+from mimodsl.planner.layers.saved import (
+    SavedTensor,
+    dropout_tensors,
+    norm_tensors,
+    statistics_size,
+)
+from mimodsl.planner.layers.weight import Weight, norm_weights
+from mimodsl.planner.share import Share
+from mimodsl.planner.sizes import FP32
 
 
 @frozen(kw_only=True)
 class AttentionLayer(Layer):
-    """`heads` queries and `kv_groups` keys and values of width `head_dim`, `rotated` channels of
-    which know their position (transformer/attention.py:329)."""
+    """`heads` queries, and `kv_groups` keys and values, of width `head_dim`.
+
+    Rotary positions turn `rotated` channels of each head (transformer/attention.py:329).
+    """
 
     title: ClassVar[str] = "attention"
 
@@ -30,22 +48,28 @@ class AttentionLayer(Layer):
 
     @property
     def query_width(self) -> int:
-        """Channels of all queries, and of what attention gives for them."""
+        """Channels of all queries, and of what attention returns for them."""
         return self.heads * self.head_dim
 
     @property
     def key_value_width(self) -> int:
-        """Channels of all keys; there are as many of values."""
+        """Channels of all keys; values have as many."""
         return self.kv_groups * self.head_dim
+
+    @property
+    def qkv_width(self) -> int:
+        """Channels of queries, keys and values together, which one product makes."""
+        return self.query_width + 2 * self.key_value_width
 
     @override
     def weights(self) -> Iterator[Weight]:
-        qkv = self.query_width + 2 * self.key_value_width
         name = "self_attention.linear_qkv"
-        yield from row_linear(
+        yield from row_weights(
             "self_attention.linear_proj", self.query_width, self.hidden, bias=self.bias
         )
-        yield from column_linear(name, self.hidden, qkv, bias=self.bias or self.qkv_bias)
+        yield from column_weights(
+            name, self.hidden, self.qkv_width, bias=self.bias or self.qkv_bias
+        )
         yield from norm_weights(f"{name}.layer_norm_", self.norm, self.hidden)
         if self.qk_norm:
             for part in ("q", "k"):
@@ -54,46 +78,91 @@ class AttentionLayer(Layer):
                 )
 
     @override
-    def saved(self, at: Share) -> Iterator[Saved]:
-        """Keys and values are views of the product that they come in, and keep it whole.
+    def saved(self, share: Share) -> Iterator[SavedTensor]:
+        """Keys and values are views of the product that makes them, and keep the whole of it.
 
-        Where there are fewer groups than tp ranks, that is the product of all ranks, gathered
+        With fewer groups than tp ranks, that product is gathered from all ranks
         (transformer/attention.py:1839). Attention itself saves its operands, its output, which the
         projection also needs, and the logarithm of each query's sum (torch's flash attention, and
         Transformer Engine's fused attention).
         """
-        tp, el = at.cut.tp, at.element
-        yield from norm_saved(at, self.norm, self.hidden)
+        tp, element = share.sharding.tp, share.element
+        yield from norm_tensors(share, self.norm, self.hidden)
         parts = tp if self.kv_groups >= tp else 1
-        product = (self.query_width + 2 * self.key_value_width) // parts
-        yield Saved(what="queries, keys and values", size=at.tokens * product * el)
-        queries = at.tokens * self.heads // tp * self.head_dim * el
-        yield from self._by_head(at, queries)
-        yield Saved(what="context", size=queries)
-        yield Saved(what="sums", size=at.tokens * self.heads // tp * FP32, core=True)
-        yield from dropped(at, self.hidden)
+        product = self.qkv_width // parts
+        yield SavedTensor(name="queries, keys and values", size=share.tokens * product * element)
+        queries = share.tokens * self.heads // tp * self.head_dim * element
+        yield from self._by_head(share, queries)
+        yield SavedTensor(name="context", size=queries)
+        yield SavedTensor(name="sums", size=share.tokens * self.heads // tp * FP32, core=True)
+        yield from dropout_tensors(share, self.hidden)
 
-    def _by_head(self, at: Share, queries: int) -> Iterator[Saved]:
+    def _by_head(self, share: Share, queries: int) -> Iterator[SavedTensor]:
         """Queries and keys where attention does not take them as views of the product.
 
-        Queries of several groups are brought together (…:1904), norms save what they are given, and
-        rotation makes new ones, of which it saves only the angles, as cosines and sines.
+        Queries of several groups are brought together (…:1904), norms save their input, and
+        rotation makes new tensors, and saves only the angles, as cosines and sines.
         """
-        groups = max(1, self.kv_groups // at.cut.tp)
-        keys = at.tokens * groups * self.head_dim * at.element
+        groups = max(1, self.kv_groups // share.sharding.tp)
+        keys = share.tokens * groups * self.head_dim * share.element
         is_changed = self.qk_norm or self.rotated > 0
         if groups > 1 and self.heads > self.kv_groups and (self.qk_norm or not is_changed):
-            yield Saved(what="queries", size=queries)
+            yield SavedTensor(name="queries", size=queries)
         if self.qk_norm:
-            rows = (queries + keys) // (self.head_dim * at.element)
-            yield Saved(what="head norm statistics", size=statistics(rows, self.norm))
+            rows = (queries + keys) // (self.head_dim * share.element)
+            yield SavedTensor(name="head norm statistics", size=statistics_size(rows, self.norm))
         if is_changed:
-            yield Saved(what="changed queries and keys", size=queries + keys)
+            yield SavedTensor(name="changed queries and keys", size=queries + keys)
         if self.rotated:
-            yield Saved(what="angles", size=4 * at.length * self.rotated * at.element)
+            angles = 4 * share.local_length * self.rotated * share.element
+            yield SavedTensor(name="angles", size=angles)
 
     @override
-    def working(self, at: Share) -> int:
+    def working(self, share: Share) -> int:
         """Gradients of queries, keys and values, apart and together, and of the context."""
-        width = 2 * (self.query_width + 2 * self.key_value_width) + self.query_width
-        return at.tokens * width // at.cut.tp * at.element + 2 * at.rows * self.hidden * at.residual
+        width = 2 * self.qkv_width + self.query_width
+        inner = share.tokens * width // share.sharding.tp * share.element
+        return inner + 2 * share.rows * self.hidden * share.residual
+
+    @override
+    def operations(self, share: Share) -> Iterator[Operation]:
+        """Queries, keys and values in one product; attention itself; the projection."""
+        yield column_product("attention", share, self.hidden, self.qkv_width)
+        yield self._core(share)
+        yield row_product("attention", share, self.query_width, self.hidden)
+
+    def _core(self, share: Share) -> Operation:
+        """Two products of `[s, s]` for each head: scores, and the sum of the values.
+
+        Flash attention keeps no scores, and computes them again in its backward pass (Dao et al.,
+        2022, algorithm 4).
+        """
+        sharding = share.sharding
+        square = share.sequences * share.length**2 * self.query_width // sharding.cp // sharding.tp
+        product = square if share.causal else 2 * square
+        return Operation(
+            name="attention core",
+            gradient=Gradient.PRODUCT,
+            flops=2 * product,
+            kernel_repeats=product,
+            causal=share.causal,
+            repeat=Repeat.CORE,
+            overlap=Overlap.ALL,
+            forward_calls=self._ring(share, 1),
+            backward_calls=self._ring(share, 2),
+        )
+
+    def _ring(self, share: Share, tensors: int) -> tuple[Call, ...]:
+        """Keys and values go once around cp, while attention reads those that have arrived.
+
+        In the backward pass their gradients go with them (Transformer Engine's
+        attn_forward_func_with_cp, p2p).
+        """
+        width = max(self.key_value_width // share.sharding.tp, self.head_dim)
+        size = 2 * share.tokens * width * share.element
+        times = tensors * (share.sharding.cp - 1)
+        group = share.group("cp")
+        return (
+            *call(group, CallKind.SEND, size, times),
+            *call(group, CallKind.RECEIVE, size, times),
+        )

@@ -1,4 +1,4 @@
-"""A module of a kind of another package, as a single layer: what its kind says of it."""
+"""A module of a kind of another package, as a single layer that the kind describes."""
 
 from collections.abc import Iterator
 from typing import ClassVar, override
@@ -7,16 +7,19 @@ from attrs import frozen
 
 from mimodsl.ir.package import Claims
 from mimodsl.planner.layers.layer import Layer
-from mimodsl.planner.layers.share import Saved, Share
+from mimodsl.planner.layers.operation import Gradient, Operation, Repeat
+from mimodsl.planner.layers.saved import SavedTensor
 from mimodsl.planner.layers.weight import Weight
+from mimodsl.planner.share import Share
 
 
 @frozen(kw_only=True)
 class CustomLayer(Layer):
-    """The whole of a module whose inside nobody here knows; no part of it is split."""
+    """A whole module, of which no part is split. `claims` are the numbers that its kind states."""
 
     title: ClassVar[str] = "own module"
     stacked: ClassVar[bool] = False
+    backward_reads_weights: ClassVar[bool] = False  # a lower bound: its kind does not say
 
     claims: Claims
 
@@ -26,10 +29,20 @@ class CustomLayer(Layer):
             yield Weight(name=name, shape=shape)
 
     @override
-    def saved(self, at: Share) -> Iterator[Saved]:
-        each = self.claims.saved_bytes(at.element)
-        yield Saved(what="activations", size=at.sequences * each)
+    def saved(self, share: Share) -> Iterator[SavedTensor]:
+        size = share.sequences * self.claims.saved_bytes(share.element)
+        yield SavedTensor(name="activations", size=size)
 
     @override
-    def working(self, at: Share) -> int:
+    def working(self, share: Share) -> int:
         return 0
+
+    @override
+    def operations(self, share: Share) -> Iterator[Operation]:
+        """The operations that its kind states for a forward pass."""
+        yield Operation(
+            name=self.title,
+            gradient=Gradient.CONVOLUTION,
+            flops=share.sequences * self.claims.flops,
+            repeat=Repeat.NEVER,
+        )

@@ -5,19 +5,28 @@ from typing import ClassVar, override
 
 from attrs import frozen
 
+from mimodsl.planner.calls import CallKind
 from mimodsl.planner.layers.layer import Layer
-from mimodsl.planner.layers.share import INT64, Saved, Share
+from mimodsl.planner.layers.linear import call
+from mimodsl.planner.layers.operation import Operation, Repeat
+from mimodsl.planner.layers.saved import SavedTensor
 from mimodsl.planner.layers.weight import Weight
+from mimodsl.planner.share import Share
+from mimodsl.planner.sizes import INT64
 
 
 @frozen(kw_only=True)
 class TokenEmbedding(Layer):
-    """`vocabulary` rows, split over tp, and with learned positions one row for each of them
-    (models/common/embeddings/language_model_embedding.py:50). With `copied` the output on another
-    stage has a copy."""
+    """`vocabulary` rows, which are split over tp, and with learned positions a row for each.
+
+    With `copied` the output on another stage has a copy (models/common/embeddings/
+    language_model_embedding.py:50).
+    """
 
     title: ClassVar[str] = "embedding"
     stacked: ClassVar[bool] = False
+    forward_reads_weights: ClassVar[bool] = False
+    backward_reads_weights: ClassVar[bool] = False
 
     hidden: int
     vocabulary: int
@@ -38,21 +47,40 @@ class TokenEmbedding(Layer):
             )
 
     @override
-    def saved(self, at: Share) -> Iterator[Saved]:
-        """Ids, with tp a mask of those on other ranks, positions, and the mask of the dropout.
+    def saved(self, share: Share) -> Iterator[SavedTensor]:
+        """Ids, with tp a mask of the ids on other ranks, positions, and the mask of the dropout.
 
-        A sequence is split after it, and a tp rank's part is a view that keeps the whole
+        A sequence is split after the embedding, and a tp rank's part is a view that keeps the whole
         (models/mimo/partition/utils.py:162).
         """
-        mask = 1 if at.cut.tp > 1 else 0
-        ids = at.tokens * (INT64 + mask) + (at.length * INT64 if self.positions else 0)
-        yield Saved(what="token ids", size=ids, for_weights=True)
-        yield Saved(what="whole sequence", size=(at.tokens - at.rows) * self.hidden * at.residual)
-        if at.dropout:
-            yield Saved(what="dropout mask", size=at.tokens * self.hidden)
+        mask = 1 if share.sharding.tp > 1 else 0
+        positions = share.local_length * INT64 if self.positions else 0
+        ids = share.tokens * (INT64 + mask) + positions
+        yield SavedTensor(name="token ids", size=ids, for_weights=True)
+        others = (share.tokens - share.rows) * self.hidden * share.residual
+        yield SavedTensor(name="whole sequence", size=others)
+        if share.dropout:
+            yield SavedTensor(name="dropout mask", size=share.tokens * self.hidden)
 
     @override
-    def working(self, at: Share) -> int:
+    def working(self, share: Share) -> int:
         """The gradient of all rows, and of the tokens."""
-        rows = self.vocabulary * self.hidden // at.cut.tp if at.trained else 0
-        return (rows + at.tokens * self.hidden) * at.element
+        rows = self.vocabulary * self.hidden // share.sharding.tp if share.trained else 0
+        return (rows + share.tokens * self.hidden) * share.element
+
+    @override
+    def operations(self, share: Share) -> Iterator[Operation]:
+        """A lookup, which takes no product.
+
+        Each tp rank looks up its part of the vocabulary, and the rows of text are summed over tp.
+        The backward pass undoes the split of the merged sequence (models/mimo/partition/
+        utils.py:162).
+        """
+        group, row = share.group("tp"), self.hidden * share.element
+        gather = call(group, CallKind.ALL_GATHER, share.tokens * row)
+        yield Operation(
+            name="embedding",
+            repeat=Repeat.NEVER,
+            forward_calls=call(group, CallKind.ALL_REDUCE, share.text * row),
+            backward_calls=gather if share.split else (),
+        )

@@ -7,8 +7,16 @@ from attrs import frozen
 
 from mimodsl.ir.kinds import Activation, Norm
 from mimodsl.planner.layers.layer import Layer
-from mimodsl.planner.layers.share import Saved, Share, dropped, norm_saved
-from mimodsl.planner.layers.weight import Weight, column_linear, norm_weights, row_linear
+from mimodsl.planner.layers.linear import (
+    column_product,
+    column_weights,
+    row_product,
+    row_weights,
+)
+from mimodsl.planner.layers.operation import Operation
+from mimodsl.planner.layers.saved import SavedTensor, dropout_tensors, norm_tensors
+from mimodsl.planner.layers.weight import Weight, norm_weights
+from mimodsl.planner.share import Share
 
 
 @frozen(kw_only=True)
@@ -31,48 +39,57 @@ class MlpLayer(Layer):
 
     @override
     def weights(self) -> Iterator[Weight]:
-        yield from column_linear("mlp.linear_fc1", self.hidden, self.products, bias=self.bias)
+        yield from column_weights("mlp.linear_fc1", self.hidden, self.products, bias=self.bias)
         yield from norm_weights("mlp.linear_fc1.layer_norm_", self.norm, self.hidden)
-        yield from row_linear("mlp.linear_fc2", self.ffn, self.hidden, bias=self.bias)
+        yield from row_weights("mlp.linear_fc2", self.ffn, self.hidden, bias=self.bias)
 
     @override
-    def saved(self, at: Share) -> Iterator[Saved]:
-        yield from norm_saved(at, self.norm, self.hidden)
-        yield from activation_saved(self.activation, at.tokens * self.ffn // at.cut.tp * at.element)
-        yield from dropped(at, self.hidden)
+    def saved(self, share: Share) -> Iterator[SavedTensor]:
+        yield from norm_tensors(share, self.norm, self.hidden)
+        output = share.tokens * self.ffn // share.sharding.tp * share.element
+        yield from activation_tensors(self.activation, output)
+        yield from dropout_tensors(share, self.hidden)
 
     @override
-    def working(self, at: Share) -> int:
-        return mlp_working(at, self.hidden, self.products, self.ffn)
+    def working(self, share: Share) -> int:
+        return mlp_working(share, self.hidden, self.products, self.ffn)
+
+    @override
+    def operations(self, share: Share) -> Iterator[Operation]:
+        yield column_product("MLP", share, self.hidden, self.products)
+        yield row_product("MLP", share, self.ffn, self.hidden)
 
 
-def activation_saved(
-    activation: Activation, product: int, *, weighted: bool = False, at_once: bool = False
-) -> Iterator[Saved]:
-    """What an activation and the linear behind it save, given the bytes of the activation's output.
+def activation_tensors(
+    activation: Activation, output: int, *, weighted: bool = False, fused: bool = False
+) -> Iterator[SavedTensor]:
+    """What an activation with an output of `output` bytes and the linear behind it save.
 
-    A ReLU saves its output, others their input; Megatron's own functions are compiled into one
-    kernel each (core/jit.py). A gated one saves both its products (transformer/mlp.py:317). An
-    expert's output is `weighted` by its probability before the linear (…:338), which takes both,
-    and where one kernel does it `at_once`, there is nothing in between.
+    A ReLU saves its output, others save their input; Megatron's own functions are compiled into one
+    kernel each (core/jit.py). A gated activation saves both its products (transformer/mlp.py:317).
+    An expert's output is `weighted` by its probability before the linear (…:338), which saves both
+    factors. Where one kernel is the activation and the weighting, `fused`, nothing is saved in
+    between.
     """
     match activation:
         case Activation.RELU:
             pass
         case Activation.SWIGLU | Activation.GEGLU:
-            yield Saved(what="products", size=2 * product)
-            yield Saved(what="gate and factor", size=2 * product)
+            yield SavedTensor(name="products", size=2 * output)
+            yield SavedTensor(name="gate and factor", size=2 * output)
         case _:
-            yield Saved(what="before the activation", size=product)
-    if not at_once:
+            yield SavedTensor(name="before the activation", size=output)
+    if not fused:
         is_needed = weighted or activation is Activation.RELU
-        yield Saved(what="activated", size=product, for_weights=not is_needed)
+        yield SavedTensor(name="activated", size=output, for_weights=not is_needed)
     if weighted:
-        yield Saved(what="weighted", size=product, for_weights=True)
+        yield SavedTensor(name="weighted", size=output, for_weights=True)
 
 
-def mlp_working(at: Share, hidden: int, products: int, ffn: int) -> int:
-    """Gradients before and behind an activation, of the output, and of the first weight."""
-    inner = at.tokens * (products + ffn) // at.cut.tp * at.element
-    weight = hidden * products // at.cut.tp * at.element if at.trained else 0
-    return inner + at.tokens * hidden * at.element + weight
+def mlp_working(share: Share, hidden: int, products: int, ffn: int) -> int:
+    """Bytes of the gradients before and behind an activation, of the output, and of the first
+    weight."""
+    tp, element = share.sharding.tp, share.element
+    inner = share.tokens * (products + ffn) // tp * element
+    weight = hidden * products // tp * element if share.trained else 0
+    return inner + share.tokens * hidden * element + weight

@@ -1,23 +1,38 @@
-"""A mixture of experts: a norm, a router, routed experts, and those that every token passes."""
+"""A mixture of experts: a norm, a router, routed experts, and shared experts for every token."""
 
 from collections.abc import Iterator
+from math import ceil
 from typing import ClassVar, override
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mimodsl.ir.blocks import Balance, Moe, RouterPrecision, Score
 from mimodsl.ir.kinds import Activation, Norm
+from mimodsl.planner.calls import Call, CallKind
 from mimodsl.planner.experts import are_grouped, is_activation_weighted
 from mimodsl.planner.layers.layer import Layer
-from mimodsl.planner.layers.mlp import activation_saved
-from mimodsl.planner.layers.share import FP32, INT64, Saved, Share, dropped, norm_saved
-from mimodsl.planner.layers.weight import Weight, column_linear, norm_weights, row_linear
+from mimodsl.planner.layers.linear import (
+    call,
+    column_product,
+    column_weights,
+    row_product,
+    row_weights,
+)
+from mimodsl.planner.layers.mlp import activation_tensors
+from mimodsl.planner.layers.operation import Gradient, Operation, Overlap
+from mimodsl.planner.layers.saved import SavedTensor, dropout_tensors, norm_tensors
+from mimodsl.planner.layers.weight import Weight, norm_weights
+from mimodsl.planner.share import Share
+from mimodsl.planner.sizes import FP32, INT64
 
 
 @frozen(kw_only=True)
 class MoeLayer(Layer):
-    """The experts of `moe`, each as wide as `moe.ffn`; the shared ones are one MLP, split over tp
-    as a dense one (transformer/moe/moe_layer.py:187)."""
+    """The experts of `moe`, each `moe.ffn` wide. The shared experts are one MLP, which is split
+    over tp like a dense one (transformer/moe/moe_layer.py:187).
+
+    All numbers assume that the router is balanced: every expert is chosen equally often.
+    """
 
     title: ClassVar[str] = "MoE"
 
@@ -32,6 +47,11 @@ class MoeLayer(Layer):
         """Products of an expert's first linear, as in a dense MLP."""
         return 2 if self.activation.gated else 1
 
+    @property
+    @override
+    def expert_biases(self) -> int:
+        return self.moe.experts if self.moe.expert_bias else 0
+
     @override
     def weights(self) -> Iterator[Weight]:
         moe = self.moe
@@ -39,66 +59,177 @@ class MoeLayer(Layer):
         yield Weight(name="mlp.router.weight", shape=(moe.experts, self.hidden))
         if self.bias:
             yield Weight(name="mlp.router.bias", shape=(moe.experts,))
-        yield from column_linear(
+        yield from column_weights(
             "mlp.experts.linear_fc1",
             self.hidden,
             moe.ffn * self.gates,
             bias=self.bias,
             experts=moe.experts,
         )
-        yield from row_linear(
+        yield from row_weights(
             "mlp.experts.linear_fc2", moe.ffn, self.hidden, bias=self.bias, experts=moe.experts
         )
         if moe.shared_ffn is not None:
-            wide = moe.shared_ffn * self.gates
+            products = moe.shared_ffn * self.gates
             name = "mlp.shared_experts"
-            yield from column_linear(f"{name}.linear_fc1", self.hidden, wide, bias=False)
-            yield from row_linear(f"{name}.linear_fc2", moe.shared_ffn, self.hidden, bias=False)
+            yield from column_weights(f"{name}.linear_fc1", self.hidden, products, bias=False)
+            yield from row_weights(f"{name}.linear_fc2", moe.shared_ffn, self.hidden, bias=False)
 
-    def routed(self, at: Share) -> int:
-        """Rows that a rank's experts compute, in the balance that training aims for: as many as the
-        rank sends away, once for each etp rank. Padding to a capacity makes them all computed."""
-        rows = at.rows * self.moe.topk * at.cut.etp
-        padded = self.moe.capacity_factor if self.moe.pad_to_capacity else None
-        return int(rows * (padded or 1.0))
+    def routed_rows(self, share: Share) -> int:
+        """Copies of tokens that a rank sends to experts: `topk` for each token that it routes.
+
+        With a capacity each expert takes at most `ceil(tokens · topk / experts · capacity_factor)`
+        tokens of a rank (transformer/moe/moe_utils.py:256). The rest is dropped, and padding fills
+        up every expert to its capacity (:1013).
+        """
+        moe, chosen = self.moe, share.rows * self.moe.topk
+        if moe.capacity_factor is None:
+            return chosen
+        capacity = ceil(chosen / moe.experts * moe.capacity_factor)
+        at_capacity = capacity * moe.experts
+        return at_capacity if moe.pad_to_capacity else min(chosen, at_capacity)
+
+    def expert_rows(self, share: Share) -> int:
+        """Rows that a rank's experts compute. A balanced rank gets as many as it sends, and over
+        etp, which splits each expert, every rank gets the rows of all."""
+        return self.routed_rows(share) * share.sharding.etp
 
     @override
-    def saved(self, at: Share) -> Iterator[Saved]:
-        moe, el = self.moe, at.element
-        yield from norm_saved(at, self.norm, self.hidden)
-        yield from self._router(at)
+    def saved(self, share: Share) -> Iterator[SavedTensor]:
+        moe, element = self.moe, share.element
+        yield from norm_tensors(share, self.norm, self.hidden)
+        yield from self._router_tensors(share)
         if moe.shared_ffn is not None:
-            yield from activation_saved(
-                self.activation, at.tokens * moe.shared_ffn // at.cut.tp * el
-            )
-        rows, width = self.routed(at), moe.ffn // at.cut.etp
-        yield Saved(what="routed rows", size=rows * self.hidden * el, for_weights=True)
-        yield Saved(what="routed probabilities", size=rows * FP32)
-        at_once = is_activation_weighted(self, at.kernels, at.precision, at.cut.etp)
-        size = rows * width * el
-        yield from activation_saved(self.activation, size, weighted=True, at_once=at_once)
-        yield from dropped(at, self.hidden)
+            output = share.tokens * moe.shared_ffn // share.sharding.tp * element
+            yield from activation_tensors(self.activation, output)
+        rows, width = self.expert_rows(share), moe.ffn // share.sharding.etp
+        yield SavedTensor(name="routed rows", size=rows * self.hidden * element, for_weights=True)
+        yield SavedTensor(name="routed probabilities", size=rows * FP32)
+        fused = is_activation_weighted(self, share.kernels, share.precision, share.sharding.etp)
+        yield from activation_tensors(
+            self.activation, rows * width * element, weighted=True, fused=fused
+        )
+        yield from dropout_tensors(share, self.hidden)
 
-    def _router(self, at: Share) -> Iterator[Saved]:
-        """Scores, and those of the auxiliary losses; the order of the routed rows is a part of the
-        order of every pair of token and expert (transformer/moe/moe_utils.py:459)."""
-        moe, pairs, chosen = self.moe, at.rows * self.moe.experts, at.rows * self.moe.topk
+    def _router_tensors(self, share: Share) -> Iterator[SavedTensor]:
+        """Scores, also those of the auxiliary losses, and the order of the routed rows, which is a
+        part of the order of all pairs of token and expert (transformer/moe/moe_utils.py:459)."""
+        moe, pairs, chosen = self.moe, share.rows * self.moe.experts, share.rows * self.moe.topk
         exact = 2 * FP32 if moe.router_dtype is RouterPrecision.FP64 else FP32
         score = pairs * FP32 * (2 if moe.score is Score.SQRT_SOFTPLUS else 1)
-        yield Saved(what="scores", size=score + chosen * (INT64 + FP32) + at.rows * FP32)
+        yield SavedTensor(name="scores", size=score + chosen * (INT64 + FP32) + share.rows * FP32)
         if moe.aux_loss > 0 and moe.balance not in (Balance.NONE, Balance.SINKHORN):
-            sizes = score + at.rows * FP32 + chosen * INT64
-            yield Saved(what="balance scores", size=sizes)
+            size = score + share.rows * FP32 + chosen * INT64
+            yield SavedTensor(name="balance scores", size=size)
         if moe.z_loss:
-            yield Saved(what="logits", size=pairs * exact)
-        yield Saved(what="order of rows", size=pairs * INT64 + chosen * INT64)
+            yield SavedTensor(name="logits", size=pairs * exact)
+        yield SavedTensor(name="order of rows", size=pairs * INT64 + chosen * INT64)
 
     @override
-    def working(self, at: Share) -> int:
-        """Gradients of the routed rows behind and before the experts, and inside of them; and of
-        the first linear of all that are one product the weights, stacked, or their gradients."""
-        width = self.moe.ffn // at.cut.etp
-        rows = self.routed(at) * (2 * self.hidden + width * (self.gates + 1))
-        is_grouped = are_grouped(self, at.kernels, at.precision, at.cut.etp)
-        at_once = self.moe.experts // at.cut.ep if is_grouped else 1
-        return (rows + at_once * self.hidden * width * self.gates) * at.element
+    def working(self, share: Share) -> int:
+        """Gradients of the routed rows behind and before the experts, and inside of them.
+
+        Besides, of the first linear: the stacked weights, or their gradients, of all experts that
+        are one product.
+        """
+        width = self.moe.ffn // share.sharding.etp
+        rows = self.expert_rows(share) * (2 * self.hidden + width * (self.gates + 1))
+        is_grouped = are_grouped(self, share.kernels, share.precision, share.sharding.etp)
+        stacked = self.moe.experts // share.sharding.ep if is_grouped else 1
+        return (rows + stacked * self.hidden * width * self.gates) * share.element
+
+    @override
+    def operations(self, share: Share) -> Iterator[Operation]:
+        """The router, the routed experts' two linears, and those of the shared experts.
+
+        With `shared_overlap` tokens travel while the shared experts compute.
+        """
+        moe = self.moe
+        yield Operation(
+            name="router",
+            gradient=Gradient.ROUTER,
+            flops=2 * share.rows * self.hidden * moe.experts,
+            forward_calls=self._count_calls(share),
+            recorded_calls=self._balance_calls(share),
+        )
+        yield Operation(
+            name="routed experts",
+            flops=2 * self.routed_rows(share) * self.hidden * moe.ffn * (self.gates + 1),
+            overlap=Overlap.ALL if moe.shared_overlap else Overlap.NONE,
+            forward_calls=tuple(self._dispatch_calls(share)),
+            backward_calls=tuple(self._returned_calls(share)),
+        )
+        if moe.shared_ffn is not None:
+            yield from self._shared_experts(share, moe.shared_ffn)
+
+    def _count_calls(self, share: Share) -> tuple[Call, ...]:
+        """Each rank of an expert group hears how many tokens go where (token_dispatcher.py:565).
+        With padding to a capacity these counts are known."""
+        group = share.group("etp", "ep")
+        if self.moe.pad_to_capacity or group is None:
+            return ()
+        return call(group, CallKind.ALL_GATHER, self.moe.experts * group.members * INT64)
+
+    def _balance_calls(self, share: Share) -> tuple[Call, ...]:
+        """Sums of the counts of tokens by expert, which a balancing loss needs
+        (transformer/moe/router.py:408)."""
+        if self.moe.aux_loss == 0:
+            return ()
+        size = self.moe.experts * INT64
+        match self.moe.balance:
+            case Balance.AUX_LOSS:
+                return call(share.group("tp", "cp"), CallKind.ALL_REDUCE, size)
+            case Balance.SEQ_AUX_LOSS:
+                return call(share.group("tp", "cp"), CallKind.ALL_REDUCE, size * share.sequences)
+            case Balance.GLOBAL_AUX_LOSS:
+                return call(share.group("tp", "dp", "cp"), CallKind.ALL_REDUCE, size)
+            case _:
+                return ()
+
+    def _dispatch_calls(self, share: Share) -> Iterator[Call]:
+        """Tokens and their probabilities to the ranks of their experts, and the tokens back.
+
+        Over etp, which splits each expert, every rank sees all tokens
+        (token_dispatcher.py:698-857).
+        """
+        token, probability = self.hidden * share.element, self._probability_size(share)
+        ep, etp = share.group("ep"), share.group("etp")
+        sent, seen = self.routed_rows(share), self.expert_rows(share)
+        yield from call(ep, CallKind.ALL_TO_ALL, sent * token)
+        yield from call(ep, CallKind.ALL_TO_ALL, sent * probability)
+        yield from call(etp, CallKind.ALL_GATHER, seen * token)
+        yield from call(etp, CallKind.ALL_GATHER, seen * probability)
+        # The sum over etp is in the precision of the probabilities (:823).
+        yield from call(etp, CallKind.REDUCE_SCATTER, seen * self.hidden * probability)
+        yield from call(ep, CallKind.ALL_TO_ALL, sent * token)
+
+    def _returned_calls(self, share: Share) -> Iterator[Call]:
+        """The calls of the dispatch in the backward pass: gathers become sums, and sums gathers."""
+        swapped = {
+            CallKind.ALL_GATHER: CallKind.REDUCE_SCATTER,
+            CallKind.REDUCE_SCATTER: CallKind.ALL_GATHER,
+        }
+        for each in self._dispatch_calls(share):
+            yield evolve(each, kind=swapped.get(each.kind, each.kind))
+
+    def _probability_size(self, share: Share) -> int:
+        """Bytes of a routing probability, which has the router's precision."""
+        match self.moe.router_dtype:
+            case RouterPrecision.FP32:
+                return FP32
+            case RouterPrecision.FP64:
+                return 2 * FP32
+            case _:
+                return share.element
+
+    def _shared_experts(self, share: Share, ffn: int) -> Iterator[Operation]:
+        """One MLP for every token. Overlapped with the dispatch it gathers its input itself, once
+        for both its gradients (transformer/moe/shared_experts.py:242)."""
+        for product in (
+            column_product("shared experts", share, self.hidden, ffn * self.gates),
+            row_product("shared experts", share, ffn, self.hidden),
+        ):
+            if self.moe.shared_overlap:
+                yield evolve(product, weight_calls=(), overlap=Overlap.ALL)
+            else:
+                yield product

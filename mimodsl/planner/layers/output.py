@@ -6,17 +6,22 @@ from typing import ClassVar, override
 from attrs import frozen
 
 from mimodsl.ir.kinds import Norm
+from mimodsl.planner.calls import CallKind
 from mimodsl.planner.layers.layer import Layer
-from mimodsl.planner.layers.share import FP32, INT64, Saved, Share, norm_saved
+from mimodsl.planner.layers.linear import call, column_product
+from mimodsl.planner.layers.operation import Operation, Repeat
+from mimodsl.planner.layers.saved import SavedTensor, norm_tensors
 from mimodsl.planner.layers.weight import Weight, norm_weights
+from mimodsl.planner.share import Share
+from mimodsl.planner.sizes import FP32, INT64
 
 
 @frozen(kw_only=True)
 class OutputLayer(Layer):
-    """Logits over `vocabulary`, split over tp.
+    """Logits over `vocabulary`, which is split over tp.
 
-    Where `tied` the weight is that of the embedding: on the same stage it is the same tensor, and
-    with `copied` a stage without the embedding has a copy (models/common/language_module/
+    Where `tied` the weight is the weight of the embedding: on the same stage it is the same tensor,
+    and with `copied` a stage without the embedding has a copy (models/common/language_module/
     language_module.py, setup_embeddings_and_output_layer).
     """
 
@@ -42,18 +47,31 @@ class OutputLayer(Layer):
             )
 
     @override
-    def saved(self, at: Share) -> Iterator[Saved]:
-        """The logits of the rank's part of the vocabulary, and of each token the logarithm of its
+    def saved(self, share: Share) -> Iterator[SavedTensor]:
+        """The logits of the rank's part of the vocabulary, and for each token the logarithm of its
         sum and its label (mimodsl/megatron/cross_entropy.py)."""
-        yield from norm_saved(at, self.norm, self.hidden)
-        yield Saved(what="logits", size=self._logits(at))
-        yield Saved(what="sums and labels", size=at.tokens * (FP32 + INT64))
+        yield from norm_tensors(share, self.norm, self.hidden)
+        logits = share.tokens * self.vocabulary // share.sharding.tp * share.element
+        yield SavedTensor(name="logits", size=logits)
+        yield SavedTensor(name="sums and labels", size=share.tokens * (FP32 + INT64))
 
     @override
-    def working(self, at: Share) -> int:
-        """Gradients of the weight and of the input: that of the logits takes their place."""
-        weight = self.vocabulary * self.hidden // at.cut.tp if at.trained else 0
-        return (weight + at.tokens * self.hidden) * at.element
+    def working(self, share: Share) -> int:
+        """Gradients of the weight and of the input. Logits and their gradient share memory."""
+        weight = self.vocabulary * self.hidden // share.sharding.tp if share.trained else 0
+        return (weight + share.tokens * self.hidden) * share.element
 
-    def _logits(self, at: Share) -> int:
-        return at.tokens * self.vocabulary // at.cut.tp * at.element
+    @override
+    def operations(self, share: Share) -> Iterator[Operation]:
+        """Logits over the split vocabulary, and the loss.
+
+        The loss takes two sums over tp: the largest logarithm of a rank's exponentials, then the
+        exponentials together with the label's logit, all in fp32.
+        """
+        yield column_product("logits", share, self.hidden, self.vocabulary, repeat=Repeat.NEVER)
+        group, size = share.group("tp"), share.tokens * FP32
+        calls = (
+            *call(group, CallKind.ALL_REDUCE, size),
+            *call(group, CallKind.ALL_REDUCE, 2 * size),
+        )
+        yield Operation(name="loss", repeat=Repeat.NEVER, forward_calls=calls)

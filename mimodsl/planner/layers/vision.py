@@ -6,22 +6,28 @@ from typing import ClassVar, override
 from attrs import frozen
 
 from mimodsl.ir.vision import Radio, VisionEncoder
+from mimodsl.planner.calls import CallKind
 from mimodsl.planner.layers.layer import Layer
-from mimodsl.planner.layers.share import Saved, Share, statistics
-from mimodsl.planner.layers.weight import Weight, column_linear, norm_weights
+from mimodsl.planner.layers.linear import call, column_weights
+from mimodsl.planner.layers.operation import Gradient, Operation, Repeat
+from mimodsl.planner.layers.saved import SavedTensor, statistics_size
+from mimodsl.planner.layers.weight import Weight, norm_weights
+from mimodsl.planner.share import Share
 
 
 @frozen(kw_only=True)
 class PatchEmbedding(Layer):
-    """What turns images `[n, 3, height, width]` into `[n, tokens, hidden]`.
+    """Images `[n, 3, height, width]` to embeddings `[n, tokens, hidden]`.
 
-    RADIO has a linear over flattened patches and positions for the largest image (models/vision/
-    radio.py:116); a plain ViT a convolution, a position a token and a norm (models/vision/
-    clip_vit_model.py:83).
+    RADIO has a linear over flattened patches, and positions for the largest image (models/vision/
+    radio.py:116). A plain ViT has a convolution, a position for each token, and a norm
+    (models/vision/clip_vit_model.py:83).
     """
 
     title: ClassVar[str] = "patches"
     stacked: ClassVar[bool] = False
+    forward_reads_weights: ClassVar[bool] = False
+    backward_reads_weights: ClassVar[bool] = False
 
     kind: VisionEncoder
 
@@ -35,7 +41,9 @@ class PatchEmbedding(Layer):
         if kind.class_tokens:
             yield Weight(name="vit.class_token", shape=(kind.class_tokens, hidden))
         yield Weight(name="vit.position_embeddings", shape=(1, positions, hidden))
-        yield from column_linear("vit.embedder", 3 * patch * patch, hidden, bias=kind.embedder_bias)
+        yield from column_weights(
+            "vit.embedder", 3 * patch * patch, hidden, bias=kind.embedder_bias
+        )
 
     def _vit(self) -> Iterator[Weight]:
         kind = self.kind
@@ -47,16 +55,43 @@ class PatchEmbedding(Layer):
         yield Weight(name="vit.position_embeddings.weight", shape=(tokens, kind.hidden))
 
     @override
-    def saved(self, at: Share) -> Iterator[Saved]:
-        """The patches, flat, and what a plain ViT's norm saves."""
+    def saved(self, share: Share) -> Iterator[SavedTensor]:
+        """The flat patches, and what a plain ViT's norm saves."""
         kind = self.kind
-        pixels = at.sequences * kind.patches * 3 * kind.patch**2
-        yield Saved(what="patches", size=pixels * at.element, for_weights=True)
+        pixels = share.sequences * kind.patches * 3 * kind.patch**2
+        yield SavedTensor(name="patches", size=pixels * share.element, for_weights=True)
         if not isinstance(kind, Radio):
-            yield Saved(what="embedded", size=at.tokens * kind.hidden * at.element)
-            yield Saved(what="norm statistics", size=statistics(at.tokens, kind.norm))
+            yield SavedTensor(name="embedded", size=share.tokens * kind.hidden * share.element)
+            statistics = statistics_size(share.tokens, kind.norm)
+            yield SavedTensor(name="norm statistics", size=statistics)
 
     @override
-    def working(self, at: Share) -> int:
+    def working(self, share: Share) -> int:
         """Gradients of the tokens, before and behind the class tokens."""
-        return 2 * at.tokens * self.kind.hidden * at.element
+        return 2 * share.tokens * self.kind.hidden * share.element
+
+    @override
+    def operations(self, share: Share) -> Iterator[Operation]:
+        """RADIO's linear is split over tp and gathered; a ViT's convolution is whole on every rank.
+
+        Nobody needs the gradient of the images, and it is not summed (models/vision/radio.py:190,
+        models/vision/clip_vit_model.py:126).
+        """
+        kind = self.kind
+        rows, width = share.sequences * kind.patches, 3 * kind.patch**2
+        product = 2 * rows * width * kind.hidden
+        if isinstance(kind, Radio):
+            size = rows * kind.hidden * share.element
+            yield Operation(
+                name="patches",
+                flops=product // share.sharding.tp,
+                repeat=Repeat.NEVER,
+                forward_calls=call(share.group("tp"), CallKind.ALL_GATHER, size),
+            )
+        else:
+            yield Operation(
+                name="patches",
+                gradient=Gradient.CONVOLUTION,
+                flops=product,
+                repeat=Repeat.NEVER,
+            )

@@ -1,61 +1,23 @@
-"""What the forward passes of a rank leave for its backward passes, and the most of it at once."""
+"""The memory of a rank's activations: what forward passes save, and the most of it at once."""
 
 from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
 from mimodsl.ir.kinds import Recompute, TransformerKind
-from mimodsl.ir.language import LanguageModel
-from mimodsl.ir.spec import Spec
-from mimodsl.ir.vision import VisionEncoder
-from mimodsl.planner.layers import Block, Cut, Share, stage_blocks
-from mimodsl.planner.layers.share import FP32, element_size
+from mimodsl.planner.layers import Block, stage_blocks
+from mimodsl.planner.plan import Plan
 from mimodsl.planner.roles import ModuleRole
-
-
-def role_share(spec: Spec, role: ModuleRole) -> Share:
-    """What a rank of that role works on in one microbatch.
-
-    A sample of the language model is as long as the schedule says; of a projector and an encoder a
-    sequence is an image, with its class tokens where the encoder has it.
-    """
-    module, kind = role.module, role.module.kind
-    grid, flow = spec.grid_of(module), spec.flow_through(role.name)
-    cut, element = Cut.of(grid), element_size(spec.train.precision)
-    sequences, length = role.samples_each, spec.schedule.sequence // cut.cp
-    if flow is not None:
-        sequences *= flow.images
-        is_vision = isinstance(kind, VisionEncoder)
-        length = kind.patches + kind.class_tokens if is_vision else spec.encoder(flow).tokens
-    wide = isinstance(kind, LanguageModel) and kind.residual_fp32
-    return Share(
-        cut=cut,
-        sequences=sequences,
-        length=length,
-        split=cut.tp > 1 and spec.splits_sequence(module),
-        precision=spec.train.precision,
-        residual=FP32 if wide else element,
-        kernels=spec.train.kernels,
-        dropout=isinstance(kind, TransformerKind) and kind.dropout > 0,
-        trained=not module.frozen,
-        reached=_is_reached(spec, role.name),
-    )
-
-
-def _is_reached(spec: Spec, module: str) -> bool:
-    """Whether a module before this one is trained, and waits for a gradient through it."""
-    paths = (flow.path for flow in spec.flows if module in flow.path)
-    before = (name for path in paths for name in path[: path.index(module)])
-    return any(not spec.module(name).frozen for name in before)
+from mimodsl.planner.share import Share, role_share
 
 
 @frozen(kw_only=True)
-class Passes:
-    """Bytes of the passes of a rank through its modules.
+class ActivationMemory:
+    """Bytes of the activations of a rank's modules.
 
-    `kept` are one microbatch's activations by module and title of the layers that keep them. Of
-    `in_flight` microbatches' backward passes none has begun when the first one does. `working` is
-    what the passes need besides, at their peak: `kept * in_flight + working` is the peak itself.
+    `kept` are the activations of one microbatch, by module and by the title of the layers that keep
+    them. Before the first backward pass, `in_flight` microbatches are kept. The passes need
+    `working` besides, at their peak: the peak itself is `kept * in_flight + working`.
     """
 
     kept: dict[str, dict[str, int]]
@@ -64,30 +26,33 @@ class Passes:
 
     @property
     def microbatch(self) -> int:
+        """Bytes that one microbatch keeps."""
         return sum(size for layers in self.kept.values() for size in layers.values())
 
 
-def passes(spec: Spec, roles: Iterable[ModuleRole], in_flight: int) -> Passes:
-    """What a rank with these roles, in the order in which data passes them, keeps and needs."""
+def activation_memory(
+    planned: Plan, roles: Iterable[ModuleRole], in_flight: int
+) -> ActivationMemory:
+    """The activations of a rank with these roles, in the order in which data passes them."""
     kept: dict[str, dict[str, int]] = {}
-    steps: list[_Step] = []
+    blocks: list[_BlockMemory] = []
     for role in roles:
         titles = kept.setdefault(role.name, {})
-        for step in _steps(spec, role):
-            steps.append(step)
-            for title, size in step.kept.items():
+        for block in _blocks(planned, role):
+            blocks.append(block)
+            for title, size in block.kept.items():
                 titles[title] = titles.get(title, 0) + size
-    held = total = sum(step.size for step in steps)
+    held = total = sum(block.size for block in blocks)
     highest = total
-    for step in reversed(steps):
-        highest = max(highest, held + step.working)
-        held -= step.size
-    return Passes(kept=kept, in_flight=in_flight, working=highest - total)
+    for block in reversed(blocks):
+        highest = max(highest, held + block.working)
+        held -= block.size
+    return ActivationMemory(kept=kept, in_flight=in_flight, working=highest - total)
 
 
 @frozen(kw_only=True)
-class _Step:
-    """A block: what its layers keep for their backward pass, and what that needs besides."""
+class _BlockMemory:
+    """What the layers of a block keep for their backward pass, and what that pass needs besides."""
 
     kept: dict[str, int]
     working: int
@@ -97,30 +62,34 @@ class _Step:
         return sum(self.kept.values())
 
 
-def _steps(spec: Spec, role: ModuleRole) -> Iterator[_Step]:
-    share, kind = role_share(spec, role), role.module.kind
+def _blocks(planned: Plan, role: ModuleRole) -> Iterator[_BlockMemory]:
+    share, kind = role_share(planned.spec, role, planned.grid(role.module.grid)), role.module.kind
     recompute = kind.recompute if isinstance(kind, TransformerKind) else Recompute.NONE
-    known: dict[Block, _Step] = {}
-    for block in stage_blocks(spec, role):
-        if block not in known:
-            known[block] = _step(block, share, recompute)
-        yield known[block]
+    by_block: dict[Block, _BlockMemory] = {}
+    for block in stage_blocks(planned.spec, role):
+        if block not in by_block:
+            by_block[block] = _block_memory(block, share, recompute)
+        yield by_block[block]
 
 
-def _step(block: Block, share: Share, recompute: Recompute) -> _Step:
+def _block_memory(block: Block, share: Share, recompute: Recompute) -> _BlockMemory:
     saved = [
-        (layer.title, one) for layer in block for one in layer.saved(share) if share.keeps(one)
+        (layer.title, tensor)
+        for layer in block
+        for tensor in layer.saved(share)
+        if tensor.is_kept(share)
     ]
-    whole = sum(one.size for _, one in saved)
+    before = sum(tensor.size for _, tensor in saved)
     if not saved:
-        return _Step(kept={}, working=0)
+        return _BlockMemory(kept={}, working=0)
     if recompute is Recompute.FULL and block[0].stacked:
-        # Of a layer its input is left, which its norm saves first (tensor_parallel/random.py:580).
+        # Only a layer's input stays, which its norm saves first (tensor_parallel/random.py:580).
         saved = [("layer input", saved[0][1])]
     elif recompute is Recompute.SELECTIVE:
-        saved = [(title, one) for title, one in saved if not one.core]
+        saved = [(title, tensor) for title, tensor in saved if not tensor.core]
     kept: dict[str, int] = {}
-    for title, one in saved:
-        kept[title] = kept.get(title, 0) + one.size
-    again = whole - sum(kept.values())
-    return _Step(kept=kept, working=again + max(layer.working(share) for layer in block))
+    for title, tensor in saved:
+        kept[title] = kept.get(title, 0) + tensor.size
+    recomputed = before - sum(kept.values())
+    working = recomputed + max(layer.working(share) for layer in block)
+    return _BlockMemory(kept=kept, working=working)

@@ -9,9 +9,10 @@ from attrs import frozen
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Ddp
-from mimodsl.planner.layers import Cut, Weight, stage_layers
-from mimodsl.planner.layers.share import FP32, element_size
+from mimodsl.planner.layers import Weight, stage_layers
 from mimodsl.planner.roles import ModuleRole
+from mimodsl.planner.share import Sharding
+from mimodsl.planner.sizes import FP32, element_size
 
 _ALIGNED: Final = 64
 """Elements that a weight starts at a multiple of (optimizer/param_layout.py:26)."""
@@ -69,15 +70,17 @@ def _buffers(spec: Spec, parts: list[ModuleRole]) -> Iterator[Buffer]:
     ddp, own = spec.train.ddp, element_size(spec.train.precision)
     parts = sorted(parts, key=lambda role: role.module.role is Role.PROJECTOR)
     grid = spec.grid_of(parts[0].module)
-    cut = Cut.of(grid)
-    replicas = grid.size("dp") * cut.cp
+    sharding = Sharding.of_grid(grid)
+    replicas = grid.size("dp") * sharding.cp
     apart = grid.size("edp") if grid.expert else replicas
     bucket = _bucket(ddp, parts[0], grid.size("dp"))
     trained = [role for role in parts if not role.module.frozen]
     kinds: dict[tuple[int, bool], list[tuple[int, bool]]] = {}
-    for weight in (one for role in trained for one in _weights(spec, role, cut)):
-        kind = FP32 if weight.fp32 else own, weight.experts > 0 and cut.apart
-        kinds.setdefault(kind, []).append((weight.held(cut) // weight.copies(cut), weight.shared))
+    for weight in (one for role in trained for one in _weights(spec, role, sharding)):
+        kind = FP32 if weight.fp32 else own, weight.experts > 0 and sharding.has_expert_buffer
+        kinds.setdefault(kind, []).append(
+            (weight.held(sharding) // weight.copies(sharding), weight.shared)
+        )
     for (element, is_expert), sizes in kinds.items():
         ranks = apart if is_expert else replicas
         yield Buffer(
@@ -97,7 +100,7 @@ def _bucket(ddp: Ddp, role: ModuleRole, replicas: int) -> int | None:
     return ddp.bucket or max(_LEAST_BUCKET, _BUCKET_A_RANK * replicas)
 
 
-def _weights(spec: Spec, role: ModuleRole, cut: Cut) -> Iterator[Weight]:
+def _weights(spec: Spec, role: ModuleRole, sharding: Sharding) -> Iterator[Weight]:
     """A role's weights in order, every expert's on its own."""
     for layer in stage_layers(spec, role):
         weights = list(layer.weights())
@@ -106,7 +109,7 @@ def _weights(spec: Spec, role: ModuleRole, cut: Cut) -> Iterator[Weight]:
             if not weight.experts:
                 yield weight
             elif weight is experts[0]:
-                yield from experts * weight.copies(cut)
+                yield from experts * weight.copies(sharding)
 
 
 def _laid_out(sizes: list[tuple[int, bool]], bucket: int | None, ranks: int) -> int:

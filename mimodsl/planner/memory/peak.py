@@ -6,29 +6,30 @@ from typing import Final
 from attrs import evolve, frozen
 
 from mimodsl.ir.kinds import Role
-from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import Encoder
-from mimodsl.planner.layers import Cut, stage_layers
-from mimodsl.planner.layers.share import FP32, element_size
-from mimodsl.planner.memory.activations import Passes, passes, role_share
+from mimodsl.planner.layers import stage_layers
+from mimodsl.planner.memory.activations import ActivationMemory, activation_memory
 from mimodsl.planner.memory.buffers import Buffer, gradient_buffers
 from mimodsl.planner.plan import Plan, RankPlan
 from mimodsl.planner.ranks import Ranks
 from mimodsl.planner.roles import ModuleRole
+from mimodsl.planner.share import role_share
 from mimodsl.planner.sharing import communicators
+from mimodsl.planner.sizes import FP32, element_size
 
 MIB: Final = 2**20
 
 WORKSPACE: Final = 64 * MIB
-"""Of cuBLAS and cuBLASLt, which torch allocates: 32 MiB each on Hopper (aten/src/ATen/cuda/
-CublasHandlePool.cpp of torch 2.11)."""
+"""The workspaces of cuBLAS and cuBLASLt, which torch allocates: 32 MiB each on Hopper (aten/src/
+ATen/cuda/CublasHandlePool.cpp of torch 2.11)."""
 
 CONTEXT: Final = 600 * MIB
-"""Of CUDA, with the kernels of torch loaded: outside of what torch allocates."""
+"""CUDA's own memory, with the kernels of torch loaded: torch does not allocate it."""
 
 COMMUNICATOR: Final = 448 * MIB
-"""Of NCCL for a communicator of two ranks or more, outside of what torch allocates: each of its
-channels has buffers. Between two H200s over NVLink, seven took 430 MiB each (benchmarks/gpu.md)."""
+"""NCCL's memory for a communicator of two ranks or more: each of its channels has buffers, which
+torch does not allocate. Between two H200s over NVLink, seven took 430 MiB each
+(benchmarks/gpu.md)."""
 
 _SAMPLE: Final = 8 + 8 + 4
 """Bytes of a token of a sample: its id and its label, and whether the label counts."""
@@ -38,11 +39,12 @@ _SAMPLE: Final = 8 + 8 + 4
 class PeakMemory:
     """Bytes of a rank at the peak of a step.
 
-    `weights` and `gradients` lie in DDP's buffers, padding included; `weights` are also frozen
-    ones. `optimizer` is the rank's share of the state. `activations` are those of all microbatches
-    in flight. `samples` are a step's batch and what stages hand on. `temporary` is what the worst
-    moment needs besides: a backward pass, or the building of the model. `outside` is not torch's:
-    CUDA's context and NCCL's buffers, two constants.
+    `weights` and `gradients` are in DDP's buffers, padding included; frozen weights are also in
+    `weights`. `optimizer` is the rank's shard of the state. `activations` are kept for all
+    microbatches in flight; `activation_memory` says by which layers. `samples` are the batch of a
+    step and what stages hand on. `temporary` is needed besides at the worst moment: a backward
+    pass, or the building of the model. `outside` is not allocated by torch: CUDA's context and
+    NCCL's buffers, two constants.
     """
 
     weights: int
@@ -52,7 +54,7 @@ class PeakMemory:
     samples: int
     temporary: int
     outside: int
-    passes: Passes
+    activation_memory: ActivationMemory
 
     @property
     def allocated(self) -> int:
@@ -67,7 +69,8 @@ class PeakMemory:
 
 @frozen(kw_only=True)
 class RoleMemory:
-    """Ranks that need alike, by pipeline stage, and what the one of them needs that needs most."""
+    """Ranks that need about the same, by pipeline stage, and the `peak` of the `rank` that needs
+    the most."""
 
     stages: tuple[Ranks, ...]
     rank: int
@@ -77,37 +80,37 @@ class RoleMemory:
 def role_memories(plan: Plan) -> tuple[RoleMemory, ...]:
     """The memory of all ranks of the world.
 
-    Within a stage ranks differ by whether they lead at a bridge: the first or the last does. Costs
-    as much for any number of ranks, and grows with the stages.
+    Within a stage, a rank needs more if it leads at a bridge: the first or the last rank does. The
+    time that this takes grows with the stages, and not with the ranks.
     """
-    found: list[RoleMemory] = []
+    memories: list[RoleMemory] = []
     for stage in (stage for alike in plan.alike() for stage in alike):
         peaks = {rank: peak_memory(plan, rank) for rank in {stage.start: 0, stage.last: 0}}
         rank = max(peaks, key=lambda rank: peaks[rank].total)
-        for index, role in enumerate(found):
+        for index, role in enumerate(memories):
             if role.peak == peaks[rank]:
-                found[index] = evolve(role, stages=(*role.stages, stage))
+                memories[index] = evolve(role, stages=(*role.stages, stage))
                 break
         else:
-            found.append(RoleMemory(stages=(stage,), rank=rank, peak=peaks[rank]))
-    return tuple(found)
+            memories.append(RoleMemory(stages=(stage,), rank=rank, peak=peaks[rank]))
+    return tuple(memories)
 
 
 def peak_memory(plan: Plan, rank: int) -> PeakMemory:
     """The memory of one rank. `ValueError` outside the world."""
-    spec, own = plan.spec, plan.rank(rank)
-    roles = sorted(own.modules, key=lambda role: _ORDER[role.module.role])
-    buffers = gradient_buffers(spec, own.modules)
-    frozen_weights = sum(_weights(spec, role) for role in roles if role.module.frozen)
-    done = passes(spec, roles, own.schedule.in_flight)
-    weights = frozen_weights + sum(one.elements * one.weight for one in buffers)
-    gradients = sum(one.elements * one.gradient for one in buffers)
-    optimizer = sum(one.optimizer for one in buffers)
-    samples = _samples(plan, roles) + _handed_on(spec, own, roles)
-    activations = done.microbatch * done.in_flight
+    rank_plan = plan.rank(rank)
+    roles = sorted(rank_plan.modules, key=lambda role: _ORDER[role.module.role])
+    buffers = gradient_buffers(plan.spec, rank_plan.modules)
+    frozen_weights = sum(_weights(plan, role) for role in roles if role.module.frozen)
+    memory = activation_memory(plan, roles, rank_plan.schedule.in_flight)
+    weights = frozen_weights + sum(buffer.elements * buffer.weight for buffer in buffers)
+    gradients = sum(buffer.elements * buffer.gradient for buffer in buffers)
+    optimizer = sum(buffer.optimizer for buffer in buffers)
+    samples = _samples(plan, roles) + _handed_on(plan, rank_plan, roles)
+    activations = memory.microbatch * memory.in_flight
     lasting = weights + gradients + optimizer + samples + activations
     temporary = max(
-        done.working + _gathered(spec, roles) + WORKSPACE,
+        memory.working + _gathered(plan, roles) + WORKSPACE,
         _update(buffers) - activations + WORKSPACE,
         _build(weights, gradients, buffers) - lasting,
     )
@@ -119,7 +122,7 @@ def peak_memory(plan: Plan, rank: int) -> PeakMemory:
         samples=samples,
         temporary=temporary,
         outside=CONTEXT + COMMUNICATOR * _communicators(plan, rank),
-        passes=done,
+        activation_memory=memory,
     )
 
 
@@ -127,18 +130,14 @@ _ORDER: Final = {Role.ENCODER: 0, Role.PROJECTOR: 1, Role.LANGUAGE: 2}
 """The order in which data passes the modules of a rank."""
 
 
-def _weights(spec: Spec, role: ModuleRole) -> int:
-    cut, element = Cut.of(spec.grid_of(role.module)), element_size(spec.train.precision)
-    return sum(
-        weight.held(cut) * (FP32 if weight.fp32 else element)
-        for layer in stage_layers(spec, role)
-        for weight in layer.weights()
-    )
+def _weights(plan: Plan, role: ModuleRole) -> int:
+    share = role_share(plan.spec, role, plan.grid(role.module.grid))
+    return sum(layer.weight_size(share) for layer in stage_layers(plan.spec, role))
 
 
 def _samples(plan: Plan, roles: list[ModuleRole]) -> int:
-    """The batch of a whole step, which is on the device before it begins: of every sample its
-    tokens, and its images on the ranks of their encoder."""
+    """The batch of a whole step, which is on the device before the step begins: the tokens of every
+    sample, and on the ranks of an encoder its images."""
     spec = plan.spec
     schedule = spec.schedule
     texts = max((role.samples_each for role in roles), default=0) * schedule.sequence * _SAMPLE
@@ -151,43 +150,45 @@ def _samples(plan: Plan, roles: list[ModuleRole]) -> int:
     return (texts + images) * schedule.microbatches
 
 
-def _handed_on(spec: Spec, own: RankPlan, roles: list[ModuleRole]) -> int:
-    """What a stage sends on, until its gradient comes back: once for every microbatch in flight,
-    and the gradient (pipeline_parallel/schedules.py:2330)."""
+def _handed_on(plan: Plan, rank_plan: RankPlan, roles: list[ModuleRole]) -> int:
+    """What a stage sends on, until its gradient comes back: one tensor for every microbatch in
+    flight, and the gradient (pipeline_parallel/schedules.py:2330)."""
     last = roles[-1] if roles else None
     if last is None or (last.module.role is Role.LANGUAGE and last.last):
         return 0
-    share, flow = role_share(spec, last), spec.flow_through(last.name)
+    spec = plan.spec
+    share, flow = role_share(spec, last, plan.grid(last.module.grid)), spec.flow_through(last.name)
     rows = share.rows
     if flow is not None:
         rows = last.samples_each * spec.sample_tokens(flow)
     size = rows * spec.language_kind.hidden * share.residual
-    return size * (own.schedule.in_flight + 1)
+    return size * (rank_plan.schedule.in_flight + 1)
 
 
-def _gathered(spec: Spec, roles: list[ModuleRole]) -> int:
-    """The buffer that the local linears of a split sequence gather their input in, one for all of
-    them (tensor_parallel/layers.py:579)."""
-    shares = [role_share(spec, role) for role in roles]
-    hidden = spec.language_kind.hidden
+def _gathered(plan: Plan, roles: list[ModuleRole]) -> int:
+    """The buffer in which the local linears of a split sequence gather their input, one for all
+    linears (tensor_parallel/layers.py:579)."""
+    shares = [role_share(plan.spec, role, plan.grid(role.module.grid)) for role in roles]
+    hidden = plan.spec.language_kind.hidden
     return max(
         (share.tokens * hidden * share.element for share in shares if share.split), default=0
     )
 
 
 def _update(buffers: tuple[Buffer, ...]) -> int:
-    """Of an update: the shard's gradients in fp32 where they are not (optimizer/
+    """Memory of an update: the shard's gradients in fp32 where they are not in fp32 (optimizer/
     distrib_optimizer.py, _copy_model_grads_to_main_grads). AdamW itself is one kernel."""
-    return sum(one.shard * FP32 for one in buffers if one.gradient < FP32)
+    return sum(buffer.shard * FP32 for buffer in buffers if buffer.gradient < FP32)
 
 
 def _build(weights: int, gradients: int, buffers: tuple[Buffer, ...]) -> int:
-    """Of the building: weights lie in the model and in DDP's buffer, for a moment, and there is
-    no optimizer yet."""
-    return weights + gradients + max((one.elements * one.weight for one in buffers), default=0)
+    """Memory while the model is built: for a moment the weights are both in the model and in DDP's
+    buffer. The optimizer does not exist yet."""
+    copies = (buffer.elements * buffer.weight for buffer in buffers)
+    return weights + gradients + max(copies, default=0)
 
 
 def _communicators(plan: Plan, rank: int) -> int:
-    """Communicators of more than this rank, the world's among them."""
-    own = (one.of(rank) for one in communicators(plan))
-    return sum(len(members) > 1 for members in own if members is not None) + (plan.world > 1)
+    """Communicators of this rank with others, the world's included."""
+    groups = (communicator.of(rank) for communicator in communicators(plan))
+    return sum(len(members) > 1 for members in groups if members is not None) + (plan.world > 1)

@@ -5,10 +5,10 @@ from typing import Final
 
 from attrs import field, frozen
 
+from mimodsl.planner.calls import Purpose
 from mimodsl.planner.ranks import Ranks
 from mimodsl.planner.time.accelerator import Accelerator
 from mimodsl.planner.timing import StageTimes
-from mimodsl.planner.traffic.call import Purpose
 
 ARITHMETIC: Final = "arithmetic"
 MEMORY: Final = "memory"

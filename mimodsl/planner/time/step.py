@@ -5,8 +5,8 @@ from typing import Final
 from mimodsl.planner.nodes import node_plan
 from mimodsl.planner.plan import Plan
 from mimodsl.planner.time.accelerator import Accelerator
+from mimodsl.planner.time.interconnect import Interconnect
 from mimodsl.planner.time.least import StepTime
-from mimodsl.planner.time.links import Links
 from mimodsl.planner.time.stage import stage_time
 from mimodsl.planner.timing import by_stage, step_time
 from mimodsl.planner.work.step import model_flops, stage_spans
@@ -28,8 +28,8 @@ def least_time(planned: Plan, accelerator: Accelerator, per_node: int | None = N
             f"not {planned.stages}"
         )
     nodes = node_plan(planned, accelerator.per_node, per_node)
-    links = Links.of(planned, accelerator, nodes.per_node)
-    stages = tuple(stage_time(planned, span, links) for span in stage_spans(planned))
+    interconnect = Interconnect.of_plan(planned, accelerator, nodes.per_node)
+    stages = tuple(stage_time(planned, span, interconnect) for span in stage_spans(planned))
     times = by_stage(planned.stages, ((one.stage, one.times) for one in stages))
     spec, summary = planned.spec, planned.summary()
     return StepTime(

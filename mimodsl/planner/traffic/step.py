@@ -4,20 +4,25 @@ from collections.abc import Iterable, Iterator
 
 from attrs import evolve, frozen
 
-from mimodsl.planner.grids import GridPlan
-from mimodsl.planner.layers.share import FP32, element_size
+from mimodsl.planner.calls import Call, CallKind, Purpose
 from mimodsl.planner.plan import Plan, RankPlan
-from mimodsl.planner.traffic.call import Call, CallKind, Purpose
-from mimodsl.planner.traffic.links import bridge_calls, bridge_lines, gather_calls, stage_calls
-from mimodsl.planner.traffic.replicas import step_end, wrapped
+from mimodsl.planner.roles import ModuleRole
+from mimodsl.planner.share import role_share
+from mimodsl.planner.sizes import element_size
+from mimodsl.planner.traffic.links import (
+    bridge_call_groups,
+    bridge_calls,
+    gather_calls,
+    stage_calls,
+)
+from mimodsl.planner.traffic.replicas import ddp_units, step_end
 from mimodsl.planner.work.module import module_work
-from mimodsl.planner.work.site import site
 
 
 @frozen(kw_only=True)
 class GroupTraffic:
-    """What a rank moves over one group in a step: message bytes by the kind of call, and what that
-    puts on the wire."""
+    """What a rank moves over one group in a step: message bytes by the kind of call, and the bytes
+    on the wire."""
 
     group: str
     members: int
@@ -29,42 +34,42 @@ class GroupTraffic:
 
 
 @frozen(kw_only=True)
-class Traffic:
-    """All calls of a rank in a step."""
+class RankTraffic:
+    """All calls of one rank in a step."""
 
     calls: tuple[Call, ...]
 
     @property
     def groups(self) -> tuple[GroupTraffic, ...]:
         """By group and what it is for, the busiest first."""
-        found: dict[tuple[str, Purpose], list[Call]] = {}
+        by_group: dict[tuple[str, Purpose], list[Call]] = {}
         for call in self.calls:
-            found.setdefault((call.line.group, call.line.purpose), []).append(call)
-        groups = [_of_group(calls) for calls in found.values()]
+            by_group.setdefault((call.group.name, call.group.purpose), []).append(call)
+        groups = [_group_traffic(calls) for calls in by_group.values()]
         return tuple(sorted(groups, key=lambda group: -group.sent - group.received))
 
     def sent(self, purpose: Purpose | None = None) -> int:
         """Bytes that the rank sends, of one purpose or all."""
         return sum(
-            call.sent for call in self.calls if purpose is None or call.line.purpose is purpose
+            call.sent for call in self.calls if purpose is None or call.group.purpose is purpose
         )
 
     def received(self, purpose: Purpose | None = None) -> int:
         """Bytes that the rank receives, of one purpose or all."""
         return sum(
-            call.received for call in self.calls if purpose is None or call.line.purpose is purpose
+            call.received for call in self.calls if purpose is None or call.group.purpose is purpose
         )
 
 
-def _of_group(calls: list[Call]) -> GroupTraffic:
+def _group_traffic(calls: list[Call]) -> GroupTraffic:
     messages: dict[CallKind, int] = {}
     for call in calls:
         messages[call.kind] = messages.get(call.kind, 0) + call.bytes
-    line = calls[0].line
+    group = calls[0].group
     return GroupTraffic(
-        group=line.group,
-        members=line.members,
-        purpose=line.purpose,
+        group=group.name,
+        members=group.members,
+        purpose=group.purpose,
         messages=messages,
         calls=sum(call.times for call in calls),
         sent=sum(call.sent for call in calls),
@@ -72,42 +77,43 @@ def _of_group(calls: list[Call]) -> GroupTraffic:
     )
 
 
-def rank_traffic(planned: Plan, rank: int) -> Traffic:
+def rank_traffic(planned: Plan, rank: int) -> RankTraffic:
     """A rank's traffic. `ValueError` outside the world."""
     own = planned.rank(rank)
     microbatches = planned.spec.schedule.microbatches
     each = _microbatch(planned, own)
-    passes = (evolve(call, times=call.times * microbatches) for call in each)
-    held = wrapped(planned.spec, planned.grids, own.modules)
-    end = step_end(planned.spec, held, planned.world)
-    return Traffic(calls=tuple(_merged((*passes, *end))))
+    repeated = (evolve(call, times=call.times * microbatches) for call in each)
+    units = ddp_units(planned.spec, planned.grids, own.modules)
+    end = step_end(planned.spec, units, planned.world)
+    return RankTraffic(calls=tuple(_merged((*repeated, *end))))
 
 
 def _microbatch(planned: Plan, own: RankPlan) -> Iterator[Call]:
     spec = planned.spec
     for role in own.modules:
         yield from module_work(spec, planned.grid(role.module.grid), role).calls
-    for grid in planned.grids:
-        if own.rank in grid.ranks and grid.axis("pp") > 1:
-            yield from stage_calls(grid, own.rank, planned.world, activation(planned, grid))
+    for role in own.modules:
+        if role.stages > 1:
+            grid, size = planned.grid(role.module.grid), stage_output(planned, role)
+            yield from stage_calls(grid, own.rank, planned.world, size)
     element = element_size(spec.train.precision)
     for bridge in planned.bridges:
-        lines = bridge_lines(planned, bridge)
+        groups = bridge_call_groups(planned, bridge)
         if bridge.colocated and own.rank in bridge.source.ranks:
             back = any(not spec.module(name).frozen for name in bridge.flow.path[:-1])
-            yield from gather_calls(bridge, lines, element, back=back)
+            yield from gather_calls(bridge, groups, element, back=back)
         elif not bridge.colocated:
-            yield from bridge_calls(bridge, own.rank, lines, element)
+            yield from bridge_calls(bridge, own.rank, groups, element)
 
 
-def activation(planned: Plan, grid: GridPlan) -> int:
-    """Bytes of what one stage hands the next: the residual stream `[s, b, h]` of a rank's tokens
-    (pipeline_parallel/p2p_communication.py receives it in fp32 where it is)."""
-    language = planned.spec.language
-    assert language.grid == grid.name, "encoders have one stage"
-    here = site(planned.spec, language, grid)
-    kind = planned.spec.language_kind
-    return here.shard * kind.hidden * (FP32 if kind.residual_fp32 else here.element)
+def stage_output(planned: Plan, role: ModuleRole) -> int:
+    """Bytes that a stage of the language model sends to the next one for each microbatch.
+
+    It is the residual stream `[s, b, h]` of the rank's tokens, in its own precision
+    (pipeline_parallel/p2p_communication.py).
+    """
+    share = role_share(planned.spec, role, planned.grid(role.module.grid))
+    return share.rows * planned.spec.language_kind.hidden * share.residual
 
 
 def _merged(calls: Iterable[Call]) -> Iterator[Call]:

@@ -1,20 +1,20 @@
-"""What the pieces of a module come to in a microbatch: operations and calls, forward and back."""
+"""The operations of a module in both passes of a microbatch, with their calls."""
 
 from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
 from mimodsl.ir.kinds import Recompute
-from mimodsl.planner.traffic.call import Call
-from mimodsl.planner.work.piece import Gradient, Overlap, Piece, Repeat
+from mimodsl.planner.calls import Call
+from mimodsl.planner.layers.operation import Gradient, Operation, Overlap, Repeat
 
 
 @frozen(kw_only=True)
 class Flops:
     """Floating-point operations.
 
-    `forward` and `backward` are what the model needs. `extra` is what a backward pass computes
-    beyond that: forward operations run again, and gradients that nobody takes.
+    The model needs `forward` and `backward`. A backward pass computes `extra` beyond that: forward
+    operations a second time, and gradients that nobody uses.
     """
 
     forward: int = 0
@@ -23,12 +23,12 @@ class Flops:
 
     @property
     def model(self) -> int:
-        """What MFU counts (Chowdhery et al., 2022, appendix B)."""
+        """The operations that MFU counts (Chowdhery et al., 2022, appendix B)."""
         return self.forward + self.backward
 
     @property
     def hardware(self) -> int:
-        """What is computed."""
+        """All operations that are computed."""
         return self.model + self.extra
 
     def __add__(self, other: "Flops") -> "Flops":
@@ -39,6 +39,7 @@ class Flops:
         )
 
     def times(self, number: int) -> "Flops":
+        """The operations of as many repetitions."""
         return Flops(
             forward=self.forward * number,
             backward=self.backward * number,
@@ -48,15 +49,15 @@ class Flops:
 
 @frozen(kw_only=True)
 class PassCalls:
-    """The calls of a pass: those that the rank waits for, and those that run beside products."""
+    """The calls of one pass: the rank waits for `waited`, and `beside` run beside products."""
 
     waited: tuple[Call, ...] = ()
     beside: tuple[Call, ...] = ()
 
 
 @frozen(kw_only=True)
-class Counted:
-    """One piece in a microbatch: its operations, and its calls in both passes."""
+class CountedOperation:
+    """One operation in a microbatch: its flops, and its calls in both passes."""
 
     name: str
     flops: Flops
@@ -66,69 +67,75 @@ class Counted:
 
     @property
     def calls(self) -> Iterator[Call]:
-        for one in (self.forward, self.backward):
-            yield from one.waited
-            yield from one.beside
+        for calls in (self.forward, self.backward):
+            yield from calls.waited
+            yield from calls.beside
 
 
-def count(
-    pieces: Iterable[Piece], *, trains: bool, wanted: bool, recompute: Recompute
-) -> Iterator[Counted]:
-    """The pieces of one module's stage, in order.
+def count_operations(
+    operations: Iterable[Operation], *, trained: bool, reached: bool, recompute: Recompute
+) -> Iterator[CountedOperation]:
+    """The operations of one stage of a module, in order.
 
-    `trains` says whether its weights are trained, and `wanted` whether something before it is: then
-    a backward pass goes through it all the way.
+    `trained` says that the module's weights need gradients, and `reached` that its input does: then
+    a backward pass goes through the whole module.
     """
-    for piece in pieces:
-        backward = trains or wanted
-        again = backward and _repeats(piece, recompute)
-        yield Counted(
-            name=piece.name,
-            flops=_flops(piece, trains=trains, wanted=wanted, again=again),
-            forward=_forward(piece, records=backward and not again),
-            backward=_backward(piece, trains=trains, again=again) if backward else PassCalls(),
-            causal=piece.causal,
+    for operation in operations:
+        backward = trained or reached
+        again = backward and _is_repeated(operation, recompute)
+        yield CountedOperation(
+            name=operation.name,
+            flops=_flops(operation, trained=trained, reached=reached, again=again),
+            forward=_forward_calls(operation, records=backward and not again),
+            backward=(
+                _backward_calls(operation, trained=trained, again=again)
+                if backward
+                else PassCalls()
+            ),
+            causal=operation.causal,
         )
-        wanted = backward
+        reached = backward
 
 
-def _repeats(piece: Piece, recompute: Recompute) -> bool:
+def _is_repeated(operation: Operation, recompute: Recompute) -> bool:
     match recompute:
         case Recompute.NONE:
             return False
         case Recompute.SELECTIVE:
-            return piece.repeat is Repeat.CORE
+            return operation.repeat is Repeat.CORE
         case Recompute.FULL:
-            return piece.repeat is not Repeat.NEVER
+            return operation.repeat is not Repeat.NEVER
 
 
-def _flops(piece: Piece, *, trains: bool, wanted: bool, again: bool) -> Flops:
-    each = piece.forward
-    if not (trains or wanted):
-        return Flops(forward=each)
-    if piece.gradient is Gradient.PRODUCT:
+def _flops(operation: Operation, *, trained: bool, reached: bool, again: bool) -> Flops:
+    forward = operation.flops
+    if not (trained or reached):
+        return Flops(forward=forward)
+    if operation.gradient is Gradient.PRODUCT:
         needed = computed = 2
     else:
-        needed = trains + wanted
-        computed = needed
-        if (piece.gradient is Gradient.LINEAR and trains) or piece.gradient is Gradient.ROUTER:
+        needed = computed = trained + reached
+        is_linear = operation.gradient is Gradient.LINEAR
+        if (is_linear and trained) or operation.gradient is Gradient.ROUTER:
             computed = 2
     return Flops(
-        forward=each,
-        backward=needed * each,
-        extra=(computed - needed) * each + piece.again + again * each,
+        forward=forward,
+        backward=needed * forward,
+        extra=(computed - needed) * forward + operation.kernel_repeats + again * forward,
     )
 
 
-def _forward(piece: Piece, *, records: bool) -> PassCalls:
-    calls = (*piece.calls, *(piece.once if records else ()))
-    return PassCalls(beside=calls) if piece.overlap is Overlap.ALL else PassCalls(waited=calls)
+def _forward_calls(operation: Operation, *, records: bool) -> PassCalls:
+    calls = (*operation.forward_calls, *(operation.recorded_calls if records else ()))
+    if operation.overlap is Overlap.ALL:
+        return PassCalls(beside=calls)
+    return PassCalls(waited=calls)
 
 
-def _backward(piece: Piece, *, trains: bool, again: bool) -> PassCalls:
-    repeated = (*piece.calls, *piece.once) if again else ()
-    calls = (*piece.back, *(piece.for_weight if trains else ()))
-    match piece.overlap:
+def _backward_calls(operation: Operation, *, trained: bool, again: bool) -> PassCalls:
+    repeated = (*operation.forward_calls, *operation.recorded_calls) if again else ()
+    calls = (*operation.backward_calls, *(operation.weight_calls if trained else ()))
+    match operation.overlap:
         case Overlap.NONE:
             return PassCalls(waited=(*repeated, *calls))
         case Overlap.BACKWARD:

@@ -1,4 +1,4 @@
-"""The work of one stage of a module in a microbatch, on one of its ranks and as a whole."""
+"""The work of one stage of a module in a microbatch, on one of its ranks or on a single rank."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,74 +7,62 @@ from attrs import frozen
 from mimodsl.ir.kinds import Recompute, TransformerKind
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
+from mimodsl.planner.calls import Call
 from mimodsl.planner.grids import GridPlan
-from mimodsl.planner.layers import Layer, module_layers, stage_layers
+from mimodsl.planner.layers import Layer, Operation, module_layers, stage_layers
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.traffic.call import Call
-from mimodsl.planner.work.count import Counted, Flops, count
-from mimodsl.planner.work.layers import pieces
-from mimodsl.planner.work.piece import Piece
-from mimodsl.planner.work.site import Site, site, whole_site
+from mimodsl.planner.share import Share, role_share, whole_share
+from mimodsl.planner.work.count import CountedOperation, Flops, count_operations
 
 
 @frozen(kw_only=True)
 class ModuleWork:
-    """What a rank does of a module's stage for one microbatch."""
+    """The operations of a rank for one stage of a module and one microbatch."""
 
     module: Module
     stage: int
-    counted: tuple[Counted, ...]
+    operations: tuple[CountedOperation, ...]
 
     @property
     def flops(self) -> Flops:
-        return sum((one.flops for one in self.counted), Flops())
+        return sum((operation.flops for operation in self.operations), Flops())
 
     @property
     def calls(self) -> Iterator[Call]:
-        for one in self.counted:
-            yield from one.calls
+        for operation in self.operations:
+            yield from operation.calls
 
     def by_part(self) -> dict[str, Flops]:
-        """Operations by what computes them, in the order of the layers."""
+        """Floating-point operations by the name of what computes them, in the order of layers."""
         parts: dict[str, Flops] = {}
-        for one in self.counted:
-            if one.flops.forward:
-                parts[one.name] = parts.get(one.name, Flops()) + one.flops
+        for operation in self.operations:
+            if operation.flops.forward:
+                total = parts.get(operation.name, Flops())
+                parts[operation.name] = total + operation.flops
         return parts
 
 
 def module_work(spec: Spec, grid: GridPlan, role: ModuleRole) -> ModuleWork:
-    """The work of a rank of this role, on the module's grid."""
-    here = site(spec, role.module, grid)
-    wanted = not role.first or _trains_before(spec, role.module)
-    counted = _count(role.module, stage_layers(spec, role), here, wanted=wanted)
-    return ModuleWork(module=role.module, stage=role.stage, counted=tuple(counted))
+    """The work of a rank with this role. `grid` is the plan of the module's grid."""
+    counted = _count(role.module, stage_layers(spec, role), role_share(spec, role, grid))
+    return ModuleWork(module=role.module, stage=role.stage, operations=tuple(counted))
 
 
 def whole_work(spec: Spec, module: Module) -> ModuleWork:
-    """The work of a whole module for a whole microbatch, as a single rank would do it."""
-    here = whole_site(spec, module)
-    wanted = _trains_before(spec, module)
-    counted = _count(module, module_layers(spec, module), here, wanted=wanted)
-    return ModuleWork(module=module, stage=0, counted=tuple(counted))
+    """The work of a single rank that computes a whole module for a whole microbatch."""
+    counted = _count(module, module_layers(spec, module), whole_share(spec, module))
+    return ModuleWork(module=module, stage=0, operations=tuple(counted))
 
 
-def _count(
-    module: Module, layers: Iterable[Layer], here: Site, *, wanted: bool
-) -> Iterator[Counted]:
+def _count(module: Module, layers: Iterable[Layer], share: Share) -> Iterator[CountedOperation]:
     kind = module.kind
     recompute = kind.recompute if isinstance(kind, TransformerKind) else Recompute.NONE
-    known: dict[Layer, tuple[Piece, ...]] = {}
-    found: list[Piece] = []
+    by_layer: dict[Layer, tuple[Operation, ...]] = {}
+    operations: list[Operation] = []
     for layer in layers:
-        if layer not in known:
-            known[layer] = tuple(pieces(layer, here))
-        found += known[layer]
-    return count(found, trains=not module.frozen, wanted=wanted, recompute=recompute)
-
-
-def _trains_before(spec: Spec, module: Module) -> bool:
-    """Whether a gradient has somewhere to go behind a module's input."""
-    flows = [flow for flow in spec.flows if module.name in flow.path]
-    names = {name for flow in flows for name in flow.path[: flow.path.index(module.name)]}
-    return any(not spec.module(name).frozen for name in names)
+        if layer not in by_layer:
+            by_layer[layer] = tuple(layer.operations(share))
+        operations += by_layer[layer]
+    return count_operations(
+        operations, trained=share.trained, reached=share.reached, recompute=recompute
+    )

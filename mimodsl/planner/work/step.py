@@ -8,7 +8,7 @@ from mimodsl.ir.spec import Spec
 from mimodsl.planner.plan import Plan
 from mimodsl.planner.ranks import Ranks
 from mimodsl.planner.timing import StageTimes, by_stage, step_time
-from mimodsl.planner.traffic.step import Traffic, rank_traffic
+from mimodsl.planner.traffic.step import RankTraffic, rank_traffic
 from mimodsl.planner.work.count import Flops
 from mimodsl.planner.work.module import ModuleWork, module_work, whole_work
 
@@ -27,7 +27,7 @@ class StageWork:
     rank: int
     modules: tuple[ModuleWork, ...]
     microbatches: int
-    traffic: Traffic
+    traffic: RankTraffic
     bubble: float
 
     @property
@@ -116,11 +116,11 @@ def stage_spans(planned: Plan) -> Iterator[StageSpan]:
 
 def _time(stages: int, spans: tuple[StageSpan, ...], microbatches: int) -> float:
     """A step's time, in operations of a rank."""
-    times = ((span.stage, _passes(span.flops)) for span in spans)
+    times = ((span.stage, _pass_times(span.flops)) for span in spans)
     return step_time(by_stage(stages, times), microbatches)
 
 
-def _passes(flops: Flops) -> StageTimes:
+def _pass_times(flops: Flops) -> StageTimes:
     return StageTimes(forward=flops.forward, backward=flops.backward + flops.extra)
 
 
@@ -138,7 +138,7 @@ def _stage_work(planned: Plan, span: StageSpan, time: float) -> StageWork:
     )
 
 
-def _busiest(planned: Plan, ranks: Ranks) -> tuple[int, Traffic]:
+def _busiest(planned: Plan, ranks: Ranks) -> tuple[int, RankTraffic]:
     """The first rank, or the leader of its replica where that has more to send."""
     leaders = (
         leader

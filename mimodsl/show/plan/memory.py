@@ -78,11 +78,11 @@ def _parts(peak: PeakMemory, unit: str) -> Table:
     rows = table("", f"{unit}>", "")
     for part in ("weights", "gradients", "optimizer"):
         rows.add_row(part, _scaled(getattr(peak, part), unit), "")
-    flight = text.count(peak.passes.in_flight, "microbatch", "es")
+    flight = text.count(peak.activation_memory.in_flight, "microbatch", "es")
     rows.add_row("activations", _scaled(peak.activations, unit), f"of {flight} in flight")
-    for module, layers in peak.passes.kept.items():
+    for module, layers in peak.activation_memory.kept.items():
         for layer, size in layers.items():
-            share = _scaled(size * peak.passes.in_flight, unit)
+            share = _scaled(size * peak.activation_memory.in_flight, unit)
             rows.add_row(*(Text(cell, style="dim") for cell in (f"  {module}", share, layer)))
     for part, remark in _REMARKS.items():
         rows.add_row(part, _scaled(getattr(peak, part), unit), remark)
@@ -176,7 +176,7 @@ def _ranks_json(stages: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def _peak_json(peak: PeakMemory) -> dict[str, Any]:
-    passes = peak.passes
+    passes = peak.activation_memory
     return {
         **{part: getattr(peak, part) for part in _COLUMNS},
         "allocated": peak.allocated,

@@ -6,9 +6,9 @@ import attrs
 from rich.console import Console
 from rich.table import Table
 
+from mimodsl.planner.calls import Purpose
 from mimodsl.planner.time import Least, StageTime, StepTime
 from mimodsl.planner.time.least import ARITHMETIC, MEMORY
-from mimodsl.planner.traffic.call import Purpose
 from mimodsl.show.plan import text
 from mimodsl.show.plan.tables import print_table, table, title
 from mimodsl.show.plan.work import scaled

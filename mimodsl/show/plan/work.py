@@ -6,9 +6,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from mimodsl.planner.calls import Purpose
 from mimodsl.planner.plan import Plan, RankPlan
-from mimodsl.planner.traffic.call import Purpose
-from mimodsl.planner.traffic.step import Traffic, rank_traffic
+from mimodsl.planner.traffic.step import RankTraffic, rank_traffic
 from mimodsl.planner.work.count import Flops
 from mimodsl.planner.work.module import ModuleWork
 from mimodsl.planner.work.step import StageWork, rank_work, step_work
@@ -83,7 +83,7 @@ def _parts(modules: Iterable[ModuleWork], microbatches: int) -> Table:
     return rows
 
 
-def _by_group(traffic: Traffic) -> Table:
+def _by_group(traffic: RankTraffic) -> Table:
     rows = table("group", "for", "of>", "calls>", "messages>", "sent>", "received>")
     for group in traffic.groups:
         rows.add_row(
@@ -160,7 +160,7 @@ def _flops_json(flops: Flops) -> dict[str, int]:
     return {"forward": flops.forward, "backward": flops.backward, "extra": flops.extra}
 
 
-def _traffic_json(traffic: Traffic) -> list[dict[str, Any]]:
+def _traffic_json(traffic: RankTraffic) -> list[dict[str, Any]]:
     return [
         {
             "group": group.group,

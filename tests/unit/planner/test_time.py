@@ -20,13 +20,13 @@ from mimodsl.ir import (
     Recompute,
     Spec,
 )
-from mimodsl.planner.memory import gradient_buffers, passes
+from mimodsl.planner.calls import WORLD, Call, CallGroup, CallKind, Purpose
+from mimodsl.planner.memory import activation_memory, gradient_buffers
 from mimodsl.planner.parameters import module_parameters
 from mimodsl.planner.plan import plan
 from mimodsl.planner.time import ACCELERATORS, Accelerator, Least, StepTime, least_time
-from mimodsl.planner.time.links import Links
+from mimodsl.planner.time.interconnect import Interconnect
 from mimodsl.planner.timing import StageTimes, step_time
-from mimodsl.planner.traffic.call import WORLD, Call, CallKind, Line, Purpose
 from mimodsl.planner.work.step import step_work
 from mimodsl.show.plan.time import duration
 from tests.differential.specs import sound_spec
@@ -82,7 +82,7 @@ def test_memory_moves_weights_what_is_kept_gradients_and_the_optimizers_state(
     table = logits = 128 * 512
     dense = module_parameters(spec, spec.language).total - table
     again = dense - logits - 128 if recompute is Recompute.FULL else 0  # and the final norm
-    kept = passes(spec, roles, 1).microbatch
+    kept = activation_memory(plan(spec), roles, 1).microbatch
     (buffer,) = gradient_buffers(spec, roles)
     assert stage.forward.memory == 2 * dense + kept
     assert stage.backward.memory == 2 * (dense + again) + kept + 2 * 4 * buffer.elements
@@ -98,7 +98,7 @@ def test_frozen_modules_move_no_gradients() -> None:
     trained = module_parameters(spec, spec.module("projector")).total
     (buffer,) = gradient_buffers(spec, roles)
     assert trained <= buffer.elements < 1.01 * trained
-    kept = passes(spec, roles, 1).microbatch
+    kept = activation_memory(plan(spec), roles, 1).microbatch
     assert encoder.backward.memory == 2 * trained + kept + 2 * 4 * buffer.elements
 
 
@@ -159,9 +159,9 @@ CASES = {
 @pytest.mark.parametrize(("kind", "members"), CASES)
 def test_calls_take_at_least_what_links_leave_them(kind: CallKind, members: int) -> None:
     planned = plan(alone({"dp": members}))
-    links = Links.of(planned, attrs.evolve(FREE, link=9.0, network=2.0), 8)
-    line = Line(group="llm.dp", members=members, purpose=Purpose.REPLICAS)
-    found = links.seconds((Call(line=line, kind=kind, size=SIZE // 2, times=2),), 0)
+    interconnect = Interconnect.of_plan(planned, attrs.evolve(FREE, link=9.0, network=2.0), 8)
+    group = CallGroup(name="llm.dp", members=members, purpose=Purpose.REPLICAS)
+    found = interconnect.seconds((Call(group=group, kind=kind, size=SIZE // 2, times=2),), 0)
     assert found == {Purpose.REPLICAS: pytest.approx(CASES[kind, members])}
 
 
@@ -178,20 +178,24 @@ def test_calls_take_at_least_what_links_leave_them(kind: CallKind, members: int)
 )
 def test_members_of_a_group_share_the_network_of_their_node(per_node: int, seconds: float) -> None:
     planned = plan(alone({"tp": 2, "dp": 4}))
-    links = Links.of(planned, attrs.evolve(FREE, link=10.0**6, network=1.0), per_node)
-    line = Line(group="llm.dp-cp", members=4, purpose=Purpose.REPLICAS)
-    found = links.seconds((Call(line=line, kind=CallKind.REDUCE_SCATTER, size=SIZE),), 0)
+    interconnect = Interconnect.of_plan(
+        planned, attrs.evolve(FREE, link=10.0**6, network=1.0), per_node
+    )
+    group = CallGroup(name="llm.dp-cp", members=4, purpose=Purpose.REPLICAS)
+    found = interconnect.seconds((Call(group=group, kind=CallKind.REDUCE_SCATTER, size=SIZE),), 0)
     assert found == {Purpose.REPLICAS: pytest.approx(seconds)}
 
 
 def test_where_some_groups_stay_inside_a_node_the_network_holds_nobody_up_for_certain() -> None:
     planned = plan(alone({"tp": 4, "dp": 3}))
-    line = Line(group="llm.tp", members=4, purpose=Purpose.TENSOR)
-    call = Call(line=line, kind=CallKind.ALL_GATHER, size=SIZE)
+    group = CallGroup(name="llm.tp", members=4, purpose=Purpose.TENSOR)
+    call = Call(group=group, kind=CallKind.ALL_GATHER, size=SIZE)
     slow = attrs.evolve(FREE, link=1.0, network=1e-3)
     # Nodes of 6: ranks 4 to 7 cross, 0 to 3 and 8 to 11 do not.
-    assert Links.of(planned, slow, 6).seconds((call,), 0) == {Purpose.TENSOR: SIZE * 3 / 4}
-    (crossing,) = Links.of(planned, slow, 2).seconds((call,), 0).values()
+    assert Interconnect.of_plan(planned, slow, 6).seconds((call,), 0) == {
+        Purpose.TENSOR: SIZE * 3 / 4
+    }
+    (crossing,) = Interconnect.of_plan(planned, slow, 2).seconds((call,), 0).values()
     assert crossing == pytest.approx(SIZE * 2 / 4 / 2 / 1e-3)
 
 
@@ -205,10 +209,12 @@ def test_stages_with_tied_embeddings_add_up_their_gradients() -> None:
 
 
 def test_the_world_goes_over_the_network_where_it_has_several_nodes() -> None:
-    links = Links.of(plan(alone({"dp": 4})), attrs.evolve(FREE, link=8.0, network=1.0), 2)
-    line = Line(group=WORLD, members=4, purpose=Purpose.STEP)
-    call = Call(line=line, kind=CallKind.ALL_REDUCE, size=SIZE)
-    assert links.seconds((call,), 0) == {Purpose.STEP: SIZE / 2}
+    interconnect = Interconnect.of_plan(
+        plan(alone({"dp": 4})), attrs.evolve(FREE, link=8.0, network=1.0), 2
+    )
+    group = CallGroup(name=WORLD, members=4, purpose=Purpose.STEP)
+    call = Call(group=group, kind=CallKind.ALL_REDUCE, size=SIZE)
+    assert interconnect.seconds((call,), 0) == {Purpose.STEP: SIZE / 2}
 
 
 def test_stages_hand_on_inside_a_node_or_over_the_network() -> None:

@@ -6,12 +6,13 @@ import attrs
 import pytest
 
 from mimodsl.ir import Attention, Gpt, Mamba, Moe, Recompute, Spec
+from mimodsl.planner.calls import Call, CallGroup, CallKind, Purpose
+from mimodsl.planner.layers import MoeLayer, module_layers
 from mimodsl.planner.plan import Plan, plan
+from mimodsl.planner.share import whole_share
 from mimodsl.planner.timing import StageTimes, step_time
-from mimodsl.planner.traffic.call import Call, CallKind, Line, Purpose
 from mimodsl.planner.traffic.step import rank_traffic
 from mimodsl.planner.work.count import Flops
-from mimodsl.planner.work.experts import routed_rows
 from mimodsl.planner.work.module import module_work, whole_work
 from mimodsl.planner.work.step import rank_work, step_work
 from tests.unit.planner.specs import GPT, HYBRID, PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
@@ -72,7 +73,7 @@ def test_frozen_modules_take_no_gradients_of_weights() -> None:
     vision, projector = rank_work(plan(SIDE_BY_SIDE), frozen.rank)
     assert (vision.flops.backward, vision.flops.extra) == (0, 0)
     # The first linear of the projector has no gradient to hand on, and computes it all the same.
-    first, second = (one.flops for one in projector.counted)
+    first, second = (one.flops for one in projector.operations)
     assert (first.backward, first.extra) == (first.forward, first.forward)
     assert (second.backward, second.extra) == (2 * second.forward, 0)
 
@@ -85,6 +86,14 @@ def test_capacity_drops_tokens_and_padding_adds_them() -> None:
     padded = attrs.evolve(moe, capacity_factor=2.0, pad_to_capacity=True)
     assert routed_rows(padded, 100) == 400
     assert routed_rows(attrs.evolve(moe, capacity_factor=None), 100) == 200
+
+
+def routed_rows(moe: Moe, tokens: int) -> int:
+    spec = alone({"dp": 1}, language=attrs.evolve(GPT, moe=moe))
+    share = attrs.evolve(whole_share(spec, spec.language), length=tokens)
+    layers = module_layers(spec, spec.language)
+    layer = next(layer for layer in layers if isinstance(layer, MoeLayer))
+    return layer.routed_rows(share)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +109,7 @@ def test_capacity_drops_tokens_and_padding_adds_them() -> None:
 )
 def test_a_ring_of_four_moves(kind: CallKind, wire: int) -> None:
     call = Call(
-        line=Line(group="g", members=4, purpose=Purpose.TENSOR), kind=kind, size=500, times=2
+        group=CallGroup(name="g", members=4, purpose=Purpose.TENSOR), kind=kind, size=500, times=2
     )
     assert (call.bytes, call.wire, call.sent) == (1000, wire, wire)
     assert call.received == (0 if kind is CallKind.SEND else wire)
@@ -193,9 +202,9 @@ def test_experts_gather_every_weight_once_more() -> None:
 
 def gathers(spec: Spec, rank: int) -> dict[str, int]:
     return {
-        call.line.group: call.times
+        call.group.name: call.times
         for call in rank_traffic(plan(spec), rank).calls
-        if call.line.purpose is Purpose.REPLICAS and call.kind is CallKind.ALL_GATHER
+        if call.group.purpose is Purpose.REPLICAS and call.kind is CallKind.ALL_GATHER
     }
 
 

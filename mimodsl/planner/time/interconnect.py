@@ -5,17 +5,17 @@ from collections.abc import Iterable, Mapping
 from attrs import frozen
 
 from mimodsl.planner.bridges import BridgePlan
+from mimodsl.planner.calls import WORLD, Call, CallGroup, CallKind, Purpose
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.groups import GroupKind, GroupPlan
 from mimodsl.planner.nodes import block_crossing, together
 from mimodsl.planner.plan import Plan
 from mimodsl.planner.ranks import Factor, Groups
 from mimodsl.planner.time.accelerator import Accelerator
-from mimodsl.planner.traffic.call import WORLD, Call, CallKind, Line, Purpose
 
 
 @frozen(kw_only=True)
-class Links:
+class Interconnect:
     """The links of a world on nodes of `per_node` ranks: fast ones inside, a network between.
 
     A group goes over the network where all groups of its name and stage have members on several
@@ -28,7 +28,7 @@ class Links:
     groups: Mapping[str, GroupPlan]
 
     @classmethod
-    def of(cls, planned: Plan, accelerator: Accelerator, per_node: int) -> "Links":
+    def of_plan(cls, planned: Plan, accelerator: Accelerator, per_node: int) -> "Interconnect":
         return cls(
             accelerator=accelerator,
             per_node=per_node,
@@ -38,41 +38,41 @@ class Links:
 
     def seconds(self, calls: Iterable[Call], stage: int) -> dict[Purpose, float]:
         """What calls of a grid's stage take at least, one after the other, by what they are for."""
-        sizes: dict[tuple[Line, CallKind], int] = {}
+        sizes: dict[tuple[CallGroup, CallKind], int] = {}
         for call in calls:
-            key = call.line, call.kind
+            key = call.group, call.kind
             sizes[key] = sizes.get(key, 0) + call.bytes
         found: dict[Purpose, float] = {}
-        for (line, kind), size in sizes.items():
-            if line.members == 1:
+        for (group, kind), size in sizes.items():
+            if group.members == 1:
                 continue
-            seconds = size * self._a_byte(kind, line, stage)
-            found[line.purpose] = found.get(line.purpose, 0.0) + seconds
+            seconds = size * self._a_byte(kind, group, stage)
+            found[group.purpose] = found.get(group.purpose, 0.0) + seconds
         return found
 
-    def _a_byte(self, kind: CallKind, line: Line, stage: int) -> float:
-        n, k = line.members, self._together(line, stage)
+    def _a_byte(self, kind: CallKind, group: CallGroup, stage: int) -> float:
+        n, k = group.members, self._together(group, stage)
         inside, network = self.accelerator.link, self.accelerator.network
         if n == k:
             return _sent(kind, n) / inside
         return max(_sent(kind, n) / (inside + network), _sent_out(kind, n, k) / network)
 
-    def _together(self, line: Line, stage: int) -> int:
+    def _together(self, group: CallGroup, stage: int) -> int:
         """Members of a group that share a node; all, unless every group crosses nodes."""
-        blocks = self._blocks(line, stage)
+        blocks = self._blocks(group, stage)
         if any(block_crossing(block, self.per_node) < len(block) for block in blocks):
-            return line.members
+            return group.members
         return max(together(block, self.per_node) for block in blocks)
 
-    def _blocks(self, line: Line, stage: int) -> tuple[Groups, ...]:
-        if line.group == WORLD:
-            return (Groups(start=0, inner=(Factor(line.members, 1),), outer=()),)
-        group = self.groups[line.group]
-        if group.kind is not GroupKind.AXES or "pp" in group.axes:
-            return tuple(block for block in group.blocks if block.size > 1)
-        grid = self.grids[group.grid]
-        view = next(view for view in grid.views if view.name == group.view)
-        return (view.layout.groups(group.axes, at={"pp": stage}),)
+    def _blocks(self, group: CallGroup, stage: int) -> tuple[Groups, ...]:
+        if group.name == WORLD:
+            return (Groups(start=0, inner=(Factor(group.members, 1),), outer=()),)
+        planned = self.groups[group.name]
+        if planned.kind is not GroupKind.AXES or "pp" in planned.axes:
+            return tuple(block for block in planned.blocks if block.size > 1)
+        grid = self.grids[planned.grid]
+        view = next(view for view in grid.views if view.name == planned.view)
+        return (view.layout.groups(planned.axes, at={"pp": stage}),)
 
     def handed_on(self, grid: GridPlan, stage: int, size: int) -> float:
         """What activations take to the next stage of a grid, or their gradients from there."""
@@ -82,7 +82,7 @@ class Links:
         crosses = block_crossing(pairs, self.per_node) == len(pairs)
         return size / (self.accelerator.network if crosses else self.accelerator.link)
 
-    def bridged(self, bridge: BridgePlan, listeners: Line, size: int) -> float:
+    def bridged(self, bridge: BridgePlan, listeners: CallGroup, size: int) -> float:
         """What a tensor takes over a bridge between disjoint grids, from leader to leader and then
         to all ranks that listen. Leaders are taken to share nodes where their grids share one."""
         nodes = sorted(
@@ -91,7 +91,7 @@ class Links:
         )
         crosses = nodes[0][1] < nodes[1][0]
         across = size / (self.accelerator.network if crosses else self.accelerator.link)
-        heard = Call(line=listeners, kind=CallKind.BROADCAST, size=size)
+        heard = Call(group=listeners, kind=CallKind.BROADCAST, size=size)
         return across + sum(self.seconds((heard,), 0).values())
 
 

@@ -13,7 +13,7 @@ WORLD: Final = "world"
 
 
 class CallKind(Enum):
-    """What a call does, in the words of nccl-tests."""
+    """The collective of a call, with the name that nccl-tests has for it."""
 
     ALL_REDUCE = "all_reduce"
     ALL_GATHER = "all_gather"
@@ -25,7 +25,7 @@ class CallKind(Enum):
 
 
 class Purpose(Enum):
-    """What traffic is for: the axis that it comes from, a bridge, or the end of a step."""
+    """The purpose of a call: the axis that it comes from, a bridge, or the end of a step."""
 
     TENSOR = "tp"
     CONTEXT = "cp"
@@ -37,10 +37,10 @@ class Purpose(Enum):
 
 
 @frozen(kw_only=True)
-class Line:
-    """A process group by the plan's name, and how many ranks it has."""
+class CallGroup:
+    """The process group of a call: its name in the plan, and its number of `members`."""
 
-    group: str
+    name: str
     members: int
     purpose: Purpose
 
@@ -49,29 +49,29 @@ class Line:
 class Call:
     """A call over one group, `times` times.
 
-    `size` is the message in bytes as nccl-tests has it: of an all-reduce or a broadcast the tensor;
-    of an all-gather, reduce-scatter or all-to-all what all members' parts of one rank come to.
+    `size` is the message in bytes, as nccl-tests counts it: the tensor of an all-reduce or a
+    broadcast; all members' parts together of an all-gather, a reduce-scatter or an all-to-all.
     """
 
-    line: Line
+    group: CallGroup
     kind: CallKind
     size: int
     times: int = 1
 
     @property
     def bytes(self) -> int:
-        """Message bytes of all times."""
+        """Message bytes of all repetitions."""
         return self.size * self.times
 
     @property
     def wire(self) -> int:
         """Bytes that a rank moves: message bytes times nccl-tests' bus bandwidth factor.
 
-        For a ring of n ranks 2 (n - 1) / n of an all-reduce and (n - 1) / n of an all-gather, a
-        reduce-scatter or an all-to-all; all of a broadcast or of a message (nccl-tests
-        doc/PERFORMANCE.md).
+        A ring of n ranks moves 2 (n - 1) / n of an all-reduce, (n - 1) / n of an all-gather, a
+        reduce-scatter or an all-to-all, and all of a broadcast or of a message between two ranks
+        (nccl-tests doc/PERFORMANCE.md).
         """
-        n = self.line.members
+        n = self.group.members
         match self.kind:
             case CallKind.ALL_REDUCE:
                 return 2 * (n - 1) * self.bytes // n
@@ -91,11 +91,11 @@ class Call:
         return 0 if self.kind is CallKind.SEND else self.wire
 
 
-def lines_of(grid: GridPlan) -> dict[tuple[str, ...], Line]:
-    """The groups of a grid along axes of its first two views, by these axes."""
+def call_groups(grid: GridPlan) -> dict[tuple[str, ...], CallGroup]:
+    """The groups of a grid along axes of its base and its expert view, by these axes."""
     views = {view.name for view in grid.views[:2]}
     return {
-        group.axes: Line(group=group.name, members=group.size, purpose=_purpose(group.axes))
+        group.axes: CallGroup(name=group.name, members=group.size, purpose=_purpose(group.axes))
         for group in grid_groups(grid)
         if group.kind is GroupKind.AXES and group.view in views
     }
