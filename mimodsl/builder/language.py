@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mimodsl.builder.configs import language_config
 from mimodsl.builder.layer_specs import gpt_block, hybrid_stack, resolve
-from mimodsl.ir import Gpt, Hybrid, LanguageModel, Positions, Spec
+from mimodsl.ir import Gpt, Hybrid, Positions, Spec, TransformerLanguage
 from mimodsl.megatron.cross_entropy import cross_entropy
 
 POSITIONS: Final = {
@@ -31,6 +31,7 @@ def language_spec(spec: Spec, groups: ProcessGroupCollection) -> ModuleSpec:
     (`pre_process`) and computes the loss (`post_process`).
     """
     kind = spec.language_kind
+    assert isinstance(kind, TransformerLanguage)
     config = language_config(spec)
     kernels = resolve(spec.train.kernels)
     stage, stages = groups.pp.rank(), groups.pp.size()
@@ -57,7 +58,7 @@ def language_spec(spec: Spec, groups: ProcessGroupCollection) -> ModuleSpec:
     return ModuleSpec(module=HybridDecoder, params=params)
 
 
-def _positions(kind: LanguageModel) -> dict[str, Any]:
+def _positions(kind: TransformerLanguage) -> dict[str, Any]:
     return {
         "position_embedding_type": POSITIONS[kind.positions],
         "rotary_base": kind.rope_base,

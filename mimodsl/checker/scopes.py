@@ -13,7 +13,20 @@ from attrs import frozen
 
 from mimodsl.checker.context import Context
 from mimodsl.checker.rule import Scope
-from mimodsl.ir import Flow, Gpt, Grid, Hybrid, LanguageModel, Module, Moe, Projector, View
+from mimodsl.ir import (
+    AffineProjector,
+    CustomEncoder,
+    Flow,
+    Grid,
+    Hybrid,
+    LanguageModel,
+    Module,
+    Moe,
+    Projector,
+    Radio,
+    TransformerLanguage,
+    View,
+)
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
 from mimodsl.ir.kinds import Kind
@@ -145,6 +158,11 @@ class Held[K: Kind]:
         """The ranks along an axis of the grid."""
         return self.grid.size(axis)
 
+    @property
+    def splits_sequence(self) -> bool:
+        """Whether each tp rank has its own part of the sequence outside of products."""
+        return self.kind.splits_sequence(self.size("tp"))
+
 
 def held[K: Kind](spec: Context, kind: type[K]) -> Iterator[Held[K]]:
     """Every module of a kind whose grid can be read."""
@@ -158,7 +176,7 @@ def held[K: Kind](spec: Context, kind: type[K]) -> Iterator[Held[K]]:
 class HeldMoe:
     """A language model with experts on its grid, and its expert view if that can be read."""
 
-    language: Held[LanguageModel]
+    language: Held[TransformerLanguage]
     moe: Moe
 
     @property
@@ -178,41 +196,37 @@ class HeldMoe:
         return found if found.own_ranks == prod(found.base.values()) else None
 
 
-def uses_experts(kind: LanguageModel) -> Moe | None:
-    """The experts that a language model's layers really have."""
-    used = kind.in_use()
-    return used.moe if isinstance(used, Gpt | Hybrid) else None
-
-
-def splits_sequence(language: Held[LanguageModel]) -> bool:
-    """Whether each tp rank has its own part of the sequence outside of products."""
-    return language.kind.splits_sequence(language.size("tp"))
-
-
 def sequence_shards(language: Held[LanguageModel]) -> int:
     """How many equal parts a sequence is cut into (models/mimo/partition/utils.py:127).
 
     Context parallelism gives each rank two, one from either end, to balance causal attention.
     """
-    tp = language.size("tp") if splits_sequence(language) else 1
+    tp = language.size("tp") if language.splits_sequence else 1
     cp = language.size("cp")
     return tp * (2 * cp if cp > 1 else 1)
 
 
 def _moes(spec: Context) -> Iterator[HeldMoe]:
-    for language in held(spec, LanguageModel):
-        moe = uses_experts(language.kind)
+    for language in held(spec, TransformerLanguage):
+        moe = language.kind.used.moe
         if moe is not None:
             yield HeldMoe(language, moe)
 
 
 MODULE: Final = Scope[Held[Kind]]("one module on its grid", lambda spec: held(spec, Kind))
 ENCODER: Final = Scope[Held[Encoder]]("one encoder on its grid", lambda spec: held(spec, Encoder))
+RADIO: Final = Scope[Held[Radio]]("one RADIO on its grid", lambda spec: held(spec, Radio))
+AFFINE: Final = Scope[Held[AffineProjector]](
+    "one affine projector on its grid", lambda spec: held(spec, AffineProjector)
+)
+CUSTOM_ENCODER: Final = Scope[Held[CustomEncoder]](
+    "one encoder of another package on its grid", lambda spec: held(spec, CustomEncoder)
+)
 VISION: Final = Scope[Held[VisionEncoder]](
     "one vision transformer on its grid", lambda spec: held(spec, VisionEncoder)
 )
-LANGUAGE: Final = Scope[Held[LanguageModel]](
-    "the language model on its grid", lambda spec: held(spec, LanguageModel)
+LANGUAGE: Final = Scope[Held[TransformerLanguage]](
+    "the language model on its grid", lambda spec: held(spec, TransformerLanguage)
 )
 HYBRID: Final = Scope[Held[Hybrid]](
     "a hybrid language model on its grid", lambda spec: held(spec, Hybrid)

@@ -7,7 +7,17 @@ model of a layer pattern, on two grids side by side, with Transformer Engine.
 from collections.abc import Iterator
 from typing import Final
 
-from mimodsl.ir import CustomKind, Hybrid, Kernels, LossPer, MlpProjector, Precision, Radio, Spec
+from mimodsl.ir import (
+    CustomKind,
+    Hybrid,
+    Kernels,
+    LossPer,
+    MlpProjector,
+    Precision,
+    Radio,
+    Spec,
+    TransformerLanguage,
+)
 from mimodsl.ir.grid import EXPERT_VIEW
 from mimodsl.lower import load
 from mimodsl.resources import specs_folder
@@ -97,6 +107,7 @@ def _projector(spec: Spec, name: str | None) -> Iterator[str]:
 
 def _language(spec: Spec) -> Iterator[str]:
     kind, name = spec.language_kind, spec.language.name
+    assert isinstance(kind, TransformerLanguage)
     if not isinstance(kind, Hybrid):
         yield (
             f"`{name}` is `{kind.keyword}`, a decoder of like layers; the example builds its "

@@ -6,7 +6,7 @@ from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.kinds import Activation, Kind, Norm, Recompute, Role
-from mimodsl.ir.language import LanguageModel, Positions
+from mimodsl.ir.language import LanguageModel, Positions, TransformerLanguage
 from mimodsl.ir.lr_decay import (
     Anneal,
     ConstantLr,
@@ -84,6 +84,7 @@ __all__ = [
     "Spec",
     "Together",
     "Train",
+    "TransformerLanguage",
     "View",
     "VisionEncoder",
     "Vit",

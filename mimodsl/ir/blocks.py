@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from attrs import frozen
+
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Keyword, Node, knob, node
 
 
@@ -58,6 +60,10 @@ class Mamba(Node):
         Unset, they span twice that width (ssm/mamba_mixer.py:247); a remainder is dropped.
         """
         return self.heads or 2 * hidden // self.head_dim
+
+    def fits(self, hidden: int) -> bool:
+        """Whether heads of that width fill a mixer in a model `hidden` wide exactly."""
+        return self.heads is not None or 2 * hidden % self.head_dim == 0
 
 
 class Score(Keyword):
@@ -137,3 +143,12 @@ class Moe(Node):
         default=None, check=ABOVE_0, doc="drop the tokens that exceed this share of an expert's"
     )
     pad_to_capacity: bool = knob(default=False, doc="pad every expert's tokens to its capacity")
+
+
+@frozen(kw_only=True)
+class Blocks:
+    """The blocks that describe some layer of a language model; `None` for any other block."""
+
+    attention: Attention | None = None
+    mamba: Mamba | None = None
+    moe: Moe | None = None

@@ -1,14 +1,14 @@
 """The language model `gpt`: a decoder whose layers are all alike."""
 
-from typing import ClassVar
+from typing import ClassVar, override
 
-from mimodsl.ir.blocks import Attention, Moe
-from mimodsl.ir.language import LanguageModel
+from mimodsl.ir.blocks import Attention, Blocks, Moe
+from mimodsl.ir.language import TransformerLanguage
 from mimodsl.ir.node import AT_LEAST_1, knob, node
 
 
 @node
-class Gpt(LanguageModel):
+class Gpt(TransformerLanguage):
     """A decoder of like layers, dense or with experts."""
 
     keyword: ClassVar[str] = "gpt"
@@ -17,3 +17,17 @@ class Gpt(LanguageModel):
     attention: Attention = knob(doc="self-attention of every layer")
     moe: Moe | None = knob(default=None, doc="experts in place of the MLP; dense if unset")
     moe_every: int = knob(default=1, check=AT_LEAST_1, doc="every how many layers has experts")
+
+    @property
+    @override
+    def used(self) -> Blocks:
+        return Blocks(attention=self.attention, moe=self.moe)
+
+    @property
+    @override
+    def has_dense_mlp(self) -> bool:
+        return self.moe is None or self.moe_every > 1
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether a layer, by its index in the whole model, has experts."""
+        return self.moe is not None and layer % self.moe_every == 0

@@ -4,13 +4,13 @@ from typing import ClassVar, Self, override
 
 from attrs import evolve
 
-from mimodsl.ir.blocks import Attention, Mamba, Moe
-from mimodsl.ir.language import LanguageModel
+from mimodsl.ir.blocks import Attention, Blocks, Mamba, Moe
+from mimodsl.ir.language import TransformerLanguage
 from mimodsl.ir.node import knob, node
 
 
 @node
-class Hybrid(LanguageModel):
+class Hybrid(TransformerLanguage):
     """A decoder that follows a pattern over Mamba, attention, MLP and MoE layers."""
 
     keyword: ClassVar[str] = "hybrid"
@@ -27,6 +27,21 @@ class Hybrid(LanguageModel):
     def layers(self) -> str:
         """The symbols of all layers, stage marks left out."""
         return self.pattern.replace("|", "")
+
+    @property
+    @override
+    def used(self) -> Blocks:
+        used = {
+            block: getattr(self, block)
+            for symbol, block in self.blocks.items()
+            if symbol in self.pattern
+        }
+        return Blocks(**used)
+
+    @property
+    @override
+    def has_dense_mlp(self) -> bool:
+        return "-" in self.pattern
 
     @override
     def in_use(self) -> Self:

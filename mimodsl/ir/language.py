@@ -1,8 +1,9 @@
-"""Language models: what every one of them has."""
+"""Language models: what all of them have, and what those of Megatron-Core have."""
 
 from typing import ClassVar, Self, override
 
-from mimodsl.ir.kinds import Activation, Norm, Role, TransformerKind
+from mimodsl.ir.blocks import Blocks
+from mimodsl.ir.kinds import Activation, Kind, Norm, Role, TransformerKind
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_1, SHARE, Keyword, knob, node
 
 
@@ -14,11 +15,37 @@ class Positions(Keyword):
     LEARNED = "learned"
 
 
-@node
-class LanguageModel(TransformerKind):
-    """What every language model has."""
+class LanguageModel(Kind):
+    """What every language model has: from embeddings `hidden` wide to logits over a `vocabulary`.
+
+    Each class says itself which fields these two are.
+    """
+
+    __slots__ = ()
 
     role: ClassVar[Role] = Role.LANGUAGE
+
+    hidden: int
+    vocabulary: int
+
+    @property
+    def used(self) -> Blocks:
+        """The blocks that describe some layer."""
+        return Blocks()
+
+    def in_use(self) -> Self:
+        """The kind without blocks that describe no layer of the model."""
+        return self
+
+    @property
+    def learns_positions(self) -> bool:
+        """Whether learned positions are added to the embeddings of words."""
+        return False
+
+
+@node
+class TransformerLanguage(LanguageModel, TransformerKind):
+    """What every language model has that Megatron-Core builds."""
 
     hidden: int = knob(check=AT_LEAST_1, doc="width of the residual stream")
     vocabulary: int = knob(check=AT_LEAST_1, doc="token ids, padding to a round number included")
@@ -46,10 +73,16 @@ class LanguageModel(TransformerKind):
     def mlp_width(self) -> int:
         return self.ffn or 4 * self.hidden
 
+    @property
+    @override
+    def learns_positions(self) -> bool:
+        return self.positions is Positions.LEARNED
+
+    @property
+    def has_dense_mlp(self) -> bool:
+        """Whether some layer has an MLP of the model's own `ffn`."""
+        raise NotImplementedError
+
     @override
     def splits_sequence(self, tp: int) -> bool:
         return tp > 1 if self.sequence_parallel is None else self.sequence_parallel
-
-    def in_use(self) -> Self:
-        """The kind without blocks that describe no layer of the model."""
-        return self

@@ -1,6 +1,9 @@
 """Encoders: what all have, and the vision transformers RADIO and a plain ViT."""
 
-from typing import ClassVar
+from math import isqrt
+from typing import ClassVar, Self, override
+
+from attrs import evolve
 
 from mimodsl.ir.blocks import head_width
 from mimodsl.ir.kinds import Activation, Kind, Norm, Role, TransformerKind
@@ -29,10 +32,25 @@ class Encoder(Kind):
         """The shape of one input: of an image `(3, height, width)`."""
         raise NotImplementedError
 
+    @property
+    def width_source(self) -> tuple[str, str] | None:
+        """The field that `output_width` follows from, and the formula; `None` where unknown."""
+        return None
+
+    def square_side(self, tokens: int) -> int | None:  # noqa: ARG002 - a kind with images asks
+        """The side, in pixels, of the largest square image that gives at most so many tokens.
+
+        `None` where images are not square, and where tokens are not parts of an image.
+        """
+        return None
+
 
 @node
 class VisionEncoder(Encoder, TransformerKind):
     """What every vision transformer has."""
+
+    splits_patches: ClassVar[bool] = False
+    """Whether tp ranks split the patch embedding, and so the residual stream's width."""
 
     layers: int = knob(check=AT_LEAST_1, doc="transformer layers")
     hidden: int = knob(check=AT_LEAST_1, doc="width of the residual stream")
@@ -79,12 +97,28 @@ class VisionEncoder(Encoder, TransformerKind):
         """The shape of one image, `(3, height, width)`."""
         return 3, self.image.height, self.image.width
 
+    @property
+    @override
+    def width_source(self) -> tuple[str, str]:
+        return "hidden", f"4 · {self.hidden}" if self.pixel_shuffle else "hidden"
+
+    @override
+    def square_side(self, tokens: int) -> int | None:
+        if self.image.height != self.image.width or not self.drop_class_tokens:
+            return None
+        return isqrt(tokens) * self.patch * (2 if self.pixel_shuffle else 1)
+
+    def showing(self, image: Size) -> Self:
+        """The encoder for images of another size."""
+        return evolve(self, image=image)
+
 
 @node
 class Radio(VisionEncoder):
     """RADIO: a ViT with interpolated position embeddings and several class tokens."""
 
     keyword: ClassVar[str] = "radio"
+    splits_patches: ClassVar[bool] = True
 
     class_tokens: int = knob(check=AT_LEAST_0, default=8, doc="learned tokens before the patches")
     pixel_shuffle: bool = knob(
@@ -98,6 +132,12 @@ class Radio(VisionEncoder):
     )
     embedder_bias: bool = knob(default=False, doc="a bias in the patch embedding")
     dynamic_resolution: bool = knob(default=False, doc="images of different sizes in one batch")
+
+    @override
+    def showing(self, image: Size) -> Self:
+        """Position embeddings cover twice the sides of an image."""
+        largest = Size(height=2 * image.height, width=2 * image.width)
+        return evolve(self, image=image, max_image=largest)
 
 
 @node

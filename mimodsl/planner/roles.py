@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from mimodsl.ir.decoder import Gpt
-from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.kinds import Kind
+from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.vision import VisionEncoder
+from mimodsl.planner.families import Stage, family_of
 from mimodsl.planner.grids import GridPlan
 
 
@@ -17,9 +16,10 @@ from mimodsl.planner.grids import GridPlan
 class ModuleRole:
     """One rank's part of one module.
 
-    `layers` are its layers by their index in the whole module and `pattern` their symbols, where
-    the kind has some; `experts` are its routed experts in every layer that has any. `replica` is
-    its data-parallel index: it works on `samples_each` samples of every microbatch.
+    `layers` are its layers by their index in the whole module, and `symbols` say what these are
+    (planner/families/family.py); `pattern` repeats the symbols where the spec writes them. Its
+    routed `experts` are the same in every layer that has any. `replica` is its data-parallel index:
+    it works on `samples_each` samples of every microbatch.
     """
 
     module: Module
@@ -27,6 +27,7 @@ class ModuleRole:
     stages: int
     layers: range
     pattern: str
+    symbols: str
     experts: range
     replica: int
     replicas: int
@@ -48,18 +49,8 @@ class ModuleRole:
 
     @property
     def part(self) -> tuple[str, bool, bool, str]:
-        """What is built of the module: the same for two ranks whose layers are alike.
-
-        Layers count by their symbols; those of a kind without symbols by whether they have experts.
-        """
-        return self.name, self.first, self.last, self.pattern or self._like_layers
-
-    @property
-    def _like_layers(self) -> str:
-        kind = self.module.kind
-        if not isinstance(kind, Gpt) or kind.moe is None:
-            return "-" * len(self.layers)
-        return "".join("-" if layer % kind.moe_every else "E" for layer in self.layers)
+        """What is built of the module: the same for two ranks whose layers are alike."""
+        return self.name, self.first, self.last, self.symbols
 
     def samples(self, microbatch: int) -> range:
         """Its samples of a microbatch, by their index in the step's global batch.
@@ -82,38 +73,25 @@ def module_roles(spec: Spec, grids: dict[str, GridPlan], rank: int) -> Iterator[
 
 def _role(module: Module, grid: GridPlan, rank: int, samples: int) -> ModuleRole:
     at = grid.base.coordinates(rank)
-    stage, stages = at["pp"], grid.axis("pp")
-    layers, pattern = _layers(module.kind, stage, stages)
+    stage = family_of(module.kind).stage(module.kind, at["pp"], grid.axis("pp"))
     return ModuleRole(
         module=module,
-        stage=stage,
-        stages=stages,
-        layers=layers,
-        pattern=pattern,
-        experts=_experts(module.kind, pattern, grid, rank),
+        stage=stage.index,
+        stages=stage.count,
+        layers=stage.layers,
+        pattern=stage.pattern,
+        symbols=stage.symbols,
+        experts=_experts(module.kind, stage, grid, rank),
         replica=at["dp"],
         replicas=grid.axis("dp"),
         samples_each=samples // grid.axis("dp"),
     )
 
 
-def _layers(kind: Kind, stage: int, stages: int) -> tuple[range, str]:
-    """As megatron-core divides them: a hybrid model by its pattern (models/hybrid/
-    hybrid_layer_allocation.py:368), others evenly (transformer/transformer_block.py)."""
-    if isinstance(kind, Hybrid):
-        segments = kind.stages(stages)
-        first = sum(map(len, segments[:stage]))
-        return range(first, first + len(segments[stage])), segments[stage]
-    if isinstance(kind, Gpt):
-        each = kind.layers // stages
-        return range(stage * each, (stage + 1) * each), ""
-    return range(kind.layers if isinstance(kind, VisionEncoder) else 0), ""
-
-
-def _experts(kind: Kind, pattern: str, grid: GridPlan, rank: int) -> range:
+def _experts(kind: Kind, stage: Stage, grid: GridPlan, rank: int) -> range:
     """As transformer/moe/moe_layer.py:187 divides them; without an expert view, all are here."""
-    moe = kind.moe if isinstance(kind, Gpt | Hybrid) else None
-    if moe is None or (isinstance(kind, Hybrid) and "E" not in pattern):
+    moe = kind.used.moe if isinstance(kind, LanguageModel) else None
+    if moe is None or "E" not in stage.symbols:
         return range(0)
     if grid.expert_implied:
         return range(moe.experts)

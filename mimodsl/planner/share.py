@@ -5,7 +5,7 @@ from attrs import evolve, frozen
 
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import TransformerKind
-from mimodsl.ir.language import LanguageModel
+from mimodsl.ir.language import TransformerLanguage
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels, Precision
@@ -123,7 +123,7 @@ def _share(
 ) -> Share:
     kind = module.kind
     sequences, length, text = _tokens(spec, module, samples)
-    has_fp32_residual = isinstance(kind, LanguageModel) and kind.residual_fp32
+    has_fp32_residual = isinstance(kind, TransformerLanguage) and kind.residual_fp32
     return Share(
         sharding=sharding,
         sequences=sequences,

@@ -12,9 +12,7 @@ from typing import Final
 import attrs
 from attrs import frozen
 
-from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.grid import EXPERT_VIEW
-from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.grids import BASE_VIEW
 from mimodsl.planner.groups import GroupKind, GroupPlan
@@ -87,9 +85,8 @@ class When(Enum):
 
     def holds(self, spec: Spec) -> bool:
         if self is When.SHARED_OVERLAP:
-            kinds = (module.kind for module in spec.modules)
-            every = (kind.moe for kind in kinds if isinstance(kind, Gpt | Hybrid))
-            return any(moe is not None and moe.shared_overlap for moe in every)
+            moe = spec.language_kind.used.moe
+            return moe is not None and moe.shared_overlap
         if self is When.DDP_OVERLAP:
             return spec.train.ddp.overlap_grad_reduce or spec.train.ddp.overlap_param_gather
         return True

@@ -7,7 +7,7 @@ from mimodsl.ir.blocks import Attention, Mamba, Moe
 from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.kinds import Activation
-from mimodsl.ir.language import LanguageModel, Positions
+from mimodsl.ir.language import Positions, TransformerLanguage
 from mimodsl.ir.module import Module
 from mimodsl.ir.package import Claims, CustomKind
 from mimodsl.ir.projector import LinearProjector, MlpProjector
@@ -29,7 +29,7 @@ def weights_of(spec: Spec, module: Module) -> Fixed:
         return fixed | _encoder(kind)
     if isinstance(kind, LinearProjector):
         return fixed | _projector(spec, module, kind)
-    if isinstance(kind, LanguageModel):
+    if isinstance(kind, TransformerLanguage):
         return fixed | _language(spec, kind)
     if isinstance(kind, CustomKind):
         return fixed | _custom(spec, module, kind)
@@ -75,7 +75,7 @@ def _projector(spec: Spec, module: Module, kind: LinearProjector) -> Fixed:
     return fixed
 
 
-def _language(spec: Spec, kind: LanguageModel) -> Fixed:
+def _language(spec: Spec, kind: TransformerLanguage) -> Fixed:
     fixed = _named(kind, "hidden", "vocabulary", "norm", "bias", "tie_embeddings")
     if kind.positions is Positions.LEARNED:
         fixed |= {"positions": kind.positions, "sequence": spec.schedule.sequence}
@@ -113,7 +113,7 @@ def _gated(activation: Activation) -> Fixed:
     return {"activation": "gated" if activation.gated else "not gated"}
 
 
-def _attention(block: Attention | None, kind: LanguageModel) -> Fixed:
+def _attention(block: Attention | None, kind: TransformerLanguage) -> Fixed:
     if block is None:
         return {}
     return _of("attention", _named(block, "heads", "qkv_bias", "qk_norm")) | {
@@ -122,7 +122,7 @@ def _attention(block: Attention | None, kind: LanguageModel) -> Fixed:
     }
 
 
-def _mamba(block: Mamba | None, kind: LanguageModel) -> Fixed:
+def _mamba(block: Mamba | None, kind: TransformerLanguage) -> Fixed:
     if block is None:
         return {}
     return _of("mamba", _named(block, "head_dim", "state", "groups")) | {

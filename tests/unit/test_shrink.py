@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 import mimodsl
 from mimodsl.ir import Attention, Axis, Beside, Gpt, Grid, Hybrid, Mamba, Moe, Radio, Spec
 from mimodsl.ir.types import Size
+from mimodsl.planner.families import Room, family_of
+from mimodsl.planner.families.hybrid import shortest_with_every_symbol
 from mimodsl.runtime.verify.reference import alone, comparable
 from mimodsl.runtime.verify.shrink import (
     MOST_RANKS,
@@ -19,7 +21,6 @@ from mimodsl.runtime.verify.shrink import (
     fewer_replicas,
     shrink,
 )
-from mimodsl.runtime.verify.small import shortest_with_every_kind, small_language
 
 SPECS = Path(__file__).parents[2] / "specs"
 PRODUCTION = """
@@ -112,7 +113,7 @@ def test_every_stage_keeps_each_kind_of_its_layers_in_order(production):
     [("MEMEM*EMEM", "EM*"), ("M", "M"), ("MMMM", "M"), ("M*", "M*"), ("M-EE*M", "M-EE*"), ("", "")],
 )
 def test_the_shortest_run_with_every_kind(pattern, run):
-    assert shortest_with_every_kind(pattern) == run
+    assert shortest_with_every_symbol(pattern) == run
 
 
 @pytest.mark.parametrize("name", ["nemotron_vlm", "nemotron_vlm_colocated", "nemotron_vlm_pp"])
@@ -224,7 +225,7 @@ def language_models(draw: st.DrawFn) -> tuple[Gpt | Hybrid, Grid]:
 @given(language_models())
 def test_small_language_models_divide_as_before(drawn):
     kind, grid = drawn
-    small = small_language(kind, grid, None)
+    small = family_of(kind).small(kind, Room(grid=grid))
     tp, ep, cp = grid.size("tp"), grid.size("ep"), grid.size("cp")
     attention, moe = small.attention, small.moe
     assert small.hidden % tp == small.vocabulary % tp == attention.heads % tp == 0

@@ -10,11 +10,12 @@ from attrs import frozen
 
 from mimodsl.checker.proof.cut import Cut
 from mimodsl.checker.proof.program import Action, Collective, Group, Operation
-from mimodsl.ir import Dispatcher, Gpt, Hybrid, Module, Moe
+from mimodsl.ir import Dispatcher, Module, Moe
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.train import Precision
 from mimodsl.planner.bridges import BridgePlan, Direction
+from mimodsl.planner.families import family_of
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.plan import Plan
 
@@ -119,11 +120,10 @@ def _expert_axes(moe: Moe, *, counts: bool) -> Iterator[tuple[str, ...]]:
 def _layers(part: Part, rank: int) -> tuple[set[str], Moe | None]:
     """The kinds of layers on a rank's stage, by the symbols of patterns."""
     kind, stages = part.module.kind, part.grid.axis("pp")
-    if isinstance(kind, Hybrid):
-        return set(kind.stages(stages)[part.grid.base.coordinates(rank)["pp"]]), kind.moe
-    if isinstance(kind, Gpt):
-        return ({"*", "E"} if kind.moe else {"*"}), kind.moe
-    return set(), None
+    if not isinstance(kind, LanguageModel):
+        return set(), None
+    stage = family_of(kind).stage(kind, part.grid.base.coordinates(rank)["pp"], stages)
+    return set(stage.symbols), kind.used.moe
 
 
 def reductions(cut: Cut, held: Iterable[Part], rank: int) -> Iterator[Operation]:
@@ -185,7 +185,7 @@ def _finalized(cut: Cut, part: Part, rank: int) -> Iterator[Operation]:
         yield Collective(cut.along(part.grid, ("tp",))[rank], "norms and routers")
     pp = part.grid.axis("pp")
     ends = (0, pp - 1) if pp > 1 else ()
-    if kind.tie_embeddings and part.grid.base.coordinates(rank)["pp"] in ends:
+    if family_of(kind).ties_embeddings(kind) and part.grid.base.coordinates(rank)["pp"] in ends:
         yield Collective(cut.embedding(part.grid)[rank], "embeddings")
     moe = _layers(part, rank)[1]
     if moe is not None and moe.expert_bias and _has_experts(part, rank):

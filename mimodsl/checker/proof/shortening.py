@@ -4,7 +4,8 @@ from typing import Final
 
 from attrs import evolve
 
-from mimodsl.ir import Gpt, Grid, Hybrid, LanguageModel, Spec
+from mimodsl.ir import Grid, Role, Spec
+from mimodsl.planner.families import family_of
 
 _KEPT: Final = 8
 """Stages of a kind, or one more: what is taken out is even, and odd stages stay odd."""
@@ -44,8 +45,8 @@ def shortened(spec: Spec, stages: int) -> Spec:
             for grid in spec.grids
         ),
         modules=tuple(
-            evolve(module, kind=_deep(module.kind, pp, own))
-            if isinstance(module.kind, LanguageModel)
+            evolve(module, kind=family_of(module.kind).on_stages(module.kind, own, pp))
+            if module.role is Role.LANGUAGE
             else module
             for module in spec.modules
         ),
@@ -65,12 +66,3 @@ def _long(grid: Grid, pp: int) -> Grid:
         axes=tuple(evolve(axis, size=pp) if axis.name == "pp" else axis for axis in grid.base.axes),
     )
     return evolve(grid, views=(base, *filter(None, [grid.expert])), ranks=None)
-
-
-def _deep(kind: LanguageModel, pp: int, stages: list[int]) -> LanguageModel:
-    """The model with the layers of some of its stages."""
-    if isinstance(kind, Hybrid):
-        parts = kind.stages(pp)
-        return evolve(kind, pattern="|".join(parts[stage] for stage in stages))
-    assert isinstance(kind, Gpt)
-    return evolve(kind, layers=kind.layers // pp * len(stages))

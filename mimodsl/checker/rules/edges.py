@@ -9,6 +9,7 @@ from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import ROUTE, Held, Route, spans_of
 from mimodsl.ir import Precision
 from mimodsl.ir.kinds import Kind
+from mimodsl.planner.families import family_of
 
 
 def is_colocated(spec: Context, route: Route) -> bool:
@@ -274,7 +275,8 @@ def residual_precision(spec: Context, route: Route) -> Findings:
         }
     """
     train, kind = spec.draft.train, route.language.kind
-    if train is not None and kind.residual_fp32 and train.precision is not Precision.FP32:
+    is_wide = family_of(kind).residual_fp32(kind)
+    if train is not None and is_wide and train.precision is not Precision.FP32:
         yield Finding(
             message=f"the residual stream of {code(route.language.name)} is fp32, "
             f"the embeddings of {code(route.encoder.name)} are {train.precision}",

@@ -4,9 +4,9 @@ from mimodsl.checker.arithmetic import division, next_multiple
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
-from mimodsl.checker.scopes import ENCODER, MODULE, VISION, Held
+from mimodsl.checker.scopes import AFFINE, CUSTOM_ENCODER, ENCODER, RADIO, VISION, Held
 from mimodsl.diagnostics import Severity
-from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Kind, Radio, Role, VisionEncoder
+from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Radio, Role, VisionEncoder
 
 
 def _around(size: int, step: int) -> tuple[int, ...]:
@@ -166,13 +166,13 @@ def encoder_pipeline(spec: Context, encoder: Held[Encoder]) -> Findings:
 @rule(
     "MIMO555",
     "images of different sizes",
-    scope=VISION,
+    scope=RADIO,
     cost=Cost.LATE,
     mirrors=("models/vision/radio.py:356", "models/vision/radio.py:406"),
     seen="Images are cut at other places than their tokens begin, and the tokens of an image "
     "do not fit its placeholders.",
 )
-def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+def dynamic_resolution(spec: Context, encoder: Held[Radio]) -> Findings:
     """`dynamic_resolution` is not built yet: it takes image sizes and packed sequences.
 
     Example:
@@ -188,7 +188,7 @@ def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
         }
     """
     kind = encoder.kind
-    if isinstance(kind, Radio) and kind.dynamic_resolution:
+    if kind.dynamic_resolution:
         yield Finding(
             message=f"{code(encoder.name)} takes images of different sizes, which is not built yet",
             primary=spec.label(kind, "dynamic_resolution", "not built yet"),
@@ -200,12 +200,12 @@ def dynamic_resolution(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
 @rule(
     "MIMO558",
     "a bias of an affine projector that tensor parallelism splits",
-    scope=MODULE,
+    scope=AFFINE,
     cost=Cost.LATE,
     mirrors=("models/vision/multimodal_projector.py:82", "tensor_parallel/layers.py:1192"),
     seen="A shape error in the first forward pass, where the projector adds `encoder_output_bias`.",
 )
-def affine_bias(spec: Context, projector: Held[Kind]) -> Findings:
+def affine_bias(spec: Context, projector: Held[AffineProjector]) -> Findings:
     """An affine projector has a bias only where tp is 1.
 
     megatron-core gathers its output over tp, but not its bias: the first forward pass fails to add
@@ -243,7 +243,7 @@ def affine_bias(spec: Context, projector: Held[Kind]) -> Findings:
         }
     """
     kind, tp = projector.kind, projector.size("tp")
-    if isinstance(kind, AffineProjector) and kind.bias and tp > 1:
+    if kind.bias and tp > 1:
         yield Finding(
             message=f"the bias of {code(projector.name)} is split over {code(f'tp:{tp}')}, "
             "the output that it is added to is not",
@@ -256,18 +256,18 @@ def affine_bias(spec: Context, projector: Held[Kind]) -> Findings:
 @rule(
     "MIMO559",
     "an encoder of another package on tensor-parallel ranks",
-    scope=ENCODER,
+    scope=CUSTOM_ENCODER,
     cost=Cost.WASTE,
     severity=Severity.WARNING,
 )
-def custom_encoder_is_whole(spec: Context, encoder: Held[Encoder]) -> Findings:
+def custom_encoder_is_whole(spec: Context, encoder: Held[CustomEncoder]) -> Findings:
     """An encoder of a package of one's own is whole on every rank: dp alone shares its work.
 
     mimodsl knows of it what goes in and what comes out, not how its weights could be split. Ranks
     along tp hold the same and compute the same: the model trains as it should, at that price.
     """
     tp, dp = encoder.size("tp"), encoder.size("dp")
-    if isinstance(encoder.kind, CustomEncoder) and tp > 1:
+    if tp > 1:
         grids = {one.grid for one in spec.draft.modules if one.role is Role.LANGUAGE}
         where = "on a grid of its own" if encoder.grid.name in grids else "alone"
         yield Finding(

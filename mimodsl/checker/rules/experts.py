@@ -4,7 +4,7 @@ from mimodsl.checker.arithmetic import division, divisors, nearest, next_multipl
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
-from mimodsl.checker.scopes import GRID, MOE, HeldMoe, is_sound, splits_sequence
+from mimodsl.checker.scopes import GRID, MOE, HeldMoe, is_sound
 from mimodsl.ir import Dispatcher, Grid
 
 
@@ -164,7 +164,7 @@ def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
           sequence_parallel = false
         }
     """
-    if held.grid.size("tp") > 1 and not splits_sequence(held.language):
+    if held.grid.size("tp") > 1 and not held.language.splits_sequence:
         yield Finding(
             message=f"{code(held.name)} has experts and tensor parallelism, "
             "but does not split its sequence",

@@ -7,10 +7,9 @@ from attrs import fields, frozen
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
-from mimodsl.checker.rules.tensor_parallel import attention_of, has_dense_mlp
-from mimodsl.checker.scopes import SPEC, Held, held, uses_experts
+from mimodsl.checker.scopes import SPEC, Held, held
 from mimodsl.diagnostics import Severity
-from mimodsl.ir import Gpt, LanguageModel, Node, Positions, Score
+from mimodsl.ir import Gpt, Node, Positions, Score, TransformerLanguage
 from mimodsl.ir.draft import Draft
 from mimodsl.source import Span
 
@@ -78,23 +77,23 @@ def idle_setting(spec: Context, draft: Draft) -> Findings:
 
 
 def _idle(spec: Context, draft: Draft) -> Iterator[Idle]:
-    for language in held(spec, LanguageModel):
+    for language in held(spec, TransformerLanguage):
         yield from _idle_in_language(language)
     if draft.train is not None and not draft.train.ddp.overlap_grad_reduce:
         ddp = draft.train.ddp
         yield Idle(ddp, "bucket", code("overlap_grad_reduce = true"), ddp, "overlap_grad_reduce")
 
 
-def _idle_in_language(language: Held[LanguageModel]) -> Iterator[Idle]:
+def _idle_in_language(language: Held[TransformerLanguage]) -> Iterator[Idle]:
     kind, name = language.kind, language.module
     if kind.positions is not Positions.ROPE:
         for field in ("rope_base", "rope_fraction"):
             yield Idle(kind, field, code("positions = rope"), kind, "positions")
-    elif attention_of(kind) is None:
+    elif kind.used.attention is None:
         yield Idle(kind, "positions", "attention layers", name, "name")
-    if not has_dense_mlp(kind):
+    if not kind.has_dense_mlp:
         yield Idle(kind, "ffn", "a layer with a dense MLP", name, "name")
-    moe = uses_experts(kind)
+    moe = kind.used.moe
     if isinstance(kind, Gpt) and moe is None:
         yield Idle(kind, "moe_every", "experts", name, "name")
     if moe is not None and not moe.expert_bias:

@@ -10,7 +10,8 @@ from mimodsl.checker.phrases import code, count, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import HYBRID, LANGUAGE, Held
 from mimodsl.diagnostics import Edit, Label, Severity
-from mimodsl.ir import Gpt, Hybrid, LanguageModel
+from mimodsl.ir import Hybrid, TransformerLanguage
+from mimodsl.planner.families import family_of
 from mimodsl.source import Span
 
 _WORDS: Final = {"M": "Mamba", "*": "attention", "-": "MLP", "E": "experts", "|": "stage mark"}
@@ -262,7 +263,7 @@ def _respread(kind: Hybrid, pp: int) -> str:
     seen="A rank stops as it builds its stage: `must be evenly divisible` or `should be "
     "divisible by`.",
 )
-def uneven_stages(spec: Context, language: Held[LanguageModel]) -> Findings:
+def uneven_stages(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """Without `|` in its pattern, every pipeline stage has as many layers.
 
     Example:
@@ -279,10 +280,10 @@ def uneven_stages(spec: Context, language: Held[LanguageModel]) -> Findings:
         }
     """
     kind, pp = language.kind, language.size("pp")
-    layers = _even_layers(kind)
-    if layers is None or layers % pp == 0:
+    even = family_of(kind).even_layers(kind)
+    if even is None or even[1] % pp == 0:
         return
-    field = "layers" if isinstance(kind, Gpt) else "pattern"
+    field, layers = even
     options = [code(f"pp:{size}") for size in nearest(pp, divisors(layers))]
     yield Finding(
         message=f"the {layers} layers of {code(language.name)} do not divide into "
@@ -293,15 +294,7 @@ def uneven_stages(spec: Context, language: Held[LanguageModel]) -> Findings:
     )
 
 
-def _even_layers(kind: LanguageModel) -> int | None:
-    """How many layers are spread evenly; `None` where a pattern says which stage has which."""
-    if isinstance(kind, Gpt):
-        return kind.layers
-    assert isinstance(kind, Hybrid)
-    return None if "|" in kind.pattern or not _symbols_known(kind) else len(kind.layers)
-
-
-def _uneven_help(kind: LanguageModel, layers: int, pp: int) -> str:
+def _uneven_help(kind: TransformerLanguage, layers: int, pp: int) -> str:
     if not isinstance(kind, Hybrid):
         return f"and so does {code(f'layers = {next_multiple(layers, pp)}')} by {code(f'pp:{pp}')}"
     if layers < pp:
@@ -361,7 +354,7 @@ def _fill_help(kind: Hybrid, pp: int) -> str:
     mirrors=("pipeline_parallel/multimodule_communicator.py:76",),
     seen="A rank stops in the first step: `is ambiguous for`.",
 )
-def one_wide(spec: Context, language: Held[LanguageModel]) -> Findings:
+def one_wide(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """In a pipeline, the residual stream is more than one number wide.
 
     Stages mark tensors of two dimensions by a third of size 1 while these are under way, and refuse

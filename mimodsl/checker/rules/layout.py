@@ -5,7 +5,7 @@ from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.rules.placement import placed_grids, places_by_grid
 from mimodsl.checker.scopes import COMPLETE, SPEC, is_sound, spans_of
-from mimodsl.ir import LanguageModel
+from mimodsl.ir import Role
 from mimodsl.ir.draft import Draft
 
 
@@ -55,7 +55,7 @@ def mixed_layout(spec: Context, draft: Draft) -> Findings:
         }
     """
     spans = spans_of(draft)
-    language = next((m for m in draft.modules if isinstance(m.kind, LanguageModel)), None)
+    language = next((m for m in draft.modules if m.role is Role.LANGUAGE), None)
     home = spans.get(language.grid) if language else None
     if language is None or home is None or len(set(spans.values())) == 1:
         return

@@ -10,9 +10,13 @@ from mimodsl.checker.arithmetic import (
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
-from mimodsl.checker.rules.tensor_parallel import mamba_heads, mamba_of
 from mimodsl.checker.scopes import HYBRID, Held
-from mimodsl.ir import Hybrid
+from mimodsl.ir import Hybrid, Mamba, TransformerLanguage
+
+
+def _heads(kind: TransformerLanguage, mamba: Mamba) -> int | None:
+    """Heads of a mixer; `None` where heads of that width do not fill the mixer."""
+    return mamba.head_count(kind.hidden) if mamba.fits(kind.hidden) else None
 
 
 @rule(
@@ -39,8 +43,8 @@ def heads_by_groups(spec: Context, language: Held[Hybrid]) -> Findings:
           mamba = { heads = 8, groups = 3 }
         }
     """
-    mamba = mamba_of(language.kind)
-    heads = mamba_heads(language.kind, mamba) if mamba else None
+    mamba = language.kind.used.mamba
+    heads = _heads(language.kind, mamba) if mamba else None
     if mamba is not None and heads is not None and heads % mamba.groups:
         options = [code(f"groups = {size}") for size in nearest(mamba.groups, divisors(heads))]
         yield Finding(
@@ -75,7 +79,7 @@ def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
           mamba = { heads = none, head_dim = 48 }
         }
     """
-    mamba = mamba_of(language.kind)
+    mamba = language.kind.used.mamba
     width = 2 * language.kind.hidden
     if mamba is None or mamba.heads is not None or width % mamba.head_dim == 0:
         return
@@ -116,8 +120,8 @@ def context_parallel(spec: Context, language: Held[Hybrid]) -> Findings:
           mamba = { heads = 8, groups = 4 }
         }
     """
-    mamba, tp, cp = mamba_of(language.kind), language.size("tp"), language.size("cp")
-    heads = mamba_heads(language.kind, mamba) if mamba else None
+    mamba, tp, cp = language.kind.used.mamba, language.size("tp"), language.size("cp")
+    heads = _heads(language.kind, mamba) if mamba else None
     if mamba is None or heads is None or cp == 1 or heads % tp or mamba.groups % tp:
         return
     fits = [size for size in divisors(heads // tp) if divides_one_way(mamba.groups // tp, size)]

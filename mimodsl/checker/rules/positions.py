@@ -3,10 +3,9 @@
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
-from mimodsl.checker.rules.tensor_parallel import attention_of
-from mimodsl.checker.scopes import LANGUAGE, ROUTE, VISION, Held, Route
+from mimodsl.checker.scopes import LANGUAGE, RADIO, ROUTE, Held, Route
 from mimodsl.diagnostics import Severity
-from mimodsl.ir import LanguageModel, Positions, Radio, VisionEncoder
+from mimodsl.ir import Positions, Radio, TransformerLanguage
 
 
 @rule(
@@ -22,7 +21,7 @@ from mimodsl.ir import LanguageModel, Positions, Radio, VisionEncoder
     "first forward pass; with an odd part of it, nothing, and other positions than were "
     "asked for.",
 )
-def rotated_width(spec: Context, language: Held[LanguageModel]) -> Findings:
+def rotated_width(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """Rotary positions turn numbers of a head in pairs, so `rope_fraction` of a head is even.
 
     megatron-core does not check it: of an odd part it turns one number more, with frequencies of
@@ -42,7 +41,7 @@ def rotated_width(spec: Context, language: Held[LanguageModel]) -> Findings:
           positions  = rope
         }
     """
-    kind, attention = language.kind, attention_of(language.kind)
+    kind, attention = language.kind, language.kind.used.attention
     if kind.positions is not Positions.ROPE or attention is None:
         return
     width = attention.width(kind.hidden)
@@ -61,7 +60,7 @@ def rotated_width(spec: Context, language: Held[LanguageModel]) -> Findings:
     )
 
 
-def _even_help(kind: LanguageModel, width: int, rotated: int) -> list[str]:
+def _even_help(kind: TransformerLanguage, width: int, rotated: int) -> list[str]:
     even = [size for size in (rotated - 1, rotated + 1) if size > 0 and size % 2 == 0]
     fits = [size for size in even or [2] if size <= width]
     if kind.rope_fraction == 1:
@@ -85,12 +84,12 @@ def _share(size: int, width: int) -> str:
 @rule(
     "MIMO557",
     "position embeddings smaller than a patch",
-    scope=VISION,
+    scope=RADIO,
     cost=Cost.LATE,
     mirrors=("models/vision/radio.py:117", "models/vision/radio.py:692"),
     seen="An error of `F.interpolate` in the first forward pass: sizes are to be above 0.",
 )
-def no_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+def no_positions(spec: Context, encoder: Held[Radio]) -> Findings:
     """RADIO's position embeddings cover at least one patch: `max_image` is as large as `patch`.
 
     Otherwise it has none, builds all the same, and fails when it stretches them over an image.
@@ -108,7 +107,7 @@ def no_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
         }
     """
     kind = encoder.kind
-    if isinstance(kind, Radio) and not _covers(kind, kind.patch, kind.patch):
+    if not _covers(kind, kind.patch, kind.patch):
         yield Finding(
             message=f"position embeddings up to {kind.max_image} cover no patch of {kind.patch}",
             primary=spec.label(kind, "max_image", "no whole patch"),
@@ -125,13 +124,13 @@ def _covers(kind: Radio, height: int, width: int) -> bool:
 @rule(
     "MIMO556",
     "images larger than the position embeddings",
-    scope=VISION,
+    scope=RADIO,
     cost=Cost.SILENT,
     mirrors=("models/vision/radio.py:624",),
     seen="Nothing. Neighbouring patches share positions that were learned for one.",
     severity=Severity.WARNING,
 )
-def beyond_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
+def beyond_positions(spec: Context, encoder: Held[Radio]) -> Findings:
     """RADIO has position embeddings up to `max_image`; those of larger images are stretched.
 
     Example:
@@ -147,7 +146,7 @@ def beyond_positions(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
         }
     """
     kind = encoder.kind
-    if not isinstance(kind, Radio) or not _covers(kind, kind.patch, kind.patch):
+    if not _covers(kind, kind.patch, kind.patch):
         return
     if not _covers(kind, kind.image.height, kind.image.width):
         height = max(kind.image.height, kind.max_image.height)
@@ -199,7 +198,7 @@ def unplaced_images(spec: Context, route: Route) -> Findings:
         }
     """
     kind = route.language.kind
-    if kind.positions is Positions.LEARNED:
+    if kind.learns_positions:
         yield Finding(
             message=f"tokens of {code(route.encoder.name)} get none of the learned positions of "
             f"{code(route.language.name)}",

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from math import gcd
 
-from attrs import frozen
-
 from mimodsl.checker.arithmetic import (
     divides_one_way,
     division,
@@ -16,105 +14,22 @@ from mimodsl.checker.arithmetic import (
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
-from mimodsl.checker.scopes import LANGUAGE, MODULE, Held, held, splits_sequence, uses_experts
-from mimodsl.ir import (
-    AffineProjector,
-    Attention,
-    Gpt,
-    Hybrid,
-    LanguageModel,
-    Mamba,
-    MlpProjector,
-    Module,
-    Node,
-    Radio,
-    VisionEncoder,
-)
+from mimodsl.checker.scopes import LANGUAGE, MODULE, Held
+from mimodsl.ir import LanguageModel, TransformerLanguage
 from mimodsl.ir.kinds import Kind
 from mimodsl.ir.vision import Encoder
-
-
-@frozen
-class Split:
-    """A size that is cut into `tp` equal parts. `free` where it can be rounded up at will."""
-
-    node: Node
-    field: str
-    what: str
-    size: int
-    free: bool = False
-
-
-def attention_of(kind: Kind) -> Attention | None:
-    """The attention that some layer of a language model has."""
-    return kind.in_use().attention if isinstance(kind, Gpt | Hybrid) else None
-
-
-def mamba_of(kind: Kind) -> Mamba | None:
-    """The Mamba mixer that some layer of a hybrid has."""
-    return kind.in_use().mamba if isinstance(kind, Hybrid) else None
-
-
-def mamba_heads(kind: LanguageModel, mamba: Mamba) -> int | None:
-    """Heads of a mixer; `None` where heads of that width do not fill the mixer."""
-    is_whole = mamba.heads is not None or 2 * kind.hidden % mamba.head_dim == 0
-    return mamba.head_count(kind.hidden) if is_whole else None
-
-
-def has_dense_mlp(kind: LanguageModel) -> bool:
-    """Whether some layer has an MLP of the model's own `ffn`."""
-    if isinstance(kind, Hybrid):
-        return "-" in kind.pattern
-    return isinstance(kind, Gpt) and (kind.moe is None or kind.moe_every > 1)
+from mimodsl.planner.families import Neighbours, Split, family_of
 
 
 def _splits(spec: Context, module: Held[Kind]) -> Iterator[Split]:
-    kind = module.kind
-    if isinstance(kind, VisionEncoder):
-        yield Split(kind, "heads", "heads", kind.heads)
-        yield Split(kind, "ffn", "ffn", kind.ffn, free=True)
-        if isinstance(kind, Radio):
-            yield Split(kind, "hidden", "hidden", kind.hidden)
-    elif isinstance(kind, MlpProjector):
-        yield from _projector_ffn(spec, module.module, kind)
-    elif isinstance(kind, AffineProjector):
-        yield from _affine_output(spec, module.module)
-    elif isinstance(kind, LanguageModel):
-        yield from _language_splits(kind)
-
-
-def _projector_ffn(spec: Context, module: Module, kind: MlpProjector) -> Iterator[Split]:
-    """The inner width of a projector; four times its encoder's output if unset."""
-    flow = spec.flow_through(module)
-    encoder = spec.draft.module(flow.encoder) if flow else None
-    if kind.ffn is not None:
-        yield Split(kind, "ffn", "ffn", kind.ffn, free=True)
-    elif encoder is not None and isinstance(encoder.kind, Encoder):
-        width = kind.inner_width(encoder.kind.output_width)
-        yield Split(kind, "ffn", "ffn", width, free=True)
-
-
-def _affine_output(spec: Context, module: Module) -> Iterator[Split]:
-    """An affine projector gathers its output, which is as wide as the language model."""
-    flow = spec.flow_through(module)
-    for language in held(spec, LanguageModel):
-        if flow is not None and flow.language == language.name:
-            yield Split(language.kind, "hidden", "hidden", language.kind.hidden)
-
-
-def _language_splits(kind: LanguageModel) -> Iterator[Split]:
-    yield Split(kind, "vocabulary", "vocabulary", kind.vocabulary, free=True)
-    if (attention := attention_of(kind)) is not None:
-        yield Split(attention, "heads", "heads", attention.heads)
-    if has_dense_mlp(kind):
-        yield Split(kind, "ffn", "ffn", kind.mlp_width, free=True)
-    if (mamba := mamba_of(kind)) is not None:
-        if (heads := mamba_heads(kind, mamba)) is not None:
-            yield Split(mamba, "heads", "Mamba heads", heads)
-        yield Split(mamba, "groups", "Mamba groups", mamba.groups)
-    moe = uses_experts(kind)
-    if moe is not None and moe.shared_ffn is not None:
-        yield Split(moe, "shared_ffn", "shared_ffn", moe.shared_ffn, free=True)
+    """What tp cuts in a module, as far as its neighbours are known."""
+    flow = spec.flow_through(module.module)
+    ends = (spec.draft.module(flow.encoder), spec.draft.module(flow.language)) if flow else ()
+    kinds = [end.kind for end in ends if end is not None]
+    encoder = next((kind for kind in kinds if isinstance(kind, Encoder)), None)
+    language = next((kind for kind in kinds if isinstance(kind, LanguageModel)), None)
+    near = Neighbours(encoder=encoder, language=language)
+    return family_of(module.kind).splits(module.kind, near)
 
 
 @rule(
@@ -179,8 +94,8 @@ def _undivided_help(kind: Kind, splits: list[Split], odd: list[Split], tp: int) 
 
 
 def _groups_fit(kind: Kind, tp: int) -> bool:
-    attention = attention_of(kind)
-    return attention is None or divides_one_way(attention.key_value_groups, tp)
+    groups = family_of(kind).key_value_groups(kind)
+    return groups is None or divides_one_way(groups, tp)
 
 
 @rule(
@@ -196,7 +111,7 @@ def _groups_fit(kind: Kind, tp: int) -> bool:
     seen="A rank stops as it builds the language model: `must be a multiple or divisor of`, or "
     "an assertion of a division.",
 )
-def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
+def key_value_groups(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """Key-value groups are a multiple or a divisor of tp.
 
     With fewer groups than tp ranks, several ranks hold a copy of one group; with more, each rank
@@ -216,7 +131,7 @@ def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
           attention  = { heads = 12, kv_groups = 6 }
         }
     """
-    attention, tp = attention_of(language.kind), language.size("tp")
+    attention, tp = language.kind.used.attention, language.size("tp")
     if attention is None or attention.kv_groups is None or attention.heads % tp:
         return
     groups = attention.kv_groups
@@ -247,7 +162,7 @@ def key_value_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
     mirrors=("transformer/attention.py:1867",),
     seen="A shape error in the first forward pass, where `mixed_qkv` is given its heads.",
 )
-def heads_by_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
+def heads_by_groups(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """Every key-value group serves the same number of query heads.
 
     megatron-core does not check it: the first forward pass fails to give the split of queries, keys
@@ -266,7 +181,7 @@ def heads_by_groups(spec: Context, language: Held[LanguageModel]) -> Findings:
           attention  = { heads = 8, kv_groups = 3 }
         }
     """
-    attention = attention_of(language.kind)
+    attention = language.kind.used.attention
     if attention is None or attention.heads % attention.key_value_groups == 0:
         return
     groups, tp = attention.key_value_groups, language.size("tp")
@@ -307,10 +222,10 @@ def head_width(spec: Context, module: Held[Kind]) -> Findings:
           attention  = { heads = 8 }
         }
     """
-    found = _headed(module.kind)
-    if found is None or found[1] % found[2] == 0:
+    shared = family_of(module.kind).shared_width(module.kind)
+    if shared is None or shared.width % shared.heads == 0:
         return
-    node, hidden, heads = found
+    node, hidden, heads = shared.node, shared.width, shared.heads
     fits = nearest(heads, divisors(hidden))
     wide = next_multiple(hidden, heads)
     yield Finding(
@@ -325,16 +240,6 @@ def head_width(spec: Context, module: Held[Kind]) -> Findings:
     )
 
 
-def _headed(kind: Kind) -> tuple[Node, int, int] | None:
-    """The node that says how many heads, the hidden width, the heads; where heads share it."""
-    if isinstance(kind, VisionEncoder):
-        return kind, kind.hidden, kind.heads
-    attention = attention_of(kind)
-    if attention is None or attention.head_dim is not None or not isinstance(kind, LanguageModel):
-        return None
-    return attention, kind.hidden, attention.heads
-
-
 @rule(
     "MIMO505",
     "sequence parallelism without tensor parallelism",
@@ -343,7 +248,7 @@ def _headed(kind: Kind) -> tuple[Node, int, int] | None:
     mirrors=("model_parallel_config.py:503",),
     seen="Every rank stops: `Cannot use sequence parallelism without tensor parallelism`.",
 )
-def lone_sequence_parallel(spec: Context, language: Held[LanguageModel]) -> Findings:
+def lone_sequence_parallel(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """`sequence_parallel = true` splits the sequence over the tp ranks, so there are several.
 
     Unset, it is on exactly where tp is above 1, which is what most models want.
@@ -362,7 +267,7 @@ def lone_sequence_parallel(spec: Context, language: Held[LanguageModel]) -> Find
           sequence_parallel = true
         }
     """
-    if splits_sequence(language) and language.size("tp") == 1:
+    if language.splits_sequence and language.size("tp") == 1:
         yield Finding(
             message=f"{code(language.name)} splits its sequence over one tp rank",
             primary=spec.label(language.kind, "sequence_parallel", "split over tp"),

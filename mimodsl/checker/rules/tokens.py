@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
 from itertools import count as count_from
-from math import isqrt
 
 from attrs import frozen
 
@@ -14,7 +13,7 @@ from mimodsl.checker.phrases import code, count
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import FLOW, ROUTE, SPEC, Held, Route, sequence_shards
 from mimodsl.diagnostics import Label
-from mimodsl.ir import Encoder, Flow, LanguageModel, Projector, VisionEncoder
+from mimodsl.ir import Encoder, Flow, LanguageModel, Projector
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.projector import Between
 
@@ -214,10 +213,10 @@ def _projector_help(spec: Context, route: Route) -> tuple[str, ...]:
 def _emitted(spec: Context, encoder: Held[Encoder]) -> Label:
     """The field that an encoder's output width comes from, or the module where none is known."""
     kind = encoder.kind
-    if not isinstance(kind, VisionEncoder):
+    if kind.width_source is None:
         return spec.label(encoder.module, "name", f"{kind.output_width} wide")
-    folded = f"4 · {kind.hidden}" if kind.pixel_shuffle else "hidden"
-    return spec.label(kind, "hidden", f"{folded} = {kind.output_width}")
+    field, formula = kind.width_source
+    return spec.label(kind, field, f"{formula} = {kind.output_width}")
 
 
 @rule(
@@ -314,13 +313,7 @@ def _room_help(spec: Context, counts: list[_Shown], sequence: int, total: int) -
     flow, kind = shown.flow, shown.kind
     if flow.images > 1 and shown.each < sequence:
         yield f"or fewer images: {code(f'images = {(sequence - 1) // shown.each}')}"
-    elif shown.each == kind.tokens and isinstance(kind, VisionEncoder) and _is_square(kind):
-        step = kind.patch * (2 if kind.pixel_shuffle else 1)
-        side = isqrt((sequence - 1) // flow.images) * step
+    elif shown.each == kind.tokens:
+        side = kind.square_side((sequence - 1) // flow.images)
         if side:
             yield f"or smaller images: {code(f'image = {side}x{side}')}"
-
-
-def _is_square(kind: VisionEncoder) -> bool:
-    """Whether all tokens of an image are those of a square of patches."""
-    return kind.image.height == kind.image.width and kind.drop_class_tokens

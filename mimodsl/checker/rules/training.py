@@ -7,7 +7,6 @@ from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.rules.edges import is_colocated
-from mimodsl.checker.rules.tensor_parallel import attention_of
 from mimodsl.checker.scopes import (
     COMPLETE,
     LANGUAGE,
@@ -16,11 +15,9 @@ from mimodsl.checker.scopes import (
     Held,
     sequence_shards,
     spans_of,
-    splits_sequence,
-    uses_experts,
 )
 from mimodsl.diagnostics import Label, Severity
-from mimodsl.ir import Gpt, Hybrid, Kernels, LanguageModel, Moe, Precision, ScheduleKind
+from mimodsl.ir import Gpt, Hybrid, Kernels, Moe, Precision, ScheduleKind, TransformerLanguage
 from mimodsl.ir.draft import Draft
 from mimodsl.planner.experts import ALIGNED, fit_torch
 
@@ -33,7 +30,7 @@ from mimodsl.planner.experts import ALIGNED, fit_torch
     mirrors=("pipeline_parallel/schedules.py:149",),
     seen="Nothing: 1F1B runs.",
 )
-def no_pipelining(spec: Context, language: Held[LanguageModel]) -> Findings:
+def no_pipelining(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """`no_pipelining` is for models of one stage, on the ranks of their encoders.
 
     Stages after one another run 1F1B whatever is asked for: those of a language model with pp, and
@@ -69,7 +66,7 @@ def no_pipelining(spec: Context, language: Held[LanguageModel]) -> Findings:
         )
 
 
-def _stages(spec: Context, language: Held[LanguageModel]) -> Iterator[Label]:
+def _stages(spec: Context, language: Held[TransformerLanguage]) -> Iterator[Label]:
     """What makes several stages of a language model and its encoders."""
     if language.size("pp") > 1:
         yield spec.axis_label(language.grid, "pp", f"{language.size('pp')} stages")
@@ -89,7 +86,7 @@ def _stages(spec: Context, language: Held[LanguageModel]) -> Iterator[Label]:
     seen="Every rank of the language model stops in the first forward pass: `Sequence length "
     "should be divisible by`.",
 )
-def sequence_length(spec: Context, language: Held[LanguageModel]) -> Findings:
+def sequence_length(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """A sequence divides by tp where it is split over tp, and by 2·cp with context parallelism.
 
     With both it divides by their product. megatron-core sees it at the first forward pass.
@@ -131,9 +128,9 @@ def sequence_length(spec: Context, language: Held[LanguageModel]) -> Findings:
     )
 
 
-def _sharing(language: Held[LanguageModel]) -> tuple[tuple[str, bool], ...]:
+def _sharing(language: Held[TransformerLanguage]) -> tuple[tuple[str, bool], ...]:
     return (
-        ("tp", splits_sequence(language) and language.size("tp") > 1),
+        ("tp", language.splits_sequence and language.size("tp") > 1),
         ("cp", language.size("cp") > 1),
     )
 
@@ -237,7 +234,7 @@ def fp16(spec: Context, draft: Draft) -> Findings:
     "by TEDotProductAttention!`, `fused permutation is not available. Please install TE "
     ">= 2.1.0.`; experts are multiplied one by one without a word.",
 )
-def local_kernels(spec: Context, language: Held[LanguageModel]) -> Findings:
+def local_kernels(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """Fused permutation and context-parallel attention need Transformer Engine.
 
     So does a grouped product of experts, unless they are in bf16, without biases, and `hidden` and
@@ -276,10 +273,10 @@ def local_kernels(spec: Context, language: Held[LanguageModel]) -> Findings:
 
 
 def _beyond_local(
-    spec: Context, language: Held[LanguageModel], precision: Precision
+    spec: Context, language: Held[TransformerLanguage], precision: Precision
 ) -> Iterator[tuple[Label, str, tuple[str, ...]]]:
     """What is asked for, where, and what else would help."""
-    kind, moe = language.kind, uses_experts(language.kind)
+    kind, moe = language.kind, language.kind.used.moe
     if moe is not None:
         assert isinstance(kind, Gpt | Hybrid), "others have no experts"
         if moe.grouped_gemm and not fit_torch(kind, precision, language.size("etp")):
@@ -288,7 +285,7 @@ def _beyond_local(
             yield label, "grouped product of such experts", (advice,)
         if moe.permute_fusion:
             yield spec.label(moe, "permute_fusion", "asked for here"), "fused permutation", ()
-    if attention_of(kind) is not None and language.size("cp") > 1:
+    if kind.used.attention is not None and language.size("cp") > 1:
         label = spec.axis_label(language.grid, "cp", f"{language.size('cp')} ranks")
         yield label, "context-parallel attention", ()
 

@@ -14,10 +14,9 @@ from mimodsl.checker.scopes import (
     Held,
     held,
     is_sound,
-    uses_experts,
 )
 from mimodsl.diagnostics import Edit
-from mimodsl.ir import Axis, Grid, LanguageModel
+from mimodsl.ir import Axis, Grid, TransformerLanguage
 from mimodsl.ir.grid import BASE_AXES
 from mimodsl.source import Span
 
@@ -103,12 +102,12 @@ def _expert_ways(spec: Context, one: GridView, target: int) -> Iterator[dict[str
 
 def _experts_divide(spec: Context, one: GridView, ep: int) -> bool:
     """Whether the experts of every model on the grid can be shared out over `ep` ranks."""
-    moes = (uses_experts(language.kind) for language in _languages(spec, one.grid))
+    moes = (language.kind.used.moe for language in _languages(spec, one.grid))
     return all(moe.experts % ep == 0 for moe in moes if moe is not None)
 
 
-def _languages(spec: Context, grid: Grid) -> list[Held[LanguageModel]]:
-    return [one for one in held(spec, LanguageModel) if one.grid is grid]
+def _languages(spec: Context, grid: Grid) -> list[Held[TransformerLanguage]]:
+    return [one for one in held(spec, TransformerLanguage) if one.grid is grid]
 
 
 def _change(old: dict[str, int], new: dict[str, int]) -> str:

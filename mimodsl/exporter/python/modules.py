@@ -9,7 +9,17 @@ from mimodsl.exporter.python.code import Code, items, keywords, name, text
 from mimodsl.exporter.python.code import double_quoted as q
 from mimodsl.exporter.python.resolved import Resolved
 from mimodsl.exporter.python.source import definition
-from mimodsl.ir import CustomKind, Flow, Gpt, Module, Positions, Radio, Spec, VisionEncoder
+from mimodsl.ir import (
+    CustomKind,
+    Flow,
+    Gpt,
+    Module,
+    Positions,
+    Radio,
+    Spec,
+    TransformerLanguage,
+    VisionEncoder,
+)
 
 _TIED: Final = "tie_embeddings_and_output_weights_state_dict"
 """Of checkpoints, which a script does not write."""
@@ -82,6 +92,7 @@ def language(of: Resolved) -> str:
 
 def _language(of: Resolved) -> Iterator[str]:
     spec, kind = of.spec, of.spec.language_kind
+    assert isinstance(kind, TransformerLanguage)
     stages = of.language_grid.axis("pp")
     fields = keywords(of.configs[spec.language.name])
     asked = {field: _value(fields[field]) for field in _DEFAULTS if field in fields}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mimodsl.ir.blocks import Attention
 from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.hybrid import Hybrid
-from mimodsl.ir.language import LanguageModel, Positions
+from mimodsl.ir.language import Positions, TransformerLanguage
 from mimodsl.ir.module import Module
 from mimodsl.ir.package import Claims, CustomKind
 from mimodsl.ir.projector import LinearProjector, MlpProjector
@@ -42,7 +42,7 @@ def stage_blocks(spec: Spec, role: ModuleRole) -> tuple[Block, ...]:
         return ((CustomLayer(claims=Claims.of(spec, role.module)),),)
     if isinstance(kind, LinearProjector):
         return ((_projector(spec, role.module, kind),),)
-    assert isinstance(kind, LanguageModel)
+    assert isinstance(kind, TransformerLanguage)
     return tuple(_language(spec, kind, role))
 
 
@@ -57,6 +57,7 @@ def module_layers(spec: Spec, module: Module) -> tuple[Layer, ...]:
         stages=1,
         layers=range(len(pattern) if isinstance(count, str) else count),
         pattern=pattern,
+        symbols=pattern,
         experts=range(0),
         replica=0,
         replicas=1,
@@ -103,7 +104,7 @@ def _projector(spec: Spec, module: Module, kind: LinearProjector) -> ProjectorLa
     )
 
 
-def _language(spec: Spec, kind: LanguageModel, role: ModuleRole) -> Iterator[Block]:
+def _language(spec: Spec, kind: TransformerLanguage, role: ModuleRole) -> Iterator[Block]:
     learned = kind.positions is Positions.LEARNED
     if role.first:
         embedding = TokenEmbedding(
@@ -149,7 +150,7 @@ def _of_symbol(kind: Hybrid, symbol: str) -> Layer:
             return _mlp(kind)
 
 
-def _attention(kind: LanguageModel, block: Attention) -> AttentionLayer:
+def _attention(kind: TransformerLanguage, block: Attention) -> AttentionLayer:
     width = block.width(kind.hidden)
     return AttentionLayer(
         hidden=kind.hidden,
@@ -177,7 +178,7 @@ def _mamba(kind: Hybrid) -> MambaLayer:
     )
 
 
-def _mlp(kind: LanguageModel) -> MlpLayer:
+def _mlp(kind: TransformerLanguage) -> MlpLayer:
     return MlpLayer(
         hidden=kind.hidden,
         ffn=kind.mlp_width,

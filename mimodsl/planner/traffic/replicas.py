@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
-from mimodsl.ir.language import LanguageModel
+from mimodsl.ir.language import TransformerLanguage
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision
@@ -110,7 +110,7 @@ def _finalized(unit: DdpUnit) -> Iterator[Call]:
     expert for the bias."""
     spec, role = unit.spec, unit.roles[0]
     kind = role.module.kind
-    if not isinstance(kind, LanguageModel) or not unit.trained:
+    if not isinstance(kind, TransformerLanguage) or not unit.trained:
         return
     groups = call_groups(unit.grid)
     gradient = FP32 if spec.train.ddp.grad_fp32 or spec.train.precision is Precision.FP32 else 2

@@ -1,20 +1,17 @@
 """The same model trained so that its layout cannot matter, in the spec's layout and on one rank."""
 
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
-from mimodsl.ir.blocks import Balance, Dispatcher, Moe
-from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.grid import Grid
-from mimodsl.ir.hybrid import Hybrid
-from mimodsl.ir.kinds import TransformerKind
 from mimodsl.ir.lr_decay import ConstantLr
 from mimodsl.ir.module import Module
 from mimodsl.ir.placement import Placed, Together
 from mimodsl.ir.schedule import ScheduleKind
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels, Precision
+from mimodsl.planner.families import family_of
 
 LEAST_EPS: Final = 1e-3
 """Adam divides a gradient by its size plus eps. With a small eps, rounding in a gradient that ought
@@ -57,27 +54,7 @@ def alone(spec: Spec) -> Spec:
 
 
 def _comparable(module: Module) -> Module:
-    kind: Any = module.kind
-    if isinstance(kind, TransformerKind):
-        kind = attrs.evolve(kind, dropout=0.0, attention_dropout=0.0)
-    if isinstance(kind, Gpt | Hybrid) and kind.moe is not None:
-        kind = attrs.evolve(kind, moe=_comparable_moe(kind.moe))
-    return attrs.evolve(module, kind=kind)
-
-
-def _comparable_moe(moe: Moe) -> Moe:
-    own = moe.balance is Balance.SINKHORN
-    return attrs.evolve(
-        moe,
-        balance=Balance.NONE if own else moe.balance,
-        aux_loss=0.0,
-        z_loss=None,
-        capacity_factor=None,
-        pad_to_capacity=False,
-        permute_fusion=None if moe.permute_fusion else moe.permute_fusion,
-        grouped_gemm=None if moe.grouped_gemm else moe.grouped_gemm,
-        dispatcher=Dispatcher.ALLTOALL if moe.dispatcher is Dispatcher.FLEX else moe.dispatcher,
-    )
+    return attrs.evolve(module, kind=family_of(module.kind).comparable(module.kind))
 
 
 def _one_rank(grid: Grid) -> Grid:
@@ -97,10 +74,4 @@ def _together(spec: Spec) -> Placed | Together:
 
 
 def _unsplit(module: Module) -> Module:
-    """A language model without stages, and without the sequence parallelism that needs tp."""
-    kind = module.kind
-    if isinstance(kind, Hybrid):
-        kind = attrs.evolve(kind, pattern=kind.layers)
-    if isinstance(kind, Gpt | Hybrid):
-        kind = attrs.evolve(kind, sequence_parallel=None)
-    return attrs.evolve(module, kind=kind)
+    return attrs.evolve(module, kind=family_of(module.kind).on_one_rank(module.kind))

@@ -9,14 +9,12 @@ import attrs
 from attrs import frozen
 
 from mimodsl.ir.grid import EXPERT_VIEW, Grid, View
+from mimodsl.ir.kinds import Role
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
-from mimodsl.ir.package import CustomProjector
-from mimodsl.ir.projector import Projector
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.vision import Radio, VisionEncoder
-from mimodsl.runtime.verify.small import small_encoder, small_language, small_projector
+from mimodsl.planner.families import Room, family_of
 
 MOST_RANKS: Final = 32
 """How many ranks of a small model a laptop takes."""
@@ -80,37 +78,27 @@ def changes(old: Spec, new: Spec) -> tuple[Change, ...]:
 
 
 def _narrower(spec: Spec) -> Spec:
-    modules = {module.name: _narrow_tower(spec, module) for module in spec.modules}
+    modules = {
+        module.name: module if module.role is Role.LANGUAGE else _small(spec, module)
+        for module in spec.modules
+    }
     narrow = attrs.evolve(spec, modules=tuple(modules.values()))
     emitted = {narrow.encoder(flow).output_width for flow in spec.flows if not flow.projector}
-    language = small_language(
-        spec.language_kind, spec.grid_of(spec.language), next(iter(emitted), None)
-    )
-    modules[spec.language.name] = attrs.evolve(spec.language, kind=language)
-    return attrs.evolve(narrow, modules=tuple(modules.values()), flows=_flows(spec, language))
+    language = _small(spec, spec.language, emitted=next(iter(emitted), None))
+    modules[spec.language.name] = language
+    narrow = attrs.evolve(narrow, modules=tuple(modules.values()))
+    return attrs.evolve(narrow, flows=_flows(spec, narrow.language_kind))
 
 
-def _narrow_tower(spec: Spec, module: Module) -> Module:
-    kind, grid = module.kind, spec.grid_of(module)
-    if isinstance(kind, VisionEncoder):
-        small = small_encoder(kind, grid)
-        return attrs.evolve(module, kind=_as_many_tokens(spec, module, kind, small))
-    if isinstance(kind, Projector):
-        return attrs.evolve(module, kind=small_projector(kind, grid))
-    return module
-
-
-def _as_many_tokens(
-    spec: Spec, module: Module, kind: VisionEncoder, small: VisionEncoder
-) -> VisionEncoder:
-    """The small encoder, with its images as large as before where a projector of another package
-    takes their tokens: nobody here knows which numbers of them it can take."""
+def _small(spec: Spec, module: Module, *, emitted: int | None = None) -> Module:
     flow = spec.flow_through(module.name)
     projector = spec.module(flow.projector).kind if flow and flow.projector else None
-    if not isinstance(projector, CustomProjector):
-        return small
-    largest = {"max_image": kind.max_image} if isinstance(kind, Radio) else {}
-    return attrs.evolve(small, image=kind.image, **largest)
+    room = Room(
+        grid=spec.grid_of(module),
+        keeps_tokens=projector is not None and not family_of(projector).takes_any_tokens,
+        emitted=emitted,
+    )
+    return attrs.evolve(module, kind=family_of(module.kind).small(module.kind, room))
 
 
 def _flows(spec: Spec, language: LanguageModel) -> tuple[Any, ...]:

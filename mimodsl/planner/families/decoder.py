@@ -1,0 +1,54 @@
+"""The language model `gpt` in a plan: layers that are all alike."""
+
+from collections.abc import Sequence
+from typing import ClassVar, override
+
+from attrs import evolve
+
+from mimodsl.ir.decoder import Gpt
+from mimodsl.ir.grid import Grid
+from mimodsl.planner.families.family import Stage
+from mimodsl.planner.families.language import (
+    LanguageFamily,
+    small_attention,
+    small_moe,
+)
+
+
+class GptFamily(LanguageFamily[Gpt]):
+    """Layers of attention and an MLP or experts, as many in every stage
+    (transformer/transformer_block.py)."""
+
+    kinds: ClassVar = (Gpt,)
+    final_norm = "final_layernorm"
+
+    @override
+    def layer_count(self, kind: Gpt) -> int:
+        return kind.layers
+
+    @override
+    def stage(self, kind: Gpt, index: int, count: int) -> Stage:
+        each = kind.layers // count
+        layers = range(index * each, (index + 1) * each)
+        symbols = "".join("*E" if kind.has_experts(layer) else "*-" for layer in layers)
+        return Stage(index=index, count=count, layers=layers, symbols=symbols)
+
+    @override
+    def even_layers(self, kind: Gpt) -> tuple[str, int] | None:
+        return "layers", kind.layers
+
+    @override
+    def on_stages(self, kind: Gpt, stages: Sequence[int], count: int) -> Gpt:
+        return evolve(kind, layers=kind.layers // count * len(stages))
+
+    @override
+    def with_small_blocks(self, kind: Gpt, grid: Grid) -> Gpt:
+        """A stage has a dense layer and one with experts, where the model has both."""
+        pp = grid.size("pp")
+        enough = kind.moe_every if kind.moe else 1
+        return evolve(
+            kind,
+            layers=pp * min(kind.layers // pp, max(2, enough)),
+            attention=small_attention(kind.attention, grid),
+            moe=kind.moe and small_moe(kind.moe, grid),
+        )

@@ -1,0 +1,95 @@
+"""The language model `hybrid` in a plan: layers by the symbols of a pattern."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final, override
+
+from attrs import evolve
+
+from mimodsl.ir.blocks import Mamba
+from mimodsl.ir.grid import Grid
+from mimodsl.ir.hybrid import Hybrid
+from mimodsl.planner.families.family import Stage
+from mimodsl.planner.families.language import (
+    LanguageFamily,
+    small_attention,
+    small_moe,
+)
+from mimodsl.planner.families.small import HEAD
+
+SYMBOLS: Final = frozenset("M*-E|")
+"""What a pattern is written in: Mamba, attention, an MLP, experts, and a mark between stages."""
+
+
+class HybridFamily(LanguageFamily[Hybrid]):
+    """A layer for each symbol, in stages as the pattern marks them, or else with as many layers
+    each (models/hybrid/hybrid_layer_allocation.py:368)."""
+
+    kinds: ClassVar = (Hybrid,)
+    final_norm = "final_norm"
+
+    @override
+    def layer_count(self, kind: Hybrid) -> int:
+        return len(kind.layers)
+
+    @override
+    def stage(self, kind: Hybrid, index: int, count: int) -> Stage:
+        parts = kind.stages(count)
+        first, symbols = sum(map(len, parts[:index])), parts[index]
+        layers = range(first, first + len(symbols))
+        return Stage(index=index, count=count, layers=layers, pattern=symbols, symbols=symbols)
+
+    @override
+    def even_layers(self, kind: Hybrid) -> tuple[str, int] | None:
+        is_known = bool(kind.layers) and set(kind.pattern) <= SYMBOLS
+        return None if "|" in kind.pattern or not is_known else ("pattern", len(kind.layers))
+
+    @override
+    def on_stages(self, kind: Hybrid, stages: Sequence[int], count: int) -> Hybrid:
+        parts = kind.stages(count)
+        return evolve(kind, pattern="|".join(parts[stage] for stage in stages))
+
+    @override
+    def with_small_blocks(self, kind: Hybrid, grid: Grid) -> Hybrid:
+        stages = kind.stages(grid.size("pp"))
+        return evolve(
+            kind,
+            attention=kind.attention and small_attention(kind.attention, grid),
+            moe=kind.moe and small_moe(kind.moe, grid),
+            mamba=kind.mamba and _small_mamba(kind.mamba, kind.hidden, grid),
+            pattern="|".join(map(shortest_with_every_symbol, stages)),
+        )
+
+    @override
+    def on_one_rank(self, kind: Hybrid) -> Hybrid:
+        return evolve(super().on_one_rank(kind), pattern=kind.layers)
+
+
+def shortest_with_every_symbol(pattern: str) -> str:
+    """The first of the shortest runs of layers that has every symbol of the pattern.
+
+    Neighbours in it are neighbours in the pattern.
+    """
+    symbols = set(pattern)
+    for length in range(len(symbols), len(pattern)):
+        for start in range(len(pattern) - length + 1):
+            run = pattern[start : start + length]
+            if set(run) == symbols:
+                return run
+    return pattern
+
+
+def _small_mamba(mamba: Mamba, hidden: int, grid: Grid) -> Mamba:
+    """Groups and heads that divide over tp and cp as before (ssm/mamba_context_parallel.py:106)."""
+    tp, cp = grid.size("tp"), grid.size("cp")
+    heads = mamba.head_count(hidden)
+    a_rank = mamba.groups // tp
+    groups = tp * (cp if a_rank % cp == 0 else a_rank)
+    most = heads // mamba.groups
+    ratios = (ratio for ratio in range(min(2, most), most + 1) if groups // tp * ratio % cp == 0)
+    return evolve(
+        mamba,
+        heads=groups * next(ratios, most),
+        head_dim=min(mamba.head_dim, HEAD),
+        state=min(mamba.state, HEAD),
+        groups=groups,
+    )

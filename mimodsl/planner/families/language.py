@@ -1,0 +1,164 @@
+"""What the families of Megatron-Core's language models have in common."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from itertools import count
+from math import lcm
+from typing import Final, override
+
+from attrs import evolve
+
+from mimodsl.ir.blocks import Attention, Balance, Dispatcher, Moe
+from mimodsl.ir.grid import Grid
+from mimodsl.ir.kinds import Recompute
+from mimodsl.ir.language import TransformerLanguage
+from mimodsl.planner.families.family import Family, Neighbours, Room, SharedWidth, Split
+from mimodsl.planner.families.small import HEAD, HIDDEN, MOST_LAYERS, WIDEST, few_heads, narrower
+
+VOCABULARY: Final = 256
+"""Token ids of a small language model."""
+
+_MOST_EXPERTS: Final = 32
+_MOST_WORDS: Final = 4096
+
+
+class LanguageFamily[K: TransformerLanguage](Family[K]):
+    """An embedding, layers over a residual stream, and logits. A family says which layers."""
+
+    final_norm: str
+    """Megatron-Core's name of the norm before the logits."""
+
+    @abstractmethod
+    def layer_count(self, kind: K) -> int:
+        """Layers of the whole model."""
+
+    @abstractmethod
+    def with_small_blocks(self, kind: K, grid: Grid) -> K:
+        """The kind with small blocks and with few layers in each stage, among them every sort of
+        layer that the stage has."""
+
+    @override
+    def splits(self, kind: K, near: Neighbours) -> Iterator[Split]:
+        attention, mamba, moe = kind.used.attention, kind.used.mamba, kind.used.moe
+        yield Split(kind, "vocabulary", "vocabulary", kind.vocabulary, free=True)
+        if attention is not None:
+            yield Split(attention, "heads", "heads", attention.heads)
+        if kind.has_dense_mlp:
+            yield Split(kind, "ffn", "ffn", kind.mlp_width, free=True)
+        if mamba is not None:
+            if mamba.fits(kind.hidden):
+                yield Split(mamba, "heads", "Mamba heads", mamba.head_count(kind.hidden))
+            yield Split(mamba, "groups", "Mamba groups", mamba.groups)
+        if moe is not None and moe.shared_ffn is not None:
+            yield Split(moe, "shared_ffn", "shared_ffn", moe.shared_ffn, free=True)
+
+    @override
+    def shared_width(self, kind: K) -> SharedWidth | None:
+        attention = kind.used.attention
+        if attention is None or attention.head_dim is not None:
+            return None
+        return SharedWidth(node=attention, width=kind.hidden, heads=attention.heads)
+
+    @override
+    def key_value_groups(self, kind: K) -> int | None:
+        attention = kind.used.attention
+        return attention.key_value_groups if attention else None
+
+    @override
+    def recompute(self, kind: K) -> Recompute:
+        return kind.recompute
+
+    @override
+    def dropout(self, kind: K) -> float:
+        return kind.dropout
+
+    @override
+    def residual_fp32(self, kind: K) -> bool:
+        return kind.residual_fp32
+
+    @override
+    def ties_embeddings(self, kind: K) -> bool:
+        return kind.tie_embeddings
+
+    @override
+    def small(self, kind: K, room: Room) -> K:
+        """Few layers in each stage, among them every sort of layer that the stage has."""
+        grid, emitted = room.grid, room.emitted
+        if emitted is None and self._is_small(kind):
+            return kind
+        small = self.with_small_blocks(kind, grid)
+        tp = unit = grid.size("tp")
+        attention = small.used.attention
+        if attention is not None and attention.head_dim is None:
+            unit = lcm(tp, attention.heads * 2)
+        width = emitted or min(kind.hidden, unit * -(-HIDDEN // unit))
+        return evolve(
+            small,
+            hidden=width,
+            vocabulary=narrower(kind.vocabulary, VOCABULARY, tp),
+            ffn=kind.ffn and narrower(kind.ffn, 2 * width, tp),
+        )
+
+    def _is_small(self, kind: K) -> bool:
+        return (
+            max(kind.hidden, kind.mlp_width // 4) <= WIDEST
+            and self.layer_count(kind) <= MOST_LAYERS
+            and kind.vocabulary <= _MOST_WORDS
+            and (kind.used.moe.experts if kind.used.moe else 0) <= _MOST_EXPERTS
+        )
+
+    @override
+    def on_one_rank(self, kind: K) -> K:
+        return evolve(kind, sequence_parallel=None)
+
+    @override
+    def comparable(self, kind: K) -> K:
+        """Auxiliary losses and capacities are over a rank's own tokens, dropout draws a rank's own
+        numbers."""
+        kind = evolve(kind, dropout=0.0, attention_dropout=0.0)
+        moe = kind.used.moe
+        return evolve(kind, moe=_comparable_moe(moe)) if moe else kind
+
+
+def small_attention(attention: Attention, grid: Grid) -> Attention:
+    """As many query heads a group as before, up to two, and groups as they divide over tp."""
+    tp = grid.size("tp")
+    groups = attention.key_value_groups
+    few = few_heads(groups, tp) if groups % tp == 0 else groups
+    heads = lcm(few * min(attention.heads // groups, 2), tp)
+    return evolve(
+        attention,
+        heads=heads,
+        kv_groups=None if attention.kv_groups is None else few,
+        head_dim=attention.head_dim and min(attention.head_dim, HEAD),
+    )
+
+
+def small_moe(moe: Moe, grid: Grid) -> Moe:
+    """Two experts or more on every ep rank, and a top-k that leaves some out."""
+    ep, etp = grid.size("ep"), grid.size("etp")
+    topk = moe.topk if moe.groups else min(moe.topk, 2)
+    unit = lcm(ep, moe.groups or 1)
+    fits = (number for number in count(unit, unit) if number > topk and number >= 2 * ep)
+    return evolve(
+        moe,
+        experts=min(moe.experts, next(fits)),
+        topk=topk,
+        ffn=narrower(moe.ffn, HIDDEN // 2, etp),
+        shared_ffn=moe.shared_ffn and narrower(moe.shared_ffn, HIDDEN, grid.size("tp")),
+    )
+
+
+def _comparable_moe(moe: Moe) -> Moe:
+    is_sinkhorn = moe.balance is Balance.SINKHORN
+    return evolve(
+        moe,
+        balance=Balance.NONE if is_sinkhorn else moe.balance,
+        aux_loss=0.0,
+        z_loss=None,
+        capacity_factor=None,
+        pad_to_capacity=False,
+        permute_fusion=None if moe.permute_fusion else moe.permute_fusion,
+        grouped_gemm=None if moe.grouped_gemm else moe.grouped_gemm,
+        dispatcher=Dispatcher.ALLTOALL if moe.dispatcher is Dispatcher.FLEX else moe.dispatcher,
+    )
