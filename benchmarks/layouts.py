@@ -34,7 +34,7 @@ from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.errors import RunError
 from mimodsl.runtime.launch import Device, run_ranks
 from mimodsl.runtime.train import Rank
-from mimodsl.show.plan.time import duration
+from mimodsl.show.numbers import duration
 
 WARM: Final = 2
 """Steps before those that are timed. They reach the peak: the first makes the optimizer's state."""

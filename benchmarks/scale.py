@@ -38,7 +38,7 @@ ENUMERATIONS = {
     + """
 from mimodsl.planner.ranks import Factorization
 from mimodsl.planner.groups import GroupKind, GroupPlan
-from mimodsl.show.plan.rows import RowForm, table_rows
+from mimodsl.show.plan.group_table import RowForm, table_rows
 def groups(axes, names):
     layout = Factorization(start=0, axes=axes)
     return [GroupPlan(name=name, kind=GroupKind.AXES, blocks=(layout.groups(name.split("-")),))

@@ -21,7 +21,6 @@ from rich.console import Console
 import mimodsl
 from mimodsl import ir
 from mimodsl._version import MEGATRON_CORE
-from mimodsl.checker.pages import Page, pages
 from mimodsl.checker.rules import RULES
 from mimodsl.cli.main import parser
 from mimodsl.ir.schema import FieldSchema, schema
@@ -31,7 +30,9 @@ from mimodsl.planner import sharing
 from mimodsl.planner.plan import plan
 from mimodsl.planner.sharing import most
 from mimodsl.planner.time import ACCELERATORS
-from mimodsl.show.plan.work import print_rank_work, print_work, scaled
+from mimodsl.show.numbers import scaled
+from mimodsl.show.pages import Page, pages
+from mimodsl.show.plan.work import show, show_rank
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
@@ -217,8 +218,8 @@ def work() -> str:
     planned = plan(mimodsl.load(ROOT / "specs" / "nemotron_vlm.mimo"))
     out = io.StringIO()
     console = Console(file=out, width=_WIDTH)
-    print_work(planned, console)
-    print_rank_work(planned, planned.rank(4), console)
+    show(planned, console)
+    show_rank(planned, planned.rank(4), console)
     return f"```text\n{out.getvalue().strip()}\n```\n"
 
 

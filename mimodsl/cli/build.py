@@ -255,7 +255,7 @@ def _train(spec: Any, args: argparse.Namespace) -> int:
                 step = training.start.manifest.step
                 console.print(f"nothing is left to train: {step} steps are done already")
     if is_first() and args.json:
-        print(json.dumps(_summary_of(done).as_json(done, str(args.spec)), indent=2))
+        print(json.dumps(_summary_of(done).document(done, str(args.spec)), indent=2))
     return 0
 
 

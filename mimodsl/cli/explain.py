@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mimodsl.cli import options
 
 if TYPE_CHECKING:
-    from mimodsl.checker.pages import Page
+    from mimodsl.show.pages import Page
 
 
 def add_to(commands: Any) -> None:
@@ -25,7 +25,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from mimodsl.checker.pages import package_pages, page_of, pages
+    from mimodsl.show.pages import package_pages, page_of, pages
 
     if args.code is None:
         _list([*pages().values(), *package_pages().values()], as_json=args.json)
@@ -47,13 +47,13 @@ def _list(all_pages: "list[Page]", *, as_json: bool) -> None:
 
 
 def _show(page: "Page", *, as_json: bool) -> None:
-    from mimodsl.checker import pages
     from mimodsl.cli import terminal
+    from mimodsl.show import pages
 
     if as_json:
-        terminal.print_json(pages.as_json(page))
+        terminal.print_json(pages.document(page))
     else:
-        print(pages.render(page, color=terminal.colorful(sys.stdout)))
+        print(pages.text(page, color=terminal.colorful(sys.stdout)))
 
 
 def _refuse(code: str, known: list[str]) -> None:

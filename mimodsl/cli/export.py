@@ -175,9 +175,9 @@ def _export(spec: Spec, launch: Launch, args: argparse.Namespace) -> None:
 
 def _report(nodes: NodePlan, args: argparse.Namespace) -> None:
     from mimodsl.cli import terminal
-    from mimodsl.show.plan.nodes import nodes_as_json, show_nodes
+    from mimodsl.show.plan.nodes import document, show
 
     if args.json:
-        terminal.print_json(nodes_as_json(nodes))
+        terminal.print_json(document(nodes))
     else:
-        show_nodes(nodes, terminal.console(sys.stdout if args.output else sys.stderr))
+        show(nodes, terminal.console(sys.stdout if args.output else sys.stderr))

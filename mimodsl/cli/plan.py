@@ -80,7 +80,7 @@ def _run(args: argparse.Namespace) -> int:
         last = spec.world - 1
         raise trouble.UsageError(f"there is no rank {args.rank}: the ranks are 0 to {last}")
     from mimodsl.planner.plan import plan
-    from mimodsl.show.plan import as_json, render
+    from mimodsl.show.plan import document, show
 
     whole = plan(spec)
     if args.fit is not None:
@@ -90,9 +90,9 @@ def _run(args: argparse.Namespace) -> int:
     elif args.groups:
         _write_groups(whole, args.groups)
     elif args.json:
-        terminal.print_json(as_json(whole, rank=args.rank))
+        terminal.print_json(document(whole, rank=args.rank))
     else:
-        render(whole, terminal.console(sys.stdout), rank=args.rank)
+        show(whole, terminal.console(sys.stdout), rank=args.rank)
     return 0
 
 
@@ -111,13 +111,13 @@ def _require_one_purpose(args: argparse.Namespace) -> None:
 
 def _fits(whole: Plan, args: argparse.Namespace) -> bool:
     from mimodsl.cli import terminal
-    from mimodsl.show.plan.memory import misfits_json, print_misfits
+    from mimodsl.show.plan import fit
 
     if args.json:
-        found = misfits_json(whole, args.fit)
+        found = fit.document(whole, args.fit)
         terminal.print_json(found)
         return found["fits"]
-    return print_misfits(whole, args.fit, terminal.console(sys.stdout))
+    return fit.show(whole, args.fit, terminal.console(sys.stdout))
 
 
 def _time(whole: Plan, args: argparse.Namespace) -> StepTime:
@@ -137,14 +137,14 @@ def _time(whole: Plan, args: argparse.Namespace) -> StepTime:
 
 def _show_time(time: StepTime, args: argparse.Namespace) -> None:
     from mimodsl.cli import terminal
-    from mimodsl.show.plan.time import print_rank_time, print_time, time_json
+    from mimodsl.show.plan.time import document, show, show_rank
 
     if args.json:
-        terminal.print_json(time_json(time, args.rank))
+        terminal.print_json(document(time, args.rank))
     elif args.rank is None:
-        print_time(time, terminal.console(sys.stdout))
+        show(time, terminal.console(sys.stdout))
     else:
-        print_rank_time(time, args.rank, terminal.console(sys.stdout))
+        show_rank(time, args.rank, terminal.console(sys.stdout))
 
 
 def _table(text: str) -> Path:
@@ -159,7 +159,7 @@ def _table(text: str) -> Path:
 
 def _write_groups(whole: Plan, path: Path) -> None:
     from mimodsl.cli import files
-    from mimodsl.show.plan.rows import RowForm, group_rows, row_count
+    from mimodsl.show.plan.group_table import RowForm, group_rows, row_count
 
     rows = group_rows(whole, RowForm(_TABLES[path.suffix]))
     if path == _STANDARD_OUTPUT:

@@ -76,7 +76,7 @@ def _verify(spec: Any, args: argparse.Namespace) -> int:
     from mimodsl.runtime.verify.shrink import NotComparable, changes
     from mimodsl.runtime.verify.verify import prepared, verify
     from mimodsl.runtime.workers import Watch
-    from mimodsl.show import verdict as show
+    from mimodsl.show import verdict
     from mimodsl.show.progress import Progress
 
     try:
@@ -84,7 +84,7 @@ def _verify(spec: Any, args: argparse.Namespace) -> int:
     except NotComparable as error:
         raise trouble.UsageError(str(error)) from error
     with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
-        show.show_changes(changes(spec, run), console)
+        verdict.show_changes(changes(spec, run), console)
         progress = Progress(console=console)
         watch = Watch(
             timeout=args.timeout or options.TIMEOUT, observer=progress, verbose=args.verbose
@@ -99,7 +99,7 @@ def _verify(spec: Any, args: argparse.Namespace) -> int:
                 watch=watch,
             )
         if not args.json:
-            show.show(done, console)
+            verdict.show(done, console)
     if args.json:
-        terminal.print_json(show.as_json(done, str(args.spec)))
+        terminal.print_json(verdict.document(done, str(args.spec)))
     return 0 if done.verdict.equal else trouble.FAILURE

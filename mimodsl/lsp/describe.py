@@ -6,12 +6,12 @@ from enum import StrEnum
 from inspect import cleandoc
 from typing import cast
 
-from mimodsl.checker.pages import Page, page_of
 from mimodsl.ir.kinds import Kind
 from mimodsl.ir.node import Node
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.lower.fields import REFERENCES
 from mimodsl.planner.difference import plain
+from mimodsl.show.pages import Page, page_of
 
 
 def field_words(field: FieldSchema) -> str:

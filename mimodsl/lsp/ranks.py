@@ -10,8 +10,8 @@ from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.spec import Spec
 from mimodsl.lsp.specs import Analysis
 from mimodsl.planner.grids import GridPlan, grid_plans
-from mimodsl.show.plan.picture import draw
-from mimodsl.show.plan.text import count, products, span
+from mimodsl.show.plan.grid_picture import draw
+from mimodsl.show.short import plural, products, span
 
 _WIDTH: Final = 72
 _ROWS: Final = 16
@@ -26,7 +26,7 @@ def grid_page(name: str, analysis: Analysis) -> str:
         return f"**`{name}`** — grid"
     held = [f"`{module.name}`" for module in draft.modules if module.grid == name]
     plan = _plan(draft, grid)
-    ranks = f"ranks {span(plan.ranks)}" if plan else count(grid.world, "rank")
+    ranks = f"ranks {span(plan.ranks)}" if plan else plural(grid.world, "rank")
     head = " · ".join([f"**`{name}`** — grid, {ranks}", *([", ".join(held)] if held else [])])
     return "\n\n".join([head, f"```text\n{'\n'.join(_lines(grid, plan))}\n```"])
 

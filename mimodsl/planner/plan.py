@@ -91,9 +91,9 @@ class Plan:
 
     def __str__(self) -> str:
         """As `mimodsl plan` shows it."""
-        from mimodsl.show.plan import plain
+        from mimodsl.show.plan import text
 
-        return plain(self)
+        return text(self)
 
     def grid(self, name: str) -> GridPlan:
         """The grid of that name; `KeyError` without one."""

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-import attrs
 from rich.console import Console
 from rich.text import Text
 
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.difference import Difference
 from mimodsl.planner.transfer import Transfer, left_out, transfers
-from mimodsl.show.plan.tables import print_table, table
+from mimodsl.show.json import plain
+from mimodsl.show.tables import print_table, table
 
 _ABSENT = "-"
 
@@ -53,9 +53,7 @@ def document(a: Spec, b: Spec, differences: Sequence[Difference]) -> dict[str, A
     """The comparison as plain values for JSON."""
     return {
         "same": not differences,
-        "differences": [attrs.asdict(difference) for difference in differences],
-        "weights": [
-            attrs.asdict(transfer) | {"loads": transfer.loads} for transfer in transfers(a, b)
-        ],
+        "differences": plain(differences),
+        "weights": [{**plain(transfer), "loads": transfer.loads} for transfer in transfers(a, b)],
         "left_out": left_out(a, b),
     }

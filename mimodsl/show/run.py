@@ -1,20 +1,22 @@
-"""What a run came to: a few lines for people, one document for programs."""
+"""The result of a run: parameters, groups, losses, and where its checkpoints are."""
 
-from math import isfinite
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
 
-import attrs
 from rich.console import Console
 from rich.table import Table
 
+from mimodsl.ir.spec import Spec
 from mimodsl.planner.plan import plan
 from mimodsl.runtime.errors import rank_list
+from mimodsl.runtime.meta import BuiltRank
 from mimodsl.runtime.run import Run
-from mimodsl.runtime.train import Group
+from mimodsl.runtime.train import Group, RankSummary
+from mimodsl.show.json import fields, plain
 
 
 def show(run: Run, console: Console) -> None:
-    """Prints ranks, groups, parameters a module and rank, and the first and the last loss."""
+    """Print ranks, groups, parameters a module and rank, and the first and the last loss."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("module", "ranks"):
         table.add_column(column)
@@ -58,45 +60,31 @@ def show(run: Run, console: Console) -> None:
         console.print(f"go on with --load {run.saved[-1].folder}", highlight=False, soft_wrap=True)
 
 
-def as_json(run: Run, path: str) -> dict[str, Any]:
-    """The run as one JSON document: parameters by module and rank, null where no number is."""
-    from mimodsl.show.plan import as_json as plan_as_json
-
-    document = {
+def document(run: Run, path: str) -> dict[str, Any]:
+    """The run as plain values: parameters by module and rank, null where a loss is no number."""
+    return {
         "spec": path,
-        "device": run.device.value,
-        "backend": run.backend,
+        **fields(run, "device", "backend"),
         "world": run.spec.world,
         "seed": run.spec.train.seed,
-        "plan": plan_as_json(plan(run.spec))["summary"],
-        "groups": [{"names": group.names, "ranks": group.ranks} for group in groups(run)],
-        "parameters": {
-            module.name: {
-                str(rank.rank): rank.parameters[module.name]
-                for rank in run.ranks
-                if module.name in rank.parameters
-            }
-            for module in run.spec.modules
-        },
+        "plan": plain(plan(run.spec).summary()),
+        "groups": [fields(group, "names", "ranks") for group in groups(run)],
+        "parameters": parameters(run.spec, run.ranks),
         "start": run.start and str(run.start.folder),
-        "steps": [attrs.asdict(step) for step in run.steps],
-        "evaluations": [attrs.asdict(one) for one in run.evaluations],
-        "traces": {str(rank): str(trace) for rank, trace in run.traces.items()},
-        "saved": [attrs.asdict(saved) | {"folder": str(saved.folder)} for saved in run.saved],
-        "seconds": run.seconds,
+        **fields(run, "steps", "evaluations", "traces", "saved", "seconds"),
     }
-    return finite(document)
 
 
-def finite(value: Any) -> Any:
-    """The value with null in the place of what JSON has no number for."""
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: finite(one) for key, one in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [finite(one) for one in cast("list[Any]", value)]
-    return value
+def parameters(spec: Spec, ranks: Iterable[RankSummary | BuiltRank]) -> dict[str, dict[str, int]]:
+    """The parameters of each module on each of the ranks that hold a part of it."""
+    return {
+        module.name: {
+            str(rank.rank): rank.parameters[module.name]
+            for rank in ranks
+            if module.name in rank.parameters
+        }
+        for module in spec.modules
+    }
 
 
 def groups(run: Run) -> tuple[Group, ...]:

@@ -1,17 +1,16 @@
-"""A verification for people, in a table and a few lines, and as one document for programs."""
+"""The result of a verification: the numbers of both runs, and where they differ."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
-import attrs
 from rich.console import Console
 from rich.text import Text
 
 from mimodsl.runtime.verify.shrink import Change
 from mimodsl.runtime.verify.verdict import Check, Difference, StepVerdict, Worst
 from mimodsl.runtime.verify.verify import Verification
-from mimodsl.show.plan.tables import print_table, table
-from mimodsl.show.run import finite
+from mimodsl.show.json import fields, plain
+from mimodsl.show.tables import print_table, table
 
 _WHY_COMPARABLE: Final = (
     "Both runs are in fp32, without auxiliary and z-losses, dropout and expert capacities: "
@@ -25,7 +24,7 @@ _LONG: Final = 40
 
 
 def show_changes(changes: tuple[Change, ...], console: Console) -> None:
-    """Prints what of the spec is run otherwise than it is written."""
+    """Print the fields that this run changes in the spec."""
     if not changes:
         return
     rows = table("field", "spec", "here")
@@ -38,7 +37,7 @@ def show_changes(changes: tuple[Change, ...], console: Console) -> None:
 
 
 def show(verification: Verification, console: Console) -> None:
-    """Prints the numbers of both runs, then whether they agree and where they part."""
+    """Print the numbers of both runs, then whether they agree and where they part."""
     verdict = verification.verdict
     rows = table("step", "", "one rank>", f"{verification.run.world} ranks>", "apart>", "farthest")
     rows.columns[1].no_wrap = True
@@ -56,22 +55,18 @@ def show(verification: Verification, console: Console) -> None:
     console.print(Text(_WHY_COMPARABLE, style="dim"))
 
 
-def as_json(verification: Verification, path: str) -> dict[str, Any]:
-    """The verification as one JSON document; what is no number is null."""
+def document(verification: Verification, path: str) -> dict[str, Any]:
+    """The verification as plain values; null where a number is none."""
     verdict = verification.verdict
-    document = {
+    return {
         "spec": path,
         "equal": verdict.equal,
         "world": verification.run.world,
         "tolerance": verification.tolerance,
-        "changes": [attrs.asdict(change) for change in verification.changes],
-        "steps": [attrs.asdict(step) for step in verdict.steps],
-        "weights": attrs.asdict(verdict.weights),
-        "parameters": verdict.parameters,
-        "difference": verdict.difference and attrs.asdict(verdict.difference),
+        "changes": plain(verification.changes),
+        **fields(verdict, "steps", "weights", "parameters", "difference"),
         "seconds": verification.seconds,
     }
-    return finite(document)
 
 
 def _rows(step: StepVerdict) -> Iterator[tuple[str, ...]]:

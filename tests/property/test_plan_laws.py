@@ -13,8 +13,8 @@ from mimodsl.planner import ranks
 from mimodsl.planner.groups import GroupKind
 from mimodsl.planner.plan import plan
 from mimodsl.planner.ranks import Factorization
-from mimodsl.show.plan import as_json
-from mimodsl.show.plan.rows import RowForm, group_rows, row_count
+from mimodsl.show.plan import document
+from mimodsl.show.plan.group_table import RowForm, group_rows, row_count
 from tests.property.plan_specs import examples, factorizations, specs
 
 
@@ -169,8 +169,8 @@ def test_layers_and_experts_are_each_held_once(spec: Spec) -> None:
 @examples
 @given(specs())
 def test_json_blocks_say_what_members_say(spec: Spec) -> None:
-    document = json.loads(json.dumps(as_json(plan(spec))))
-    for group in document["groups"]:
+    values = json.loads(json.dumps(document(plan(spec))))
+    for group in values["groups"]:
         built = [
             [first + rank for rank in _ranks(0, block["inner"])]
             for block in group["blocks"]

@@ -15,9 +15,9 @@ from mimodsl.api import check
 from mimodsl.ir import Spec
 from mimodsl.planner.plan import Plan, plan
 from mimodsl.planner.time import ACCELERATORS, least_time
-from mimodsl.show.plan import as_json, render
-from mimodsl.show.plan.rows import group_rows, row_count
-from mimodsl.show.plan.time import time_json
+from mimodsl.show.plan import document, show
+from mimodsl.show.plan import time as plan_time
+from mimodsl.show.plan.group_table import group_rows, row_count
 from tests.work import peak, steps
 
 RANKS = 1_048_576
@@ -121,9 +121,9 @@ def everything(spec: Spec) -> None:
     assert check(spec) == ()
     planned = plan(spec)
     for rank in (None, 3):
-        render(planned, Console(file=StringIO(), width=100), rank)
-        json.dumps(as_json(planned, rank))
-    json.dumps(time_json(least_time(planned, ACCELERATORS["h100"])))
+        show(planned, Console(file=StringIO(), width=100), rank)
+        json.dumps(document(planned, rank))
+    json.dumps(plan_time.document(least_time(planned, ACCELERATORS["h100"])))
 
 
 @pytest.fixture

@@ -1,28 +1,21 @@
-"""What ranks need of memory at the peak of a step: by role, and of one rank by part."""
+"""The memory that ranks need at the peak of a step: by role, and of one rank by part."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mimodsl.planner.memory import (
-    Misfit,
-    PeakMemory,
-    RoleMemory,
-    misfits,
-    peak_memory,
-    role_memories,
-)
+from mimodsl.planner.memory import PeakMemory, RoleMemory, peak_memory, role_memories
 from mimodsl.planner.plan import Plan, RankPlan
-from mimodsl.show.plan import text
-from mimodsl.show.plan.tables import print_table, table, title
+from mimodsl.show import short
+from mimodsl.show.json import fields, plain
+from mimodsl.show.numbers import GIB, gib
 from mimodsl.show.plan.work import MOST_STAGES
+from mimodsl.show.tables import print_table, table, title
 
 _MIB: Final = 2**20
-_GIB: Final = 2**30
-_LARGE: Final = 10 * _GIB
+_LARGE: Final = 10 * GIB
 """From this much on, sizes are in GiB."""
 
 _COLUMNS: Final = {
@@ -38,8 +31,8 @@ _COLUMNS: Final = {
 """The parts of a peak and their sum, by what a narrow column calls them."""
 
 
-def print_memory(plan: Plan, console: Console) -> None:
-    """What each role's ranks need, those that need alike in one row."""
+def show(plan: Plan, console: Console) -> None:
+    """Print what each role's ranks need."""
     if plan.stages > MOST_STAGES:
         return
     roles = role_memories(plan)
@@ -48,7 +41,7 @@ def print_memory(plan: Plan, console: Console) -> None:
     rows = table("ranks", *(f"{column}>" for column in _COLUMNS.values()))
     for role in roles:
         *parts, total = (_scaled(getattr(role.peak, part), unit) for part in _COLUMNS)
-        rows.add_row(_ranks(role), *parts, Text(total, style="bold"))
+        rows.add_row(rank_list(role), *parts, Text(total, style="bold"))
     print_table(console, rows)
 
 
@@ -59,18 +52,19 @@ def _unit(most: int) -> str:
 def _scaled(size: int, unit: str) -> str:
     if size == 0:
         return "–"
-    return f"{size / _GIB:,.2f}" if unit == "GiB" else f"{size / _MIB:,.1f}"
+    return f"{size / GIB:,.2f}" if unit == "GiB" else f"{size / _MIB:,.1f}"
 
 
-def _ranks(role: RoleMemory) -> str:
-    return ", ".join(text.members(stage) for stage in role.stages)
+def rank_list(role: RoleMemory) -> str:
+    """The ranks of a role, stage by stage: `0–3, 8 10`."""
+    return ", ".join(short.members(stage) for stage in role.stages)
 
 
-def print_rank_memory(plan: Plan, rank: RankPlan, console: Console) -> None:
-    """What one rank needs, part by part."""
+def show_rank(plan: Plan, rank: RankPlan, console: Console) -> None:
+    """Print what one rank needs, part by part."""
     peak = peak_memory(plan, rank.rank)
     unit = _unit(peak.total)
-    title(console, "Memory", f"{_gib(peak.total)} GiB at the peak of a step, on a GPU")
+    title(console, "Memory", f"{gib(peak.total)} GiB at the peak of a step, on a GPU")
     print_table(console, _parts(peak, unit))
 
 
@@ -78,7 +72,7 @@ def _parts(peak: PeakMemory, unit: str) -> Table:
     rows = table("", f"{unit}>", "")
     for part in ("weights", "gradients", "optimizer"):
         rows.add_row(part, _scaled(getattr(peak, part), unit), "")
-    flight = text.count(peak.activation_memory.in_flight, "microbatch", "es")
+    flight = short.plural(peak.activation_memory.in_flight, "microbatch", "es")
     rows.add_row("activations", _scaled(peak.activations, unit), f"of {flight} in flight")
     for module, layers in peak.activation_memory.kept.items():
         for layer, size in layers.items():
@@ -96,90 +90,27 @@ _REMARKS: Final = {
 }
 
 
-def print_misfits(plan: Plan, size: int, console: Console) -> bool:
-    """Print the ranks that need more than `size` bytes; whether all fit."""
-    found = misfits(plan, size)
-    if not found:
-        most = max(role_memories(plan), key=lambda role: role.peak.total)
-        console.print(
-            f"all ranks fit into {_gib(size)} GiB: the most is {_gib(most.peak.total)} GiB, on "
-            f"rank {most.rank:,}",
-            soft_wrap=True,
-        )
-        return True
-    for misfit in found:
-        for line in _misfit(misfit):
-            console.print(line, soft_wrap=True)
-    return False
-
-
-def _misfit(misfit: Misfit) -> Iterator[Text]:
-    ranks = sum(map(len, misfit.role.stages))
-    verb = "needs" if ranks == 1 else "need"
-    yield Text.assemble(
-        ("rank" if ranks == 1 else "ranks", "bold"),
-        f" {_ranks(misfit.role)} {verb} {_gib(misfit.role.peak.total)} GiB, "
-        f"{_gib(misfit.over)} GiB too much",
-    )
-    for remedy in misfit.remedies:
-        yield Text(f"  with {remedy.change}: {_gib(remedy.total)} GiB", style="dim")
-
-
-def _gib(size: int) -> str:
-    return f"{size / _GIB:.2f}" if size < 100 * _GIB else f"{size / _GIB:,.0f}"
-
-
-def memory_json(plan: Plan) -> list[dict[str, Any]] | None:
+def document(plan: Plan) -> list[dict[str, Any]] | None:
     """Every role's memory as plain values; `None` for a pipeline of very many stages."""
     if plan.stages > MOST_STAGES:
         return None
-    return [_role_json(role) for role in role_memories(plan)]
+    return [role_document(role) for role in role_memories(plan)]
 
 
-def rank_memory_json(plan: Plan, rank: int) -> dict[str, Any]:
+def role_document(role: RoleMemory) -> dict[str, Any]:
+    """The memory of one role's ranks as plain values."""
+    return {"ranks": plain(role.stages), "rank": role.rank, **_peak(role.peak)}
+
+
+def rank_document(plan: Plan, rank: int) -> dict[str, Any]:
     """One rank's memory as plain values."""
-    return _peak_json(peak_memory(plan, rank))
+    return _peak(peak_memory(plan, rank))
 
 
-def misfits_json(plan: Plan, size: int) -> dict[str, Any]:
-    """Who fits into `size` bytes, and by how much others do not."""
-    found = misfits(plan, size)
-    return {
-        "bytes": size,
-        "fits": not found,
-        "misfits": [
-            {
-                **_role_json(misfit.role),
-                "over": misfit.over,
-                "remedies": [
-                    {"change": remedy.change, "total": remedy.total} for remedy in misfit.remedies
-                ],
-            }
-            for misfit in found
-        ],
-    }
-
-
-def _role_json(role: RoleMemory) -> dict[str, Any]:
-    return {"ranks": _ranks_json(role.stages), "rank": role.rank, **_peak_json(role.peak)}
-
-
-def _ranks_json(stages: Iterable[Any]) -> list[dict[str, Any]]:
-    """Ranks by strides, as those of groups."""
-    return [
-        {
-            "start": ranks.start,
-            "inner": [[factor.size, factor.stride] for factor in ranks.factors],
-        }
-        for ranks in stages
-    ]
-
-
-def _peak_json(peak: PeakMemory) -> dict[str, Any]:
+def _peak(peak: PeakMemory) -> dict[str, Any]:
     passes = peak.activation_memory
     return {
-        **{part: getattr(peak, part) for part in _COLUMNS},
-        "allocated": peak.allocated,
+        **fields(peak, *_COLUMNS, "allocated"),
         "in_flight": passes.in_flight,
         "microbatch": passes.kept,
     }

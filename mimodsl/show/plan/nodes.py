@@ -1,4 +1,4 @@
-"""A world on nodes: how many ranks each has, and which groups cross from one to another."""
+"""The nodes of a plan: how many ranks each has, and which groups cross from one to another."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,15 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from mimodsl.planner.nodes import NodePlan
-from mimodsl.show.plan.tables import print_table, table, title
-from mimodsl.show.plan.text import count
+from mimodsl.show import short
+from mimodsl.show.json import fields
+from mimodsl.show.tables import print_table, table, title
 
 
-def show_nodes(nodes: NodePlan, console: Console) -> None:
-    """Print the nodes in a line, and each sort of group with how many of it cross nodes."""
-    each = f"{count(nodes.per_node, 'rank')} on each"
+def show(nodes: NodePlan, console: Console) -> None:
+    """Print the nodes in a line, and for each sort of group how many of it cross nodes."""
+    each = f"{short.plural(nodes.per_node, 'rank')} on each"
     rest = f", {nodes.on_last} on the last" if nodes.on_last != nodes.per_node else ""
-    title(console, count(nodes.nodes, "node"), f"{each}{rest}: {nodes.why}")
+    title(console, short.plural(nodes.nodes, "node"), f"{each}{rest}: {nodes.why}")
     print_table(console, _groups(nodes))
     for note in _notes(nodes):
         console.print(Text(f"  {note}", style="dim"))
@@ -26,9 +27,7 @@ def show_nodes(nodes: NodePlan, console: Console) -> None:
 def _groups(nodes: NodePlan) -> Table:
     rows = table("name", "of>", "cross nodes>", "groups>")
     for spread in nodes.groups:
-        name = Text(spread.group.name)
-        for other in spread.others:
-            name.append(f" {other.removeprefix(f'{spread.group.grid}.')}", style="dim")
+        name = short.names((spread.group.name, *spread.others), spread.group.grid)
         cross = f"{spread.crossing:,}" if spread.crossing else "–"
         rows.add_row(name, f"{spread.group.size:,}", cross, f"{spread.group.count:,}")
     return rows
@@ -46,8 +45,8 @@ def _notes(nodes: NodePlan) -> Iterator[str]:
             yield f"grid {grid.name} begins at rank {grid.offset}, in the middle of a node"
 
 
-def nodes_as_json(nodes: NodePlan) -> dict[str, Any]:
-    """The same as plain values, ready for JSON."""
+def document(nodes: NodePlan) -> dict[str, Any]:
+    """The same as plain values."""
     return {
         "world": nodes.plan.world,
         "nodes": nodes.nodes,
@@ -58,8 +57,7 @@ def nodes_as_json(nodes: NodePlan) -> dict[str, Any]:
             {
                 "name": spread.group.name,
                 "same_members": list(spread.others),
-                "size": spread.group.size,
-                "count": spread.group.count,
+                **fields(spread.group, "size", "count"),
                 "crossing": spread.crossing,
             }
             for spread in nodes.groups

@@ -2,18 +2,17 @@
 
 from typing import Any, Final
 
-import attrs
 from rich.console import Console
 from rich.table import Table
 
 from mimodsl.planner.calls import Purpose
 from mimodsl.planner.time import Least, StageTime, StepTime
 from mimodsl.planner.time.least import ARITHMETIC, MEMORY
-from mimodsl.show.plan import text
-from mimodsl.show.plan.tables import print_table, table, title
-from mimodsl.show.plan.work import scaled
+from mimodsl.show import short
+from mimodsl.show.json import fields, plain
+from mimodsl.show.numbers import duration, scaled
+from mimodsl.show.tables import print_table, table, title
 
-_UNITS: Final = ("s", "ms", "µs", "ns")
 _COLUMNS: Final = (
     ARITHMETIC,
     MEMORY,
@@ -21,8 +20,8 @@ _COLUMNS: Final = (
 )
 
 
-def print_time(time: StepTime, console: Console) -> None:
-    """The least time of a step, and what it goes to on the ranks of every stage."""
+def show(time: StepTime, console: Console) -> None:
+    """Print the least time of a step, and what it goes to on the ranks of every stage."""
     title(
         console,
         "Time",
@@ -52,7 +51,7 @@ def _stages(time: StepTime) -> Table:
         parts = stage.parts
         rows.add_row(
             str(stage.stage),
-            text.members(stage.ranks),
+            short.members(stage.ranks),
             *(duration(parts.get(name, 0.0)) for name in columns),
             duration(time.waits(stage)),
             stage.bound,
@@ -60,8 +59,8 @@ def _stages(time: StepTime) -> Table:
     return rows
 
 
-def print_rank_time(time: StepTime, rank: int, console: Console) -> None:
-    """The least times of one rank's passes, and of what it does between two steps' passes."""
+def show_rank(time: StepTime, rank: int, console: Console) -> None:
+    """Print the least times of one rank's passes, and of its work between two steps' passes."""
     stage = _stage_of(time, rank)
     title(
         console,
@@ -71,9 +70,10 @@ def print_rank_time(time: StepTime, rank: int, console: Console) -> None:
         _gpus(time),
     )
     rows = table("", "times>", "arithmetic>", "memory>", "beside>", "waited for>", "at least>")
-    for name, times, one in _works(stage):
-        cells = one.arithmetic, one.memory, sum(one.beside.values()), sum(one.waited.values())
-        rows.add_row(name, f"{times:,}", *map(duration, (*cells, one.seconds)))
+    for name, times, least in _works(stage):
+        calls = sum(least.beside.values()), sum(least.waited.values())
+        cells = least.arithmetic, least.memory, *calls, least.seconds
+        rows.add_row(name, f"{times:,}", *map(duration, cells))
     print_table(console, rows)
     console.print()
 
@@ -91,50 +91,28 @@ def _stage_of(time: StepTime, rank: int) -> StageTime:
     return next(stage for stage in time.stages if rank in stage.ranks)
 
 
-def duration(seconds: float) -> str:
-    """Three digits with a unit: `1.23 s`, `45.6 ms`; a dash for less than half a nanosecond."""
-    for unit in _UNITS:
-        if seconds >= 0.9995:
-            digits = f"{seconds:,.0f}" if seconds >= 99.95 else f"{seconds:#.3g}"
-            return f"{digits} {unit}"
-        seconds *= 1000
-    return f"{seconds / 1000:.2f} ns" if seconds >= 500 else "–"
-
-
-def time_json(time: StepTime, rank: int | None = None) -> dict[str, Any]:
-    """The same in seconds, as plain values; of one rank's stage alone where one is given."""
+def document(time: StepTime, rank: int | None = None) -> dict[str, Any]:
+    """The same in seconds, as plain values; the stage of one rank alone where one is given."""
     stages = time.stages if rank is None else (_stage_of(time, rank),)
     return {
-        "accelerator": attrs.asdict(time.accelerator),
+        "accelerator": plain(time.accelerator),
         "ranks_per_node": time.per_node,
-        "seconds": time.seconds,
-        "tokens_per_second": time.tokens_per_second,
-        "samples_per_second": time.samples_per_second,
+        **fields(time, "seconds", "tokens_per_second", "samples_per_second"),
         "model_flops_utilization": time.utilization,
-        "stages": [_stage_json(time, stage) for stage in stages],
+        "stages": [_stage(time, stage) for stage in stages],
     }
 
 
-def _stage_json(time: StepTime, stage: StageTime) -> dict[str, Any]:
+def _stage(time: StepTime, stage: StageTime) -> dict[str, Any]:
     return {
         "stage": stage.stage,
         "first_rank": stage.ranks.start,
         "ranks": len(stage.ranks),
-        "microbatches": stage.microbatches,
-        "bound": stage.bound,
-        "parts": stage.parts,
+        **fields(stage, "microbatches", "bound", "parts"),
         "waits": time.waits(stage),
-        **{name: _least_json(one) for name, _, one in _works(stage)},
-        "output": stage.output,
-        "gradient": stage.gradient,
-    }
-
-
-def _least_json(least: Least) -> dict[str, Any]:
-    return {
-        "seconds": least.seconds,
-        "arithmetic": least.arithmetic,
-        "memory": least.memory,
-        "beside": {purpose.value: seconds for purpose, seconds in least.beside.items()},
-        "waited": {purpose.value: seconds for purpose, seconds in least.waited.items()},
+        **{
+            name: fields(least, "seconds", "arithmetic", "memory", "beside", "waited")
+            for name, _, least in _works(stage)
+        },
+        **fields(stage, "output", "gradient"),
     }

@@ -12,18 +12,19 @@ from mimodsl.planner.traffic.step import RankTraffic, rank_traffic
 from mimodsl.planner.work.count import Flops
 from mimodsl.planner.work.module import ModuleWork
 from mimodsl.planner.work.step import StageWork, rank_work, step_work
-from mimodsl.show.plan.tables import print_table, table, title
+from mimodsl.show.json import fields, plain
+from mimodsl.show.numbers import scaled
+from mimodsl.show.tables import print_table, table, title
 
-_PREFIXES: Final = ("", "k", "M", "G", "T", "P", "E", "Z")
 MOST_STAGES: Final = 64
 """Stages up to which each is worked out: the time that this takes grows with their square."""
 
 _FAMILIES: Final = tuple(purpose for purpose in Purpose if purpose is not Purpose.STEP)
-"""What stages have a column for; what is left is a few bytes at the end of a step."""
+"""Purposes that stages have a column for; the others are a few bytes at the end of a step."""
 
 
-def print_work(plan: Plan, console: Console) -> None:
-    """A step's operations; what each stage's ranks compute and send, and how long they wait."""
+def show(plan: Plan, console: Console) -> None:
+    """Print a step's operations; of each stage, what its ranks compute and send, and their wait."""
     if plan.stages > MOST_STAGES:
         return
     work = step_work(plan)
@@ -40,10 +41,10 @@ def print_work(plan: Plan, console: Console) -> None:
 
 def _stages(stages: tuple[StageWork, ...]) -> Table:
     """A row for each stage: the rank of it that has the most to send, and what that sends."""
-    used = [one for one in _FAMILIES if any(stage.traffic.sent(one) for stage in stages)]
-    rows = table("stage>", "rank>", "FLOP>", "waits>", *(f"{one.value}>" for one in used))
+    used = [each for each in _FAMILIES if any(stage.traffic.sent(each) for stage in stages)]
+    rows = table("stage>", "rank>", "FLOP>", "waits>", *(f"{purpose.value}>" for purpose in used))
     for stage in stages:
-        sent = (stage.traffic.sent(one) for one in used)
+        sent = (stage.traffic.sent(purpose) for purpose in used)
         rows.add_row(
             str(stage.stage),
             f"{stage.rank:,}",
@@ -54,14 +55,14 @@ def _stages(stages: tuple[StageWork, ...]) -> Table:
     return rows
 
 
-def print_rank_work(plan: Plan, rank: RankPlan, console: Console) -> None:
-    """What one rank computes in a step, by part, and moves, by group."""
+def show_rank(plan: Plan, rank: RankPlan, console: Console) -> None:
+    """Print what one rank computes in a step, by part, and what it moves, by group."""
     modules, traffic = rank_work(plan, rank.rank), rank_traffic(plan, rank.rank)
     microbatches = plan.spec.schedule.microbatches
     total = sum((module.flops for module in modules), Flops()).times(microbatches)
     title(console, "Work", f"{scaled(total.hardware)}FLOP a step")
     print_table(console, _parts(modules, microbatches))
-    sent, received = (scaled(one, "B") for one in (traffic.sent(), traffic.received()))
+    sent, received = (scaled(size, "B") for size in (traffic.sent(), traffic.received()))
     title(console, "Traffic", f"sends {sent} a step, receives {received}")
     print_table(console, _by_group(traffic))
 
@@ -98,18 +99,8 @@ def _by_group(traffic: RankTraffic) -> Table:
     return rows
 
 
-def scaled(number: float, unit: str = "") -> str:
-    """Three digits with a decimal prefix: `1.23 T`, `45.6 MB`."""
-    power = 0
-    while number >= 999.5 and power < len(_PREFIXES) - 1:
-        number /= 1000
-        power += 1
-    digits = f"{number:.0f}" if power == 0 or number >= 99.95 else f"{number:#.3g}"
-    return f"{digits} {_PREFIXES[power]}{unit}"
-
-
-def work_json(plan: Plan) -> dict[str, Any] | None:
-    """A step's work as plain values, by stage; `None` for a pipeline of very many."""
+def document(plan: Plan) -> dict[str, Any] | None:
+    """A step's work as plain values, by stage; `None` for a pipeline of very many stages."""
     if plan.stages > MOST_STAGES:
         return None
     work = step_work(plan)
@@ -118,58 +109,47 @@ def work_json(plan: Plan) -> dict[str, Any] | None:
         "model_flops_per_token": work.model_per_token,
         "hardware_flops": work.hardware,
         "bubble": work.bubble,
-        "stages": [
-            {
-                "stage": stage.stage,
-                "first_rank": stage.ranks.start,
-                "ranks": len(stage.ranks),
-                "bubble": stage.bubble,
-                "modules": _modules_json(stage.modules, stage.microbatches),
-                "busiest_rank": stage.rank,
-                "traffic": _traffic_json(stage.traffic),
-            }
-            for stage in work.stages
-        ],
+        "stages": [_stage(stage) for stage in work.stages],
     }
 
 
-def rank_work_json(plan: Plan, rank: int) -> dict[str, Any]:
+def _stage(stage: StageWork) -> dict[str, Any]:
+    return {
+        "stage": stage.stage,
+        "first_rank": stage.ranks.start,
+        "ranks": len(stage.ranks),
+        "bubble": stage.bubble,
+        "modules": [_module(module, stage.microbatches) for module in stage.modules],
+        "busiest_rank": stage.rank,
+        "traffic": _traffic(stage.traffic),
+    }
+
+
+def rank_document(plan: Plan, rank: int) -> dict[str, Any]:
     """One rank's work and traffic in a step as plain values."""
     microbatches = plan.spec.schedule.microbatches
     return {
-        "modules": _modules_json(rank_work(plan, rank), microbatches),
-        "traffic": _traffic_json(rank_traffic(plan, rank)),
+        "modules": [_module(module, microbatches) for module in rank_work(plan, rank)],
+        "traffic": _traffic(rank_traffic(plan, rank)),
     }
 
 
-def _modules_json(modules: Iterable[ModuleWork], microbatches: int) -> list[dict[str, Any]]:
+def _module(module: ModuleWork, microbatches: int) -> dict[str, Any]:
+    return {
+        "name": module.module.name,
+        "flops": plain(module.flops.times(microbatches)),
+        "parts": {
+            part: plain(flops.times(microbatches)) for part, flops in module.by_part().items()
+        },
+    }
+
+
+def _traffic(traffic: RankTraffic) -> list[dict[str, Any]]:
     return [
         {
-            "name": module.module.name,
-            "flops": _flops_json(module.flops.times(microbatches)),
-            "parts": {
-                part: _flops_json(flops.times(microbatches))
-                for part, flops in module.by_part().items()
-            },
-        }
-        for module in modules
-    ]
-
-
-def _flops_json(flops: Flops) -> dict[str, int]:
-    return {"forward": flops.forward, "backward": flops.backward, "extra": flops.extra}
-
-
-def _traffic_json(traffic: RankTraffic) -> list[dict[str, Any]]:
-    return [
-        {
-            "group": group.group,
-            "purpose": group.purpose.value,
+            **fields(group, "group", "purpose"),
             "size": group.members,
-            "calls": group.calls,
-            "messages": {kind.value: size for kind, size in group.messages.items()},
-            "sent": group.sent,
-            "received": group.received,
+            **fields(group, "calls", "messages", "sent", "received"),
         }
         for group in traffic.groups
     ]

@@ -16,7 +16,8 @@ from mimodsl.planner.plan import plan
 from mimodsl.runtime import meta
 from mimodsl.runtime.meta_build import build_on_meta
 from mimodsl.runtime.workers import Watch
-from mimodsl.show.meta import as_json, rounded
+from mimodsl.show.meta import document
+from mimodsl.show.numbers import rounded
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is experimental and still under")
 
@@ -62,7 +63,7 @@ def _active() -> Iterator[None]:
 
 @functools.cache
 def built(path: str) -> dict:
-    return as_json(build_on_meta(mimodsl.load(path), Watch()), path)
+    return document(build_on_meta(mimodsl.load(path), Watch()), path)
 
 
 def test_the_production_model_has_the_published_size() -> None:

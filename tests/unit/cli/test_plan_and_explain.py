@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from mimodsl.checker import pages
 from mimodsl.checker.rules import RULES
 from mimodsl.diagnostics.codes import CODES
+from mimodsl.show import pages
 
 
 def test_a_plan_for_the_eye(mimodsl, demo):
@@ -60,15 +60,15 @@ def test_a_page_shows_the_example_and_what_is_said_of_it(mimodsl, rule):
 def test_a_page_is_plain_off_a_terminal_and_in_colour_on_one(mimodsl):
     assert "\x1b" not in mimodsl("explain", "MIMO301").out
     page = pages.pages()["MIMO301"]
-    coloured = pages.render(page, color=True)
+    coloured = pages.text(page, color=True)
     assert coloured.startswith("\x1b[1mMIMO301: ")
-    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == pages.render(page)
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == pages.text(page)
 
 
 def test_all_codes_are_listed_without_one(mimodsl):
     lines = mimodsl("explain").out.splitlines()
-    assert [line.split()[0] for line in lines] == pages.known_codes()
-    assert {*CODES, *(rule.code for rule in RULES)} <= set(pages.known_codes())
+    assert [line.split()[0] for line in lines] == list(pages.pages())
+    assert {*CODES, *(rule.code for rule in RULES)} <= set(pages.pages())
 
 
 def test_a_page_for_programs(mimodsl):
@@ -77,7 +77,7 @@ def test_a_page_for_programs(mimodsl):
     assert page["help"] == ["`ep:4` makes both 8, and so does `edp:4` with `ep:2`"]
     assert page["megatron"] == {"version": "0.19.2", "at": ["hyper_comm_grid.py:163"]}
     codes = json.loads(mimodsl("explain", "--json").out)
-    assert [code["code"] for code in codes] == pages.known_codes()
+    assert [code["code"] for code in codes] == list(pages.pages())
 
 
 @pytest.mark.parametrize(

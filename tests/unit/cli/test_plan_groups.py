@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mimodsl.show.plan import rows
+from mimodsl.show.plan import group_table
 
 
 @pytest.mark.parametrize("name", ["groups.csv", "groups"])
@@ -60,7 +60,7 @@ def test_an_interrupted_table_leaves_what_was_there(mimodsl, demo, tmp_path, mon
     path = tmp_path / "groups.csv"
     if old:
         path.write_text(old)
-    monkeypatch.setattr(rows, "group_rows", interrupted)
+    monkeypatch.setattr(group_table, "group_rows", interrupted)
     ran = mimodsl("plan", demo, "--groups", path)
     assert (ran.code, ran.err) == (1, "interrupted\n")
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == (

@@ -5,7 +5,7 @@ import re
 import pytest
 from lsprotocol import types
 
-from mimodsl.checker.pages import pages
+from mimodsl.show.pages import pages
 from tests.unit.lsp.conftest import SPECS
 
 

@@ -28,7 +28,7 @@ from mimodsl.planner.time import ACCELERATORS, Accelerator, Least, StepTime, lea
 from mimodsl.planner.time.interconnect import Interconnect
 from mimodsl.planner.timing import StageTimes, step_time
 from mimodsl.planner.work.step import step_work
-from mimodsl.show.plan.time import duration
+from mimodsl.show.numbers import duration
 from tests.differential.specs import sound_spec
 from tests.unit.planner.specs import GPT, PIPELINE, RADIO, SHARED, SIDE_BY_SIDE, alone, vlm
 

@@ -1,4 +1,4 @@
-"""Every process group as rows of a table, one for each member: CSV, or lines of JSON.
+"""Every process group of a plan as a table with a row for each member: CSV, or lines of JSON.
 
 A row costs a formatted string and no more: some million of them are made in a second.
 """

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mimodsl.ir import Spec
 from mimodsl.planner.plan import plan
-from mimodsl.show.plan import as_json, render
+from mimodsl.show.plan import document, show
 from tests.unit.planner.specs import PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
 
 SHOWN = Path(__file__).parent / "shown"
@@ -23,7 +23,7 @@ def shown(spec: Spec, rank: int | None = None, *, width: int = 80, terminal: boo
     out = io.StringIO()
     colours = "truecolor" if terminal else None
     console = Console(file=out, width=width, force_terminal=terminal, color_system=colours)
-    render(plan(spec), console, rank)
+    show(plan(spec), console, rank)
     return out.getvalue()
 
 
@@ -81,41 +81,41 @@ def test_a_rank_outside_is_refused() -> None:
     with pytest.raises(ValueError, match="rank 99"):
         shown(PIPELINE, 99)
     with pytest.raises(ValueError, match="rank 99"):
-        as_json(plan(PIPELINE), 99)
+        document(plan(PIPELINE), 99)
 
 
 def test_json_of_a_world() -> None:
-    document = json.loads(json.dumps(as_json(plan(PIPELINE))))
-    assert document["summary"]["world"] == 8
-    llm = document["grids"][1]
+    values = json.loads(json.dumps(document(plan(PIPELINE))))
+    assert values["summary"]["world"] == 8
+    llm = values["grids"][1]
     assert llm["ranks"] == {"first": 4, "count": 4}
     assert llm["views"][1]["axes"] == {"ep": 2, "edp": 1, "pp": 2, "etp": 1}
     assert llm["views"][1]["shared"] == ["pp"]
-    pp = next(group for group in document["groups"] if group["name"] == "llm.pp")
+    pp = next(group for group in values["groups"] if group["name"] == "llm.pp")
     assert pp["members"] == [[4, 6], [5, 7]]
-    assert document["bridges"][0]["received"] == [8, 128]
-    assert document["schedule"]["stages"][2]["order"][:4] == ["F0", "B0", "F1", "B1"]
-    assert [rank["rank"] for rank in document["ranks"]] == list(range(8))
+    assert values["bridges"][0]["received"] == [8, 128]
+    assert values["schedule"]["stages"][2]["order"][:4] == ["F0", "B0", "F1", "B1"]
+    assert [rank["rank"] for rank in values["ranks"]] == list(range(8))
 
 
 def test_json_of_a_rank() -> None:
-    document = json.loads(json.dumps(as_json(plan(PIPELINE), 7)))
-    assert document["world"] == 8
-    assert document["groups"]["llm.embedding"] == [5, 7]
-    (language,) = document["modules"]
+    values = json.loads(json.dumps(document(plan(PIPELINE), 7)))
+    assert values["world"] == 8
+    assert values["groups"]["llm.embedding"] == [5, 7]
+    (language,) = values["modules"]
     assert (language["layers"], language["pattern"]) == ({"first": 3, "count": 3}, "*EM")
     assert (language["first"], language["last"]) == (False, True)
-    assert document["bridges"] == [
+    assert values["bridges"] == [
         {"name": "vision->language", "role": "member", "leader": None, "peers": []}
     ]
 
 
 def test_json_of_a_wide_world_is_small() -> None:
-    document = as_json(plan(WIDE))
-    assert document["ranks"] is None
-    assert {group["members"] for group in document["groups"]} == {None}
-    assert len(json.dumps(document)) < 100_000
-    assert as_json(plan(WIDE), 5)["groups"]["encoder.dp"] is None
+    values = document(plan(WIDE))
+    assert values["ranks"] is None
+    assert {group["members"] for group in values["groups"]} == {None}
+    assert len(json.dumps(values)) < 100_000
+    assert document(plan(WIDE), 5)["groups"]["encoder.dp"] is None
 
 
 def test_fan_out_sends_a_share_to_each_replica() -> None:

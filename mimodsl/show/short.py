@@ -1,7 +1,9 @@
-"""Ranks, axes and groups in few characters, the middle left out where there are many."""
+"""Ranks, groups, layers and axes in few characters: `…` stands for the middle of a long list."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
+
+from rich.text import Text
 
 from mimodsl.ir.grid import View
 from mimodsl.planner.groups import GroupPlan
@@ -9,9 +11,9 @@ from mimodsl.planner.ranks import Members
 from mimodsl.planner.roles import ModuleRole
 
 
-def count(number: int, what: str, plural: str = "s") -> str:
+def plural(number: int, word: str, ending: str = "s") -> str:
     """`1 rank`, `4,096 ranks`."""
-    return f"{number:,} {what}{'' if number == 1 else plural}"
+    return f"{number:,} {word}{'' if number == 1 else ending}"
 
 
 def span(numbers: range) -> str:
@@ -24,7 +26,7 @@ def span(numbers: range) -> str:
 def members(ranks: Members, width: int = 80) -> str:
     """The members of a group: `4–7` where they are neighbours, else `0 2 4 6`.
 
-    Of more than fit into the width, the first ones and the last: `0 2 … 30`.
+    Where they do not fit into the width, the first ones and the last: `0 2 … 30`.
     """
     if len(ranks) > 2 and ranks.last - ranks.start == len(ranks) - 1:
         return f"{ranks.start}–{ranks.last}"
@@ -35,7 +37,7 @@ def members(ranks: Members, width: int = 80) -> str:
 
 
 def peers(ranks: range, most: int = 8) -> str:
-    """Leaders at a bridge: `4 6`, or of very many the first ones and the last."""
+    """Leaders at a bridge: `4 6`; of more than `most`, the first ones and the last."""
     if len(ranks) <= most:
         return " ".join(map(str, ranks))
     return f"{' '.join(map(str, ranks[: most - 2]))} … {ranks[-1]}"
@@ -48,6 +50,15 @@ def layers(role: ModuleRole, symbols: int = 8) -> str:
     cut = len(role.pattern) > symbols
     pattern = f"{role.pattern[: symbols - 1]}…" if cut else role.pattern
     return f"{span(role.layers)} {pattern}".rstrip()
+
+
+def names(groups: Sequence[str], grid: str, style: str = "") -> Text:
+    """Names of groups with the same members: after the first, each without the grid's name."""
+    first, *others = groups
+    line = Text(first, style=style)
+    for name in others:
+        line.append(f" {name.removeprefix(f'{grid}.')}", style="dim")
+    return line
 
 
 def groups(group: GroupPlan, width: int) -> str:

@@ -17,7 +17,7 @@ from mimodsl.runtime.run import Run
 from mimodsl.runtime.stacks import innermost_call
 from mimodsl.runtime.train import Group, RankSummary, Step, tokens_a_step
 from mimodsl.show.progress import Progress
-from mimodsl.show.run import as_json, groups, show
+from mimodsl.show.run import document, groups, show
 
 SPEC = mimodsl.parse("""
 grid all {
@@ -142,9 +142,9 @@ def test_the_summary_says_how_to_go_on():
     run = attrs.evolve(RUN, ranks=[attrs.evolve(rank, saved=(saved,)) for rank in RUN.ranks])
     show(run, console)
     assert file.getvalue().endswith("\ngo on with --load run/step-00000002\n")
-    document = json.loads(json.dumps(as_json(run, "spec.mimo")))
-    assert document["start"] is None
-    assert document["saved"] == [
+    values = json.loads(json.dumps(document(run, "spec.mimo")))
+    assert values["start"] is None
+    assert values["saved"] == [
         {"step": 2, "folder": "run/step-00000002", "size": 1, "seconds": 0.5}
     ]
 
@@ -162,15 +162,15 @@ def test_the_summary():
 
 
 def test_the_document():
-    document = json.loads(json.dumps(as_json(RUN, "spec.mimo")))
-    assert document["world"] == 4
-    assert document["plan"]["world"] == 4
-    assert document["groups"][1:] == [
+    values = json.loads(json.dumps(document(RUN, "spec.mimo")))
+    assert values["world"] == 4
+    assert values["plan"]["world"] == 4
+    assert values["groups"][1:] == [
         {"names": ["all.tp", "all.tp-cp"], "ranks": [0, 1]},
         {"names": ["all.tp", "all.tp-cp"], "ranks": [2, 3]},
     ]
-    assert document["parameters"] == {"language": {"0": 1000, "1": 1001, "2": 1000, "3": 1001}}
-    assert document["steps"][1] == {
+    assert values["parameters"] == {"language": {"0": 1000, "1": 1001, "2": 1000, "3": 1001}}
+    assert values["steps"][1] == {
         "step": 2,
         "loss": 4.25,
         "grad_norm": None,
@@ -183,7 +183,7 @@ def test_the_document():
 def test_the_document_of_a_run_that_diverged_is_json():
     diverged = attrs.evolve(STEPS[0], loss=float("nan"), grad_norm=float("inf"))
     run = attrs.evolve(RUN, ranks=(attrs.evolve(RUN.ranks[0], steps=(diverged,)),))
-    (step,) = json.loads(json.dumps(as_json(run, "spec.mimo"), allow_nan=False))["steps"]
+    (step,) = json.loads(json.dumps(document(run, "spec.mimo"), allow_nan=False))["steps"]
     assert (step["loss"], step["grad_norm"]) == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""The page of each code, put together from what the code says of itself."""
+"""The page of each diagnostic code, which `mimodsl explain`, editors and the docs show."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -17,6 +17,7 @@ from mimodsl.diagnostics import Diagnostic, Severity, in_order
 from mimodsl.diagnostics.codes import CODES, Code
 from mimodsl.diagnostics.render import full
 from mimodsl.lower import parse
+from mimodsl.show.json import fields
 
 _WIDTH: Final = 88
 _BOLD: Final = "\x1b[1m"
@@ -25,9 +26,10 @@ _RESET: Final = "\x1b[0m"
 
 @frozen(kw_only=True)
 class Page:
-    """All that is said of a code: `why` and `seen` in words, `example` a text that has it.
+    """A code with its rule's explanation: `why` and `seen` in words, `example` a text that has it.
 
-    `cost` is what comes of the mistake where nobody tells, `mirrors` where megatron-core has it.
+    `cost` is what the mistake leads to without the diagnostic, and `mirrors` names the places in
+    megatron-core that refuse it.
     """
 
     code: str
@@ -40,7 +42,7 @@ class Page:
     mirrors: tuple[str, ...] = ()
 
     def diagnostics(self) -> list[Diagnostic]:
-        """What is reported of the example, for this code alone."""
+        """The diagnostics of the example that have this code."""
         loaded = parse(self.example)
         found = in_order([*loaded.diagnostics, *check(loaded.draft)])
         return [one for one in found if one.code == self.code]
@@ -58,14 +60,9 @@ def package_pages() -> dict[str, Page]:
 
 @cache
 def pages() -> dict[str, Page]:
-    """Every page of mimodsl's own by its code, in order."""
+    """The pages of mimodsl's own codes, in order."""
     found = [*map(_code_page, CODES.values()), *map(_rule_page, (*RULES, *PROVED))]
     return {page.code: page for page in sorted(found, key=lambda page: page.code)}
-
-
-def known_codes() -> list[str]:
-    """Every code of a diagnostic, in order."""
-    return list(pages())
 
 
 def _code_page(code: Code) -> Page:
@@ -91,8 +88,8 @@ def _rule_page(rule: Rule[Any]) -> Page:
     )
 
 
-def render(page: Page, *, color: bool = False) -> str:
-    """A page for the eye: what and why, what a cluster shows, an example and what is said of it."""
+def text(page: Page, *, color: bool = False) -> str:
+    """The page as `mimodsl explain` prints it, with the diagnostics of its example."""
     return "\n\n".join(_parts(page, color))
 
 
@@ -116,16 +113,10 @@ def _bold(text: str, color: bool) -> str:
     return f"{_BOLD}{text}{_RESET}" if color else text
 
 
-def as_json(page: Page) -> dict[str, Any]:
-    """A page as a document, with the help lines of its example's diagnostics."""
+def document(page: Page) -> dict[str, Any]:
+    """The page as plain values, with the help lines of its example's diagnostics."""
     return {
-        "code": page.code,
-        "title": page.title,
-        "severity": str(page.severity),
-        "why": page.why,
-        "cost": page.cost,
-        "seen": page.seen,
-        "example": page.example,
+        **fields(page, "code", "title", "severity", "why", "cost", "seen", "example"),
         "help": [line for one in page.diagnostics() for line in one.help] if page.example else [],
         "megatron": {"version": MEGATRON_CORE, "at": list(page.mirrors)},
     }
