@@ -281,6 +281,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "rules": rules,
     "limits": limits.counts,
     "limits that stay": limits.stays,
+    "limits told": lambda: limits.told(lambda code: _anchor(pages()[code])),
     "catalogue": lambda: limits.areas(lambda code: _anchor(pages()[code])),
     "python": python_api.page,
 }

@@ -14,7 +14,11 @@ from mimodsl.source import Span
 
 
 class Cost(Enum):
-    """What the mistake costs a user whom nobody told of it before the launch."""
+    """What a mistake costs a user whom nobody warns before the launch.
+
+    A rule that finds mistakes of several costs has the worst of them: a wrong model costs more than
+    ranks that hang, these more than an error, and a late error more than an early one.
+    """
 
     RAISES = "megatron-core refuses it while the model is built on the cluster"
     LATE = "the run fails at its first step or later"

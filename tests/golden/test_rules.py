@@ -69,7 +69,7 @@ def test_codes_are_unique_and_in_their_range() -> None:
 def test_every_rule_explains_itself(rule: Rule[Any]) -> None:
     assert not rule.title.endswith(".")
     assert rule.explanation.endswith(".")
-    assert all(re.fullmatch(r"[\w/]+\.py:\d+", place) for place in rule.mirrors)
+    assert all(re.fullmatch(r"[\w/]+\.py(:\d+|, \"[^\"]+\")", at) for at in rule.mirrors)
 
 
 @pytest.mark.parametrize("rule", WITH_EXAMPLE, ids=lambda rule: rule.code)

@@ -105,7 +105,10 @@ def overfull(spec: Context, held: HeldMoe) -> Findings:
     "a capacity beside sinkhorn balancing",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:1675",),
+    mirrors=(
+        "transformer/transformer_config.py:1675",
+        "transformer/transformer_config.py:1671",
+    ),
     seen="Every rank stops: `moe_expert_capacity_factor only works with aux_loss`.",
 )
 def capacity_balance(spec: Context, held: HeldMoe) -> Findings:

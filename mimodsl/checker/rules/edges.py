@@ -30,6 +30,7 @@ def _meet(a: range, b: range) -> bool:
     cost=Cost.RAISES,
     mirrors=(
         "pipeline_parallel/bridge_communicator.py:107",
+        "pipeline_parallel/bridge_communicator.py:113",
         "models/mimo/comm/colocated_communicator.py:143",
     ),
     seen="Every rank stops as bridges are made: `Source grid CP size must be 1, got`, or `must "

@@ -332,7 +332,11 @@ def lone_flex(spec: Context, held: HeldMoe) -> Findings:
     "a dispatcher that needs sequences of one length",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:2644", "pipeline_parallel/schedules.py:2182"),
+    mirrors=(
+        "transformer/transformer_config.py:2644",
+        "transformer/transformer_config.py:1648",
+        "pipeline_parallel/schedules.py:2182",
+    ),
     seen="Every rank stops: `variable sequence length, please use alltoall dispatcher instead.`",
 )
 def allgather(spec: Context, held: HeldMoe) -> Findings:

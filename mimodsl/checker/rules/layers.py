@@ -34,6 +34,8 @@ def _symbols_known(kind: Hybrid) -> bool:
     cost=Cost.RAISES,
     mirrors=(
         "models/hybrid/hybrid_layer_allocation.py:291",
+        "models/hybrid/hybrid_layer_allocation.py:262",
+        "models/hybrid/hybrid_layer_allocation.py:298",
         "transformer/multi_token_prediction.py:635",
     ),
     seen="A rank stops as it builds the language model: `is not a valid layer symbol`.",
@@ -188,6 +190,7 @@ def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
     mirrors=(
         "models/hybrid/hybrid_layer_allocation.py:460",
         "models/hybrid/hybrid_layer_allocation.py:467",
+        "models/hybrid/hybrid_layer_allocation.py:470",
     ),
     seen="Nothing, where the parts are a multiple of the stages: a smaller model trains, "
     "faster than expected. Otherwise `must be evenly divisible by`.",

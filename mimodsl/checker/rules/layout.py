@@ -85,7 +85,7 @@ def _separate_help(spans: dict[str, range], language: str) -> tuple[str, ...]:
     "MIMO406",
     "a grid that holds no module",
     scope=COMPLETE,
-    cost=Cost.WASTE,
+    cost=Cost.RAISES,
     mirrors=("models/mimo/config/role.py:134",),
     seen="The idle ranks stop with `is not in any module grid`, and those beside them wait.",
 )

@@ -98,7 +98,11 @@ def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
     "context parallelism that does not divide a Mamba mixer",
     scope=HYBRID,
     cost=Cost.RAISES,
-    mirrors=("ssm/mamba_context_parallel.py:107", "ssm/mamba_context_parallel.py:121"),
+    mirrors=(
+        "ssm/mamba_context_parallel.py:107",
+        "ssm/mamba_context_parallel.py:121",
+        "ssm/mamba_context_parallel.py:127",
+    ),
     seen="A rank stops as it builds the mixer: `nheads must be evenly divisible by tp_size * "
     "cp_size` or `cp_size must be evenly divisible by ngroups/tp_size`.",
 )

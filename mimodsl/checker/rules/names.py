@@ -140,7 +140,7 @@ def reserved_name(spec: Context, encoder: Held[Encoder]) -> Findings:
     "MIMO424",
     "a name that text cannot have",
     scope=SPEC,
-    cost=Cost.UNCLEAR,
+    cost=Cost.RAISES,
     mirrors=("models/mimo/submodules/base.py:63",),
     seen="torch refuses a dot in the name of a module as `ModuleDict` is filled.",
 )

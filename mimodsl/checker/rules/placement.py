@@ -138,6 +138,7 @@ def placed_twice(spec: Context, draft: Draft) -> Findings:
         "models/mimo/config/role.py:86",
         "models/mimo/model/base.py:463",
         "models/mimo/comm/colocated_communicator.py:119",
+        "models/mimo/comm/colocated_communicator.py:126",
     ),
     seen="Built as it is, the run gets through construction; then shared ranks run the encoder "
     "alone, and the others wait until NCCL's timeout.",

@@ -126,7 +126,11 @@ def lone_softmax(spec: Context, held: HeldMoe) -> Findings:
     "group-limited routing that is half said",
     scope=MOE,
     cost=Cost.SILENT,
-    mirrors=("transformer/transformer_config.py:2338", "transformer/moe/moe_utils.py:812"),
+    mirrors=(
+        "transformer/transformer_config.py:2338",
+        "transformer/transformer_config.py:2340",
+        "transformer/moe/moe_utils.py:812",
+    ),
     seen="With `groups` alone, nothing: tokens go to experts of all groups. With `group_topk` "
     "alone, `moe_router_num_groups must be specified.`",
 )

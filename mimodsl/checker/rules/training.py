@@ -228,6 +228,7 @@ def fp16(spec: Context, draft: Draft) -> Findings:
     mirrors=(
         "models/backends.py:133",
         "transformer/transformer_config.py:2651",
+        "transformer/transformer_config.py:2667",
         "transformer/dot_product_attention.py:57",
     ),
     seen="A rank stops as it builds the language model: `Context parallelism is only supported "

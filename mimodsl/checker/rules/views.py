@@ -122,7 +122,11 @@ def _change(old: dict[str, int], new: dict[str, int]) -> str:
     "a shared axis that the base view lacks",
     scope=VIEW,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:173",),
+    mirrors=(
+        "hyper_comm_grid.py:173",
+        "hyper_comm_grid.py:171",
+        "hyper_comm_grid.py:179",
+    ),
     seen="Every rank stops while its grids are made: `is not in the base view`.",
 )
 def shared_with_nothing(spec: Context, one: GridView) -> Findings:
@@ -161,7 +165,10 @@ def _size_help(one: GridView, axis: Axis) -> str:
     "a base axis with a size of its own in another view",
     scope=VIEW,
     cost=Cost.SILENT,
-    mirrors=("hyper_comm_grid.py:187",),
+    mirrors=(
+        "hyper_comm_grid.py:187",
+        "hyper_comm_grid.py:199",
+    ),
     seen="Handed to megatron-core as it is, the axis makes groups of its own, and nothing says "
     "that they are others than the base view's.",
 )

@@ -1,4 +1,4 @@
-"""What the builder sets right, and what no spec can ask for: proofs that the catalogue names."""
+"""Proofs of docs/megatron_facts.toml: what the builder sets right, what no spec can ask for."""
 
 from collections.abc import Iterator
 from dataclasses import fields

@@ -1,10 +1,8 @@
 """The checker and megatron-core agree: what a rule says would be refused, is refused."""
 
 import re
-from pathlib import Path
 from typing import Any
 
-import megatron.core
 import pytest
 from torch import nn
 
@@ -14,8 +12,8 @@ from mimodsl.checker.rules import RULES
 from mimodsl.checker.rules.names import MODULE_DICT_NAMES
 from mimodsl.ir import LanguageModel, Spec, VisionEncoder
 from mimodsl.lower import parse
+from tests.citations import CORE, place_lines
 
-CORE = Path(megatron.core.__file__).parent
 CONFIGS = ("transformer/transformer_config.py", "model_parallel_config.py")
 SCHEDULE = "\nschedule 1f1b {\n  sequence = 64\n}\n"
 
@@ -58,7 +56,7 @@ def test_names_of_torch_containers_are_known() -> None:
 def test_what_is_seen_is_what_megatron_says(rule: Rule[Any]) -> None:
     assert bool(rule.mirrors) <= bool(rule.seen) or rule.cost is Cost.UNCLEAR
     assert not rule.seen or rule.seen.endswith((".", ".`"))
-    files = {place.partition(":")[0] for place in rule.mirrors}
+    files = {place_lines(place)[0] for place in rule.mirrors}
     # Strings that go on in the next line of source are one.
     sources = [
         re.sub(r'"\s*\n\s*f?"', "", (CORE / file).read_text(encoding="utf-8")) for file in files
@@ -70,7 +68,7 @@ def test_what_is_seen_is_what_megatron_says(rule: Rule[Any]) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_rules_point_at_code_of_megatron(rule: Rule[Any]) -> None:
     for place in rule.mirrors:
-        name, number = place.split(":")
-        line = (CORE / name).read_text(encoding="utf-8").splitlines()[int(number) - 1].strip()
+        name, lines = place_lines(place)
+        line = (CORE / name).read_text(encoding="utf-8").splitlines()[lines.start - 1].strip()
         assert line, f"{place} is blank"
         assert not line.startswith(("#", '"', "'", "logger", "logging")), f"{place}: {line}"

@@ -1,25 +1,23 @@
-"""The catalogue: its places are code, its codes and tests exist, and no refusal is left out."""
+"""The facts of the docs: places are code, codes and tests exist, and no refusal is left out."""
 
 import ast
+import runpy
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import megatron.core
 import pytest
-import torch
 
-from mimodsl.checker.catalogue import AREAS, MEGATRON, Area, Fact, Handled, Impossible, Limit, Ruled
 from mimodsl.checker.rules import RULES
 from mimodsl.diagnostics.codes import CODES
+from tests.citations import CORE, SITE, place_lines
 
 ROOT = Path(__file__).parents[3]
-CORE = Path(megatron.core.__file__).parent
-TORCH = Path(torch.__file__).parents[1]
+READER = runpy.run_path(str(ROOT / "docs" / "facts.py"))
+AREAS = READER["load"]()
 FACTS = [fact for area in AREAS for fact in area.facts]
-KNOWN = {*CODES, *(rule.code for rule in RULES)}
 
-# Functions whose every raise and assert has an entry, or is the source of a rule.
+# Functions whose every raise and assert has a fact, or is the source of a rule.
 READ_WHOLE = (
     ("transformer/transformer_config.py", "TransformerConfig.__post_init__"),
     ("model_parallel_config.py", "ModelParallelConfig.__post_init__"),
@@ -82,54 +80,47 @@ READ_WHOLE = (
 )
 
 
-def source(place: str) -> tuple[Path, range]:
-    """The file and the lines of a place."""
-    name, _, lines = place.partition(":")
-    first, _, last = lines.partition("-")
-    root = TORCH if name.startswith("torch/") else CORE
-    return root / name, range(int(first), int(last or first) + 1)
-
-
-def test_the_version_is_the_one_that_was_read() -> None:
-    assert version("megatron-core") == MEGATRON
-
-
 @pytest.mark.parametrize("place", sorted({place for fact in FACTS for place in fact.at}))
 def test_a_place_is_code(place: str) -> None:
-    path, span = source(place)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    name, span = place_lines(place)
+    lines = ((SITE if name.startswith("torch/") else CORE) / name).read_text().splitlines()
     for number in (span.start, span.stop - 1):
         line = lines[number - 1].strip()
         assert line, f"line {number} is blank"
         assert not line.startswith(("#", '"""', "logger.", "logging."))
 
 
-def test_entries_read_as_sentences_and_say_each_thing_once() -> None:
+def test_facts_read_as_sentences_and_say_each_thing_once() -> None:
     for fact in FACTS:
         assert fact.at
         assert fact.says.endswith(".")
         assert fact.says[0].isupper() or fact.says.startswith(("cp ", "pp ", "fp8 "))
     assert len({fact.says for fact in FACTS}) == len(FACTS)
+    assert all(area.facts for area in AREAS)
 
 
-def test_codes_of_entries_exist() -> None:
-    named = {code for fact in FACTS if isinstance(fact.ends, Ruled) for code in fact.ends.codes}
-    assert named <= KNOWN
+def test_no_fact_repeats_a_rule() -> None:
+    named = {code for fact in FACTS for code in fact.codes}
+    assert named <= {*CODES}
 
 
-def test_every_rule_that_comes_from_megatron_has_an_entry() -> None:
-    named = {code for fact in FACTS if isinstance(fact.ends, Ruled) for code in fact.ends.codes}
-    ours = {rule.code for rule in RULES if rule.mirrors}
-    elsewhere = {code for fact in FACTS for code in ours if code in str(fact.ends)}
-    assert ours - named - elsewhere == UNLISTED
+def _fact(**keys: Any) -> dict[str, Any]:
+    return {"at": ["a.py:1"], "cost": "late", "says": "It fails."} | keys
 
 
-UNLISTED = {
-    # Rules of the language that cite the code which would meet the mistake in its own way.
-    "MIMO603",
-    "MIMO604",
-    "MIMO605",
-}
+@pytest.mark.parametrize(
+    "row",
+    [
+        _fact(),
+        _fact(handled="by us"),
+        _fact(limit="so it is", test="a test"),
+        _fact(handled="by us", test="a test", limit="so it is"),
+        _fact(limit="so it is", note="and so on"),
+    ],
+)
+def test_a_fact_that_is_incomplete_is_refused(row: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"a fact has the keys .*'It fails\.'"):
+        READER["_fact"](row)
 
 
 def _functions(path: Path) -> Iterator[str]:
@@ -145,23 +136,14 @@ def _functions(path: Path) -> Iterator[str]:
             )
 
 
-PROOFS = sorted({fact.ends.test for fact in FACTS if isinstance(fact.ends, Handled | Impossible)})
-
-
-@pytest.mark.parametrize("test", PROOFS)
+@pytest.mark.parametrize("test", sorted({fact.test for fact in FACTS if fact.test}))
 def test_a_proof_exists(test: str) -> None:
     path, _, name = test.partition("::")
     assert name in set(_functions(ROOT / path))
 
 
 def test_limits_say_why() -> None:
-    assert all(len(fact.ends.why) > 20 for fact in FACTS if isinstance(fact.ends, Limit))
-
-
-@pytest.mark.parametrize("area", AREAS, ids=lambda area: area.title)
-def test_an_area_says_what_becomes_of_each_fact(area: Area) -> None:
-    assert area.facts
-    assert all(isinstance(fact, Fact) for fact in area.facts)
+    assert all(len(fact.words) > 20 for fact in FACTS if fact.end == "limit")
 
 
 def _refusals(path: Path, qualified: str) -> dict[int, set[int]]:
@@ -189,7 +171,7 @@ def _refusals(path: Path, qualified: str) -> dict[int, set[int]]:
 def test_no_refusal_is_left_out(file: str, function: str) -> None:
     places = [place for fact in FACTS for place in fact.at]
     places += [place for rule in RULES for place in rule.mirrors]
-    cited = {line for place in places if place.startswith(f"{file}:") for line in source(place)[1]}
+    cited = {line for place in places if place.startswith(file) for line in place_lines(place)[1]}
     refusals = _refusals(CORE / file, function)
     assert refusals
     assert [line for line, own in refusals.items() if not own & cited] == []
