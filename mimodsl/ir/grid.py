@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, Final, cast
 
+from mimodsl.ir.facts import LAYOUT, unnamed
 from mimodsl.ir.node import AT_LEAST_1, NOT_EMPTY, Node, items, knob, node
 
 BASE_AXES: Final = ("tp", "cp", "dp", "pp")
@@ -15,9 +16,16 @@ EXPERT_VIEW: Final = "expert"
 class Axis(Node):
     """One factor of a view. Without a size it is shared with the base view."""
 
-    name: str = knob(doc="`tp`, `cp`, `dp`, `pp`; `etp`, `ep`, `edp` in an expert view")
+    name: str = knob(
+        doc="`tp`, `cp`, `dp`, `pp`; `etp`, `ep`, `edp` in an expert view",
+        facts=unnamed(LAYOUT),
+    )
     size: int | None = knob(
-        default=None, unit="ranks", check=AT_LEAST_1, doc="ranks along the axis; none where shared"
+        default=None,
+        unit="ranks",
+        check=AT_LEAST_1,
+        doc="ranks along the axis; none where shared",
+        facts=unnamed(LAYOUT),
     )
 
     def __str__(self) -> str:
@@ -38,9 +46,15 @@ class View(Node):
     `axes` also takes a mapping, `{"etp": 1, "ep": 2, "edp": 2, "pp": None}`, None meaning shared.
     """
 
-    name: str = knob(doc="`dense` by custom for the base view; `expert` for the experts' view")
+    name: str = knob(
+        doc="`dense` by custom for the base view; `expert` for the experts' view",
+        facts=unnamed(LAYOUT),
+    )
     axes: tuple[Axis, ...] = knob(
-        converter=_axes, check=NOT_EMPTY, doc="the factors, fastest-varying first"
+        converter=_axes,
+        check=NOT_EMPTY,
+        doc="the factors, fastest-varying first",
+        facts=unnamed(LAYOUT),
     )
 
     def axis(self, name: str) -> Axis | None:
@@ -65,10 +79,21 @@ class Grid(Node):
     `{"dense": {"tp": 2, "dp": 2}, "expert": {"ep": 2, "edp": 2, "pp": None}}`.
     """
 
-    name: str = knob(doc="what modules and `place` call it")
-    views: tuple[View, ...] = knob(converter=_views, doc="the factorizations, base view first")
+    name: str = knob(
+        doc="what modules and `place` call it",
+        facts=unnamed(LAYOUT),
+    )
+    views: tuple[View, ...] = knob(
+        converter=_views,
+        doc="the factorizations, base view first",
+        facts=unnamed(LAYOUT),
+    )
     ranks: int | None = knob(
-        default=None, unit="ranks", check=AT_LEAST_1, doc="the number of ranks, where it is stated"
+        default=None,
+        unit="ranks",
+        check=AT_LEAST_1,
+        doc="the number of ranks, where it is stated",
+        facts=unnamed(LAYOUT),
     )
 
     @property

@@ -5,6 +5,7 @@ from typing import ClassVar, Self, override
 from attrs import evolve
 
 from mimodsl.ir.blocks import Attention, Blocks, Mamba, Moe
+from mimodsl.ir.facts import SHAPES, Facts, unnamed
 from mimodsl.ir.language import TransformerLanguage
 from mimodsl.ir.node import knob, node
 
@@ -17,11 +18,26 @@ class Hybrid(TransformerLanguage):
     blocks: ClassVar[dict[str, str]] = {"M": "mamba", "*": "attention", "E": "moe"}
 
     pattern: str = knob(
-        doc="a symbol a layer: `M` Mamba, `*` attention, `-` MLP, `E` experts; `|` between stages"
+        doc="a symbol a layer: `M` Mamba, `*` attention, `-` MLP, `E` experts; `|` between stages",
+        facts=Facts(
+            SHAPES, megatron="HybridModel.hybrid_layer_pattern", hf="hybrid_override_pattern"
+        ),
     )
-    mamba: Mamba | None = knob(default=None, doc="the Mamba layers")
-    attention: Attention | None = knob(default=None, doc="the attention layers")
-    moe: Moe | None = knob(default=None, doc="the layers with experts")
+    mamba: Mamba | None = knob(
+        default=None,
+        doc="the Mamba layers",
+        facts=unnamed(SHAPES),
+    )
+    attention: Attention | None = knob(
+        default=None,
+        doc="the attention layers",
+        facts=unnamed(SHAPES),
+    )
+    moe: Moe | None = knob(
+        default=None,
+        doc="the layers with experts",
+        facts=unnamed(SHAPES),
+    )
 
     @property
     def layers(self) -> str:

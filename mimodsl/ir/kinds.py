@@ -3,6 +3,7 @@
 from enum import Enum
 from typing import ClassVar
 
+from mimodsl.ir.facts import LAYOUT, TRAINING, Derived, Facts
 from mimodsl.ir.node import AT_LEAST_0, FRACTION, Keyword, Node, knob, node
 
 
@@ -37,6 +38,10 @@ class Norm(Keyword):
     LAYERNORM = "layernorm"
     RMSNORM = "rmsnorm"
 
+    @property
+    def megatron(self) -> str:
+        return {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}[self.value]
+
 
 class Recompute(Keyword):
     """Which activations are computed again in the backward pass instead of kept."""
@@ -68,12 +73,36 @@ class TransformerKind(Kind):
     """The knobs of a kind that is made of transformer layers."""
 
     init_std: float = knob(
-        default=0.02, check=AT_LEAST_0, doc="standard deviation of initial weights"
+        default=0.02,
+        check=AT_LEAST_0,
+        doc="standard deviation of initial weights",
+        facts=Facts(TRAINING, megatron="init_method_std", hf="initializer_range"),
     )
-    dropout: float = knob(default=0.0, check=FRACTION, doc="dropout on hidden states")
+    dropout: float = knob(
+        default=0.0,
+        check=FRACTION,
+        doc="dropout on hidden states",
+        facts=Facts(
+            TRAINING, megatron="hidden_dropout", hf="hidden_dropout hidden_dropout_prob resid_pdrop"
+        ),
+    )
     attention_dropout: float = knob(
-        default=0.0, check=FRACTION, doc="dropout on attention probabilities"
+        default=0.0,
+        check=FRACTION,
+        doc="dropout on attention probabilities",
+        facts=Facts(
+            TRAINING,
+            megatron="attention_dropout",
+            hf="attention_dropout attention_probs_dropout_prob attn_pdrop",
+        ),
     )
     recompute: Recompute = knob(
-        default=Recompute.NONE, doc="activations computed again in the backward pass"
+        default=Recompute.NONE,
+        doc="activations computed again in the backward pass",
+        facts=Facts(
+            LAYOUT,
+            megatron=Derived("recompute_granularity", "recompute_method", "recompute_num_layers"),
+            flag=Derived("recompute-granularity", "recompute-method", "recompute-num-layers"),
+            hf=None,
+        ),
     )

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from mimodsl.ir.facts import TRAINING, Derived, Facts
 from mimodsl.ir.node import AT_LEAST_0, AT_LEAST_1, Keyword, Node, knob, node
 
 
@@ -10,12 +11,26 @@ class LrDecay(Node):
     """What every style has: a warm-up, which rises in a line to the optimizer's `lr`."""
 
     tag: ClassVar[str]
+    megatron_config: ClassVar[str] = "OptimizerParamScheduler"
 
     warmup: int = knob(
-        default=0, check=AT_LEAST_0, unit="steps", doc="how long the learning rate rises"
+        default=0,
+        check=AT_LEAST_0,
+        unit="steps",
+        doc="how long the learning rate rises",
+        facts=Facts(
+            TRAINING,
+            megatron="lr_warmup_steps",
+            flag="lr-warmup-iters",
+            hf=None,
+            also="warmup_steps",
+        ),
     )
     init_lr: float = knob(
-        default=0.0, check=AT_LEAST_0, doc="learning rate of the first step of a warm-up"
+        default=0.0,
+        check=AT_LEAST_0,
+        doc="learning rate of the first step of a warm-up",
+        facts=Facts(TRAINING, megatron="init_lr", flag=Derived("lr-warmup-init"), hf=None),
     )
 
 
@@ -34,8 +49,14 @@ class FallingLr(LrDecay):
         check=AT_LEAST_1,
         unit="steps",
         doc="how long until the learning rate is down at `min_lr`, warm-up included",
+        facts=Facts(TRAINING, megatron="lr_decay_steps", flag="lr-decay-iters", hf=None),
     )
-    min_lr: float = knob(default=0.0, check=AT_LEAST_0, doc="where the learning rate ends")
+    min_lr: float = knob(
+        default=0.0,
+        check=AT_LEAST_0,
+        doc="where the learning rate ends",
+        facts=Facts(TRAINING, megatron="min_lr", hf=None),
+    )
 
 
 @node
@@ -75,6 +96,13 @@ class WsdLr(FallingLr):
     tag: ClassVar[str] = "wsd"
 
     anneal: int = knob(
-        check=AT_LEAST_1, unit="steps", doc="how long the learning rate falls at the end"
+        check=AT_LEAST_1,
+        unit="steps",
+        doc="how long the learning rate falls at the end",
+        facts=Facts(TRAINING, megatron="wsd_decay_steps", flag="lr-wsd-decay-iters", hf=None),
     )
-    anneal_style: Anneal = knob(default=Anneal.EXPONENTIAL, doc="the curve along which it falls")
+    anneal_style: Anneal = knob(
+        default=Anneal.EXPONENTIAL,
+        doc="the curve along which it falls",
+        facts=Facts(TRAINING, megatron="lr_wsd_decay_style", hf=None),
+    )

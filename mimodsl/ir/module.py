@@ -1,5 +1,6 @@
 """Modules: a kind with its values, on a grid."""
 
+from mimodsl.ir.facts import FUNCTION, LAYOUT, SHAPES, TRAINING, Derived, Facts, unnamed
 from mimodsl.ir.kinds import Kind, Role
 from mimodsl.ir.node import Node, knob, node
 
@@ -8,10 +9,28 @@ from mimodsl.ir.node import Node, knob, node
 class Module(Node):
     """One module of the model; its parameters are spread over the ranks of one grid."""
 
-    name: str = knob(doc="what flows call it")
-    grid: str = knob(doc="the grid whose ranks hold it")
-    frozen: bool = knob(default=False, doc="keep the weights as they are")
-    kind: Kind = knob(doc="what it is, and its sizes")
+    name: str = knob(
+        doc="what flows call it",
+        facts=unnamed(FUNCTION),
+    )
+    grid: str = knob(
+        doc="the grid whose ranks hold it",
+        facts=unnamed(LAYOUT),
+    )
+    frozen: bool = knob(
+        default=False,
+        doc="keep the weights as they are",
+        facts=Facts(
+            TRAINING,
+            megatron=None,
+            flag=Derived("freeze-lm", "freeze-vit", "freeze-projection"),
+            hf=None,
+        ),
+    )
+    kind: Kind = knob(
+        doc="what it is, and its sizes",
+        facts=unnamed(SHAPES),
+    )
 
     @property
     def role(self) -> Role:

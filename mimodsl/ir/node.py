@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, cast, dataclass_transform, get_type_hints
+from typing import Any, ClassVar, cast, dataclass_transform, get_type_hints
 
 import attrs
 
+from mimodsl.ir.facts import Facts
 from mimodsl.ir.types import FieldType, Refused, describe, field_type, unsayable
 from mimodsl.source import Span
 
@@ -40,9 +41,10 @@ class Knob:
     doc: str
     unit: str
     constraint: Constraint | None
+    facts: Facts | None
 
 
-def knob(  # noqa: PLR0913 - what a field says of itself, by keyword
+def knob(  # noqa: PLR0913 - the row of a field, by keyword
     *,
     doc: str,
     default: Any = attrs.NOTHING,
@@ -50,16 +52,20 @@ def knob(  # noqa: PLR0913 - what a field says of itself, by keyword
     unit: str = "",
     check: Constraint | None = None,
     converter: Callable[[Any], Any] | None = None,
+    facts: Facts | None = None,
 ) -> Any:
-    """A field that users may set: its meaning, unit and single-value constraint.
+    """A field that users may set: its meaning, unit, single-value constraint and facts.
 
     The class annotation fixes the type; `node` adds the check of both when the class is made.
+    Every field of a class of ours states its facts, once: a subclass that only has another default
+    inherits them. A kind of another package may leave them out:
+    then another value of the field is taken to change the shapes of weights.
     """
     start: Any = attrs.Factory(factory) if factory else default
     return attrs.field(  # pyright: ignore[reportUnknownVariableType]
         default=start,
         converter=converter,
-        metadata={KNOB: Knob(doc=doc, unit=unit, constraint=check)},
+        metadata={KNOB: Knob(doc=doc, unit=unit, constraint=check, facts=facts)},
     )
 
 
@@ -79,6 +85,11 @@ class Keyword(StrEnum):
         """The plain word, which Python users may write, too."""
         return repr(self.value)
 
+    @property
+    def megatron(self) -> str | None:
+        """Megatron's word for the choice: the same, unless a subclass says otherwise."""
+        return str(self.value)
+
 
 def _check_knobs(cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs.Attribute[Any]"]:
     if any(isinstance(field.type, str) and KNOB in field.metadata for field in fields):
@@ -88,7 +99,22 @@ def _check_knobs(cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs
             field.evolve(type=types.get(field.name, field.type))  # pyright: ignore[reportUnknownMemberType]
             for field in fields
         ]
-    return [_checked(field) if KNOB in field.metadata else field for field in fields]
+    return [
+        _checked(_with_facts(cls, field)) if KNOB in field.metadata else field for field in fields
+    ]
+
+
+def _with_facts(cls: type, field: "attrs.Attribute[Any]") -> "attrs.Attribute[Any]":
+    """The field, with the facts of the base class's field of that name if it states none."""
+    stated = cast(Knob, field.metadata[KNOB])
+    if stated.facts is not None:
+        return field
+    for base in cls.__mro__[1:]:
+        for other in cast("tuple[attrs.Attribute[Any], ...]", getattr(base, "__attrs_attrs__", ())):
+            if other.name == field.name and KNOB in other.metadata:
+                facts = cast(Knob, other.metadata[KNOB]).facts
+                return field.evolve(metadata={KNOB: attrs.evolve(stated, facts=facts)})  # pyright: ignore[reportUnknownMemberType]
+    return field
 
 
 def _checked(field: "attrs.Attribute[Any]") -> "attrs.Attribute[Any]":
@@ -175,6 +201,9 @@ def node[T](cls: type[T]) -> type[T]:
 @node
 class Node:
     """An IR object. Its origin takes no part in equality and is absent where Python made it."""
+
+    megatron_config: ClassVar[str] = "TransformerConfig"
+    """The class of Megatron-Core whose fields the facts of this class name."""
 
     origin: Origin | None = attrs.field(default=None, eq=False, repr=False, hash=False)
 

@@ -5,6 +5,7 @@ from typing import Any, Final, cast
 
 import attrs
 
+from mimodsl.ir.facts import LAYOUT, unnamed
 from mimodsl.ir.node import Node, holds, items, knob, node
 
 
@@ -12,7 +13,7 @@ from mimodsl.ir.node import Node, holds, items, knob, node
 class Placed(Node):
     """One grid, by name."""
 
-    grid: str = knob(doc="the grid's name")
+    grid: str = knob(doc="the grid's name", facts=unnamed(LAYOUT))
 
     def __str__(self) -> str:
         return self.grid

@@ -4,6 +4,7 @@ from typing import ClassVar, Self
 
 from attrs import frozen
 
+from mimodsl.ir.facts import FUNCTION, SHAPES, TRAINING, Derived, Facts
 from mimodsl.ir.kinds import Activation, Kind, Norm, Role
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, knob, node
@@ -40,9 +41,18 @@ class Projector(Kind):
 class LinearProjector(Projector):
     """What a projector of linear layers has."""
 
-    bias: bool = knob(default=False, doc="biases in linear layers")
+    bias: bool = knob(
+        default=False,
+        doc="biases in linear layers",
+        facts=Facts(SHAPES, megatron="add_bias_linear", flag=None, hf="multimodal_projector_bias"),
+    )
     init_std: float = knob(
-        default=0.02, check=AT_LEAST_0, doc="standard deviation of initial weights"
+        default=0.02,
+        check=AT_LEAST_0,
+        doc="standard deviation of initial weights",
+        facts=Facts(
+            TRAINING, megatron="init_method_std", flag=None, hf=None, also="initializer_range"
+        ),
     )
 
 
@@ -53,11 +63,45 @@ class MlpProjector(LinearProjector):
     keyword: ClassVar[str] = "mlp_projector"
 
     ffn: int | None = knob(
-        default=None, check=AT_LEAST_1, doc="inner width; four times the input width if unset"
+        default=None,
+        check=AT_LEAST_1,
+        doc="inner width; four times the input width if unset",
+        facts=Facts(
+            SHAPES,
+            megatron=Derived("ffn_hidden_size"),
+            flag=None,
+            hf="projector_hidden_size",
+            also="intermediate_size",
+        ),
     )
-    activation: Activation = knob(default=Activation.GELU, doc="nonlinearity")
-    norm: Norm | None = knob(default=Norm.RMSNORM, doc="normalisation of the input")
-    norm_eps: float = knob(default=1e-5, check=ABOVE_0, doc="added to the variance")
+    activation: Activation = knob(
+        default=Activation.GELU,
+        doc="nonlinearity",
+        facts=Facts(
+            SHAPES,
+            megatron=Derived("activation_func", "gated_linear_unit"),
+            flag=None,
+            hf="projector_hidden_act",
+            also="hidden_act activation_function",
+        ),
+    )
+    norm: Norm | None = knob(
+        default=Norm.RMSNORM,
+        doc="normalisation of the input",
+        facts=Facts(SHAPES, megatron=Derived("normalization"), flag=None, hf=None),
+    )
+    norm_eps: float = knob(
+        default=1e-5,
+        check=ABOVE_0,
+        doc="added to the variance",
+        facts=Facts(
+            FUNCTION,
+            megatron="layernorm_epsilon",
+            flag=None,
+            hf=None,
+            also="layer_norm_eps rms_norm_eps",
+        ),
+    )
 
     def inner_width(self, width: int) -> int:
         """Inner width of the MLP for inputs `width` wide."""

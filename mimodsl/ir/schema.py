@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import attrs
 
+from mimodsl.ir.facts import Changes, Facts
 from mimodsl.ir.node import KNOB, Constraint, Knob, Node, refusal
 from mimodsl.ir.types import FieldType, describe, field_type
 
@@ -22,6 +23,13 @@ class FieldSchema:
     doc: str
     unit: str
     constraint: Constraint | None
+    facts: Facts | None
+    """`None` only in kinds of other packages."""
+
+    @property
+    def changes(self) -> Changes:
+        """What another value changes: the shapes of weights where no facts are stated."""
+        return self.facts.changes if self.facts else Changes.SHAPES
 
     @property
     def words(self) -> str:
@@ -61,4 +69,5 @@ def _field_schema(field: "attrs.Attribute[Any]") -> FieldSchema:
         doc=knob.doc,
         unit=knob.unit,
         constraint=knob.constraint,
+        facts=knob.facts,
     )

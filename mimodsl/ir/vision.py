@@ -6,6 +6,7 @@ from typing import ClassVar, Self, override
 from attrs import evolve
 
 from mimodsl.ir.blocks import head_width
+from mimodsl.ir.facts import FUNCTION, SHAPES, Derived, Facts, unnamed
 from mimodsl.ir.kinds import Activation, Kind, Norm, Role, TransformerKind
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, knob, node
 from mimodsl.ir.types import Size
@@ -52,24 +53,103 @@ class VisionEncoder(Encoder, TransformerKind):
     splits_patches: ClassVar[bool] = False
     """Whether tp ranks split the patch embedding, and so the residual stream's width."""
 
-    layers: int = knob(check=AT_LEAST_1, doc="transformer layers")
-    hidden: int = knob(check=AT_LEAST_1, doc="width of the residual stream")
-    heads: int = knob(check=AT_LEAST_1, doc="attention heads")
-    ffn: int = knob(check=AT_LEAST_1, doc="inner width of the MLP")
-    patch: int = knob(default=16, check=AT_LEAST_1, unit="pixels", doc="side of a square patch")
+    layers: int = knob(
+        check=AT_LEAST_1,
+        doc="transformer layers",
+        facts=Facts(
+            SHAPES, megatron="num_layers", flag=None, hf="num_hidden_layers depth", also="n_layer"
+        ),
+    )
+    hidden: int = knob(
+        check=AT_LEAST_1,
+        doc="width of the residual stream",
+        facts=Facts(
+            SHAPES,
+            megatron="hidden_size",
+            flag=None,
+            hf="hidden_size embed_dim",
+            also="d_model n_embd",
+        ),
+    )
+    heads: int = knob(
+        check=AT_LEAST_1,
+        doc="attention heads",
+        facts=Facts(
+            SHAPES,
+            megatron="num_attention_heads",
+            flag=None,
+            hf="num_attention_heads num_heads",
+            also="n_head",
+        ),
+    )
+    ffn: int = knob(
+        check=AT_LEAST_1,
+        doc="inner width of the MLP",
+        facts=Facts(SHAPES, megatron="ffn_hidden_size", flag=None, hf="intermediate_size"),
+    )
+    patch: int = knob(
+        default=16,
+        check=AT_LEAST_1,
+        unit="pixels",
+        doc="side of a square patch",
+        facts=Facts(SHAPES, megatron=None, flag=None, hf="patch_size", also="patch_dim"),
+    )
     image: Size = knob(
-        default=Size(height=512, width=512), unit="pixels", doc="height and width of every image"
+        default=Size(height=512, width=512),
+        unit="pixels",
+        doc="height and width of every image",
+        facts=Facts(SHAPES, megatron=None, flag=None, hf="image_size", also="img_size"),
     )
-    class_tokens: int = knob(check=AT_LEAST_0, default=1, doc="learned tokens before the patches")
-    drop_class_tokens: bool = knob(default=True, doc="emit patches alone")
+    class_tokens: int = knob(
+        check=AT_LEAST_0,
+        default=1,
+        doc="learned tokens before the patches",
+        facts=unnamed(SHAPES),
+    )
+    drop_class_tokens: bool = knob(
+        default=True,
+        doc="emit patches alone",
+        facts=Facts(FUNCTION, megatron=None, flag="disable-vision-class-token", hf=None),
+    )
     pixel_shuffle: bool = knob(
-        default=False, doc="fold 2 by 2 patches into one token of four times the width"
+        default=False,
+        doc="fold 2 by 2 patches into one token of four times the width",
+        facts=Facts(FUNCTION, megatron=None, flag="pixel-shuffle", hf=None),
     )
-    activation: Activation = knob(default=Activation.GELU, doc="nonlinearity of the MLP")
-    norm: Norm = knob(default=Norm.LAYERNORM, doc="normalisation")
-    norm_eps: float = knob(default=1e-6, check=ABOVE_0, doc="added to the variance")
-    bias: bool = knob(default=True, doc="biases in linear layers")
-    qkv_bias: bool = knob(default=True, doc="a bias on queries, keys and values")
+    activation: Activation = knob(
+        default=Activation.GELU,
+        doc="nonlinearity of the MLP",
+        facts=Facts(
+            SHAPES,
+            megatron=Derived("activation_func", "gated_linear_unit"),
+            flag=None,
+            hf="hidden_act",
+            also="activation_function",
+        ),
+    )
+    norm: Norm = knob(
+        default=Norm.LAYERNORM,
+        doc="normalisation",
+        facts=Facts(SHAPES, megatron="normalization", flag=None, hf=None),
+    )
+    norm_eps: float = knob(
+        default=1e-6,
+        check=ABOVE_0,
+        doc="added to the variance",
+        facts=Facts(
+            FUNCTION, megatron="layernorm_epsilon", flag=None, hf="layer_norm_eps rms_norm_eps"
+        ),
+    )
+    bias: bool = knob(
+        default=True,
+        doc="biases in linear layers",
+        facts=Facts(SHAPES, megatron="add_bias_linear", flag=None, hf=None),
+    )
+    qkv_bias: bool = knob(
+        default=True,
+        doc="a bias on queries, keys and values",
+        facts=Facts(SHAPES, megatron="add_qkv_bias", flag=None, hf="qkv_bias attention_bias"),
+    )
 
     @property
     def head_width(self) -> int:
@@ -129,9 +209,18 @@ class Radio(VisionEncoder):
         default=Size(height=2048, width=2048),
         unit="pixels",
         doc="the largest image that the position embeddings cover",
+        facts=Facts(SHAPES, megatron=None, flag=None, hf="max_resolution"),
     )
-    embedder_bias: bool = knob(default=False, doc="a bias in the patch embedding")
-    dynamic_resolution: bool = knob(default=False, doc="images of different sizes in one batch")
+    embedder_bias: bool = knob(
+        default=False,
+        doc="a bias in the patch embedding",
+        facts=unnamed(SHAPES),
+    )
+    dynamic_resolution: bool = knob(
+        default=False,
+        doc="images of different sizes in one batch",
+        facts=Facts(FUNCTION, megatron=None, flag="dynamic-resolution", hf=None),
+    )
 
     @override
     def showing(self, image: Size) -> Self:
