@@ -82,7 +82,6 @@ class Mamba(Node):
             SHAPES,
             megatron="mamba_num_heads",
             hf="mamba_num_heads mamba_n_heads num_heads",
-            also="num_attention_heads n_head",
         ),
     )
     head_dim: int = knob(

@@ -56,7 +56,7 @@ def needs_value(name: str, value: object) -> Needs:
 class Derived:
     """Names in Megatron whose values follow from a field, but are not simply its value.
 
-    The first is the name that comes nearest to the field.
+    The first is the name that comes nearest to the field, if there are several.
     """
 
     def __init__(self, *names: str) -> None:
@@ -114,8 +114,9 @@ class Facts:
     @property
     def names(self) -> tuple[str, ...]:
         """Every name under which people may look for the field."""
-        nearest = [_nearest(self.megatron), _nearest(self.flag).replace("-", "_")]
-        return tuple(filter(None, dict.fromkeys([*nearest, *self.hf, *self.also])))
+        flag = self.flag.replace("-", "_") if isinstance(self.flag, str) else ""
+        names = dict.fromkeys([_nearest(self.megatron), flag, *self.hf, *self.also])
+        return tuple(filter(None, names))
 
 
 def unnamed(changes: Changes) -> Facts:

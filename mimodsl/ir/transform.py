@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import attrs
 
 from mimodsl.diagnostics.suggest import closest
-from mimodsl.ir.elsewhere import field_meant, place_meant
 from mimodsl.ir.grid import Grid, View
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
+from mimodsl.ir.other_names import field_meant, place_meant
 from mimodsl.ir.schema import schema
 from mimodsl.ir.types import field_type
 
@@ -66,7 +66,7 @@ def merged[N: Node](node: N, fields: Mapping[str, Any]) -> N:
 def _hint(field: str, cls: type[Node]) -> str:
     """What may have been meant by a field that the class has not."""
     known = sorted(one.name for one in schema(cls))
-    if meant := field_meant(field, known):
+    if meant := field_meant(field, schema(cls)):
         return f"did you mean {meant!r}?"
     if place := place_meant(field, schema(cls)):
         outer, _, name = place

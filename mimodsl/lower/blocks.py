@@ -6,8 +6,8 @@ from attrs import evolve, frozen
 
 from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
 from mimodsl.diagnostics.suggest import closest, corrected, did_you_mean, listed
-from mimodsl.ir.elsewhere import derived, field_meant, place_meant
 from mimodsl.ir.node import Node, Origin
+from mimodsl.ir.other_names import derived, field_meant, place_meant
 from mimodsl.ir.registry import shadowed
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.lower.constants import Context
@@ -113,7 +113,7 @@ def _unknown_field(
     field: ast.Field, cls: type[Node], known: Mapping[str, FieldSchema], unset: list[str]
 ) -> Diagnostic:
     key = field.key
-    meant = field_meant(key.text, known)
+    meant = field_meant(key.text, known.values())
     elsewhere = (
         (derived(key.text) or _inside(key.text, known.values()) or _outside(field, known))
         if meant is None

@@ -48,6 +48,8 @@ def test_names_are_the_nearest_of_each_program() -> None:
     )
     assert facts.names == ("first", "the_flag", "key", "other_key", "word")
     assert unnamed(SHAPES).names == ()
+    derived = Facts(SHAPES, megatron=None, flag=Derived("global-batch-size"), hf=None)
+    assert derived.names == (), "a flag of another value is no name of the field"
 
 
 def test_a_redeclared_field_keeps_its_facts_unless_it_states_others() -> None:
