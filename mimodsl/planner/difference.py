@@ -1,11 +1,11 @@
-"""What differs between two specs: by declaration and field, in meaning and not in wording."""
+"""The differences between two specs in meaning, by declaration and field."""
 
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from attrs import evolve, frozen
 
+from mimodsl.ir.facts import Aspect
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Grid, View
 from mimodsl.ir.hybrid import Hybrid
@@ -15,19 +15,12 @@ from mimodsl.ir.schema import schema
 from mimodsl.ir.spec import Spec
 
 
-class Aspect(StrEnum):
-    """What a difference is a difference of."""
-
-    LAYOUT = "layout"  # where things are computed: the model and its losses stay the same
-    MODEL = "model"  # what is computed from a sample
-    TRAINING = "training"  # what is learned from it
-
-
 @frozen(kw_only=True)
 class Difference:
-    """One field that two specs have not alike. `None` stands for what a spec has not at all.
+    """A field whose value differs between two specs; `None` where a spec does not have it.
 
-    `where` is the declaration (`module language`), and `field` empty where it differs as a whole.
+    `where` is the declaration (`module language`). `field` is empty if one spec alone declares it,
+    or if all of it differs.
     """
 
     aspect: Aspect
@@ -35,27 +28,6 @@ class Difference:
     field: str
     before: str | None
     after: str | None
-
-
-LAYOUT_FIELDS: Final = frozenset(
-    {
-        *("grid", "sequence_parallel", "recompute", "dispatcher", "grouped_gemm"),
-        *("permute_fusion", "shared_overlap", "kernels"),
-        *("overlap_grad_reduce", "overlap_param_gather", "bucket", "micro_batch", "microbatches"),
-    }
-)
-"""Fields, of whatever block, that change how and where something is computed, and not what.
-
-Microbatches are ranks' shares of a global batch, which is compared on its own.
-"""
-
-TRAINING_FIELDS: Final = frozenset(
-    {
-        *("frozen", "init_std", "dropout", "attention_dropout", "balance", "aux_loss", "z_loss"),
-        *("bias_rate", "capacity_factor", "pad_to_capacity", "sequence", "images"),
-    }
-)
-"""Fields of modules, flows and the schedule that change what is learned, not what the model is."""
 
 
 def differences(a: Spec, b: Spec) -> tuple[Difference, ...]:
@@ -67,7 +39,7 @@ def differences(a: Spec, b: Spec) -> tuple[Difference, ...]:
         *_pairs("flow", a.flows, b.flows, Aspect.MODEL),
         *_batch(a, b),
         *_fields("schedule", a.schedule, b.schedule),
-        *_fields("train", a.train, b.train, Aspect.TRAINING),
+        *_fields("train", a.train, b.train),
     ]
     order = list(Aspect)
     return tuple(sorted(found, key=lambda one: order.index(one.aspect)))
@@ -78,11 +50,11 @@ def _place(a: Spec, b: Spec) -> Iterator[Difference]:
     if {grid.name for grid in a.grids} != {grid.name for grid in b.grids}:
         before, after = str(a.place), str(b.place)
         if before != after:
-            yield _of(Aspect.LAYOUT, "place", "", before, after)
+            yield _difference(Aspect.LAYOUT, "place", "", before, after)
         return
     for name, span in b.rank_spans.items():
         if (old := a.rank_spans[name]) != span:
-            yield _of(Aspect.LAYOUT, f"grid {name}", "ranks", _ranks(old), _ranks(span))
+            yield _difference(Aspect.LAYOUT, f"grid {name}", "ranks", _ranks(old), _ranks(span))
 
 
 def _ranks(span: range) -> str:
@@ -91,7 +63,7 @@ def _ranks(span: range) -> str:
 
 def _batch(a: Spec, b: Spec) -> Iterator[Difference]:
     if a.batch != b.batch:
-        yield _of(Aspect.TRAINING, "schedule", "samples a step", str(a.batch), str(b.batch))
+        yield _difference(Aspect.TRAINING, "schedule", "samples a step", str(a.batch), str(b.batch))
 
 
 def _pairs[D: (Grid, Module, Flow)](
@@ -137,7 +109,7 @@ def _views(where: str, a: Grid, b: Grid) -> Iterator[Difference]:
         if (old and old[1]) != (new and new[1]):
             before_text, after_text = (str(one[0]) if one else None for one in (old, new))
             if before_text != after_text:
-                yield _of(Aspect.LAYOUT, where, name, before_text, after_text)
+                yield _difference(Aspect.LAYOUT, where, name, before_text, after_text)
 
 
 def _view_name(grid: Grid, view: View) -> str:
@@ -150,13 +122,13 @@ def _factors(grid: Grid, view: View) -> tuple[tuple[str, int], ...]:
 
 def _kinds(where: str, a: Module, b: Module) -> Iterator[Difference]:
     if type(a.kind) is not type(b.kind):
-        yield _of(Aspect.MODEL, where, "", a.kind.keyword, b.kind.keyword)
+        yield _difference(Aspect.MODEL, where, "", a.kind.keyword, b.kind.keyword)
         return
-    for one in _fields(where, a.kind, b.kind):
-        if one.field == "pattern" and _same_layers(a, b):
-            yield _of(Aspect.LAYOUT, where, one.field, one.before, one.after)
+    for difference in _fields(where, a.kind, b.kind):
+        if difference.field == "pattern" and _same_layers(a, b):
+            yield evolve(difference, aspect=Aspect.LAYOUT)
         else:
-            yield one
+            yield difference
 
 
 def _same_layers(a: Module, b: Module) -> bool:
@@ -164,30 +136,18 @@ def _same_layers(a: Module, b: Module) -> bool:
     return cast(Hybrid, a.kind).layers == cast(Hybrid, b.kind).layers
 
 
-def _fields(
-    where: str,
-    a: Node,
-    b: Node,
-    otherwise: Aspect = Aspect.MODEL,
-    but: tuple[str, ...] = (),
-) -> Iterator[Difference]:
+def _fields(where: str, a: Node, b: Node, but: tuple[str, ...] = ()) -> Iterator[Difference]:
     """The fields in which two nodes of one class differ, those of blocks by their path."""
-    for name in (field.name for field in schema(type(b)) if field.name not in but):
-        before, after = getattr(a, name), getattr(b, name)
+    for field in (field for field in schema(type(b)) if field.name not in but):
+        before, after = getattr(a, field.name), getattr(b, field.name)
         if before == after:
             continue
         if isinstance(before, Node) and type(before) is type(after):
-            for one in _fields(where, before, after, otherwise):
-                yield evolve(one, field=f"{name}.{one.field}")
+            for inner in _fields(where, before, after):
+                yield evolve(inner, field=f"{field.name}.{inner.field}")
         else:
-            aspect = _aspect(where, name, otherwise)
-            yield _of(aspect, where, name, _shown(before), _shown(after))
-
-
-def _aspect(where: str, field: str, otherwise: Aspect) -> Aspect:
-    if field in LAYOUT_FIELDS or (where, field) == ("schedule", "kind"):
-        return Aspect.LAYOUT
-    return Aspect.TRAINING if field in TRAINING_FIELDS else otherwise
+            aspect = field.changes.aspect
+            yield _difference(aspect, where, field.name, _shown(before), _shown(after))
 
 
 def _shown(value: object) -> str:
@@ -206,7 +166,7 @@ def plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _of(
+def _difference(
     aspect: Aspect, where: str, field: str, before: str | None, after: str | None
 ) -> Difference:
     return Difference(aspect=aspect, where=where, field=field, before=before, after=after)

@@ -48,7 +48,9 @@ def _transfer(a: Spec, b: Spec, module: Module) -> Transfer:
     if source is None:
         return Transfer(module=module.name, reason=_missing(b, module))
     before, after = weights_of(a, source), weights_of(b, module)
-    for field in dict.fromkeys([*after, *before]):
+    # A field that only one of the two has follows from another one.
+    common = [field for field in after if field in before]
+    for field in dict.fromkeys([*common, *after, *before]):
         if before.get(field) != after.get(field):
             change = f"{plain(before.get(field))} → {plain(after.get(field))}"
             return Transfer(module=module.name, reason=f"{field}: {change}")

@@ -1,140 +1,93 @@
-"""What fixes a module's weights: which there are, their shapes, and where in them each value lies.
+"""What fixes a module's weights: which it has, their shapes, and where each value lies in them.
 
 Two modules that agree in all of it can take each other's weights, whatever else differs.
 """
 
-from mimodsl.ir.blocks import Attention, Mamba, Moe
-from mimodsl.ir.decoder import Gpt
+from mimodsl.ir.blocks import Attention, Mamba
+from mimodsl.ir.facts import SHAPES
 from mimodsl.ir.hybrid import Hybrid
-from mimodsl.ir.kinds import Activation
-from mimodsl.ir.language import Positions, TransformerLanguage
+from mimodsl.ir.kinds import Activation, Kind
+from mimodsl.ir.language import LanguageModel, Positions, TransformerLanguage
 from mimodsl.ir.module import Module
+from mimodsl.ir.node import Node
 from mimodsl.ir.package import Claims, CustomKind
 from mimodsl.ir.projector import LinearProjector, MlpProjector
 from mimodsl.ir.schema import schema
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.vision import Radio, VisionEncoder, Vit
+from mimodsl.ir.vision import VisionEncoder, Vit
 
 type Fixed = dict[str, object]
 
 
 def weights_of(spec: Spec, module: Module) -> Fixed:
-    """What fixes a module's weights, by the field of its kind that says it, or would.
+    """What fixes a module's weights, by field; fields of blocks by their path, `moe.experts`.
 
-    Values that follow from others are resolved, so that what is said and what is derived compare.
+    Values that follow from others are derived, so that a stated value and a derived one compare.
     """
     kind = module.kind
+    if isinstance(kind, LanguageModel):
+        kind = kind.in_use()
     fixed: Fixed = {"kind": kind.keyword}
-    if isinstance(kind, VisionEncoder):
-        return fixed | _encoder(kind)
-    if isinstance(kind, LinearProjector):
-        return fixed | _projector(spec, module, kind)
-    if isinstance(kind, TransformerLanguage):
-        return fixed | _language(spec, kind)
     if isinstance(kind, CustomKind):
-        return fixed | _custom(spec, module, kind)
-    raise TypeError(f"{type(kind).__name__} has no rule for its weights")
+        return fixed | _shapes(kind, kind) | Claims.of(spec, module).weights
+    around = _surroundings(spec, module, kind)
+    # The surroundings come first, since they explain other differences; their values count.
+    return fixed | around | _shapes(kind, kind) | around
 
 
-def _named(kind: object, *names: str) -> Fixed:
-    return {name: getattr(kind, name) for name in names}
-
-
-def _encoder(kind: VisionEncoder) -> Fixed:
-    sizes = _named(kind, "layers", "hidden", "heads", "ffn", "patch", "class_tokens")
-    fixed = sizes | _named(kind, "norm", "bias", "qkv_bias") | _gated(kind.activation)
-    if isinstance(kind, Radio):
-        fixed |= _named(kind, "max_image", "embedder_bias")
-    if isinstance(kind, Vit):
-        fixed |= _named(kind, "image")  # each of its patches has a learned position
-    return fixed
-
-
-def _custom(spec: Spec, module: Module, kind: CustomKind) -> Fixed:
-    """All that a spec says of it, for nobody here knows what of it has no say in its weights."""
-    fields = (field.name for field in schema(type(kind)))
-    return _named(kind, *fields) | dict(Claims.of(spec, module).weights)
-
-
-def _projector(spec: Spec, module: Module, kind: LinearProjector) -> Fixed:
+def _surroundings(spec: Spec, module: Module, kind: Kind) -> Fixed:
+    """What the rest of the spec decides about the weights."""
+    if isinstance(kind, LanguageModel) and kind.learns_positions:
+        return {"sequence": spec.schedule.sequence}
     flow = spec.flow_through(module.name)
-    fixed = _named(kind, "bias")
-    if flow is None:
-        return fixed
-    fixed |= {
-        "input width": spec.encoder(flow).output_width,
-        "output width": spec.language_kind.hidden,
-    }
-    if isinstance(kind, MlpProjector):
-        width = spec.encoder(flow).output_width
-        fixed |= {
-            "ffn": kind.inner_width(width),
-            "norm": kind.norm or "none",
-        }
-        fixed |= _gated(kind.activation)
+    if not isinstance(kind, LinearProjector) or flow is None:
+        return {}
+    width = spec.encoder(flow).output_width
+    widths: Fixed = {"input width": width, "output width": spec.language_kind.hidden}
+    return widths | ({"ffn": kind.inner_width(width)} if isinstance(kind, MlpProjector) else {})
+
+
+def _shapes(node: Node, kind: Kind) -> Fixed:
+    """The fields of a node that shape weights, of those that have an effect in this kind."""
+    derived = _derived(node, kind)
+    fixed: Fixed = {}
+    for field in schema(type(node)):
+        needs = field.facts.needs if field.facts else None
+        if field.changes is not SHAPES or (needs and not needs.met(node)):
+            continue
+        value = getattr(node, field.name)
+        if isinstance(value, Node):
+            fixed |= {f"{field.name}.{name}": one for name, one in _shapes(value, kind).items()}
+        elif not field.blocks:
+            fixed[field.name] = derived.get(field.name, value)
     return fixed
 
 
-def _language(spec: Spec, kind: TransformerLanguage) -> Fixed:
-    fixed = _named(kind, "hidden", "vocabulary", "norm", "bias", "tie_embeddings")
-    if kind.positions is Positions.LEARNED:
-        fixed |= {"positions": kind.positions, "sequence": spec.schedule.sequence}
-    if isinstance(kind, Gpt):
-        return fixed | _gpt(kind)
-    if isinstance(kind, Hybrid):
-        return fixed | _hybrid(kind)
-    return fixed
+def _derived(node: Node, kind: Kind) -> Fixed:
+    """The values that follow from other fields, and those of which only a part shapes weights."""
+    match node:
+        case Attention() if isinstance(kind, TransformerLanguage):
+            return {"kv_groups": node.key_value_groups, "head_dim": node.width(kind.hidden)}
+        case Mamba() if isinstance(kind, TransformerLanguage):
+            return {"heads": node.head_count(kind.hidden)}
+        case VisionEncoder():
+            # A plain ViT has a learned position for each patch of its images.
+            image = node.image if isinstance(node, Vit) else None
+            return {"activation": _gated(node.activation), "image": image}
+        case MlpProjector():
+            return {"activation": _gated(node.activation)}
+        case TransformerLanguage():
+            has_mlp = node.has_dense_mlp or node.used.moe
+            derived: Fixed = {
+                "ffn": node.mlp_width,
+                "activation": _gated(node.activation) if has_mlp else None,
+                "positions": Positions.LEARNED if node.learns_positions else None,
+            }
+            return derived | ({"pattern": node.layers} if isinstance(node, Hybrid) else {})
+        case _:
+            return {}
 
 
-def _gpt(kind: Gpt) -> Fixed:
-    fixed = _named(kind, "layers") | _gated(kind.activation) | _attention(kind.attention, kind)
-    if kind.moe:
-        fixed |= _named(kind, "moe_every") | _moe(kind.moe)
-    if not kind.moe or kind.moe_every > 1:
-        fixed |= {"ffn": kind.mlp_width}
-    return fixed
-
-
-def _hybrid(kind: Hybrid) -> Fixed:
-    fixed: Fixed = {"pattern": kind.layers}
-    blocks: dict[str, Fixed] = {
-        "M": _mamba(kind.mamba, kind),
-        "*": _attention(kind.attention, kind),
-        "-": {"ffn": kind.mlp_width} | _gated(kind.activation),
-        "E": _moe(kind.moe) | _gated(kind.activation),
-    }
-    for symbol, block in blocks.items():
-        fixed |= block if symbol in kind.layers else {}
-    return fixed
-
-
-def _gated(activation: Activation) -> Fixed:
+def _gated(activation: Activation) -> str:
     """A gated MLP has two products in one weight."""
-    return {"activation": "gated" if activation.gated else "not gated"}
-
-
-def _attention(block: Attention | None, kind: TransformerLanguage) -> Fixed:
-    if block is None:
-        return {}
-    return _of("attention", _named(block, "heads", "qkv_bias", "qk_norm")) | {
-        "attention.kv_groups": block.key_value_groups,
-        "attention.head_dim": block.width(kind.hidden),
-    }
-
-
-def _mamba(block: Mamba | None, kind: TransformerLanguage) -> Fixed:
-    if block is None:
-        return {}
-    return _of("mamba", _named(block, "head_dim", "state", "groups")) | {
-        "mamba.heads": block.head_count(kind.hidden)
-    }
-
-
-def _moe(block: Moe | None) -> Fixed:
-    if block is None:
-        return {}
-    return _of("moe", _named(block, "experts", "ffn", "shared_ffn", "expert_bias"))
-
-
-def _of(block: str, fields: Fixed) -> Fixed:
-    return {f"{block}.{name}": value for name, value in fields.items()}
+    return "gated" if activation.gated else "not gated"

@@ -1,22 +1,35 @@
-"""Differences of specs by meaning; and which fields fix weights, so that no field is forgotten."""
+"""Differences of specs by meaning; and what the facts of every field say of them and of weights."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 import pytest
 
 import mimodsl
-from mimodsl.ir import KINDS, AdamW, Attention, Axis, Gpt, Grid, Kernels, Mamba, Moe, Spec, View
-from mimodsl.ir.schema import schema
-from mimodsl.planner.difference import (
-    LAYOUT_FIELDS,
-    TRAINING_FIELDS,
-    Aspect,
-    Difference,
-    differences,
+from mimodsl.ir import (
+    KINDS,
+    AdamW,
+    AffineProjector,
+    Attention,
+    Axis,
+    Gpt,
+    Grid,
+    Kernels,
+    Moe,
+    Size,
+    Spec,
+    View,
 )
+from mimodsl.ir.facts import SHAPES, Aspect
+from mimodsl.ir.kinds import Activation
+from mimodsl.ir.node import Keyword, Node, knob, node
+from mimodsl.ir.package import CustomEncoder
+from mimodsl.ir.schema import FieldSchema, schema
+from mimodsl.planner.difference import Difference, differences
 from mimodsl.planner.transfer import Transfer, left_out, transfers
 from mimodsl.planner.weights import weights_of
+from tests.unit.builder import models as specs
 
 SPECS = Path(__file__).parents[3] / "specs"
 DEMO = mimodsl.load(SPECS / "nemotron_vlm.mimo")
@@ -163,50 +176,83 @@ def test_what_fixes_no_weights_stands_against_no_module(changed):
     assert all(one.loads for one in transfers(DEMO, changed))
 
 
-FREE = {
-    *("activation", "norm_eps", "rope_base", "rope_fraction", "residual_fp32"),
-    *("pixel_shuffle", "drop_class_tokens", "image", "dynamic_resolution", "positions"),
-    *("topk", "score", "pre_softmax", "scaling", "groups", "group_topk", "router_dtype"),
+KINDS_OF_SPECS = {
+    "radio": (specs.spec(), "vision"),
+    "vit": (specs.spec(encoder=specs.VIT), "vision"),
+    "mlp_projector": (specs.spec(), "projector"),
+    "affine_projector": (specs.spec(projector=AffineProjector()), "projector"),
+    "gpt": (specs.spec(specs.MOE_GPT), "language"),
+    "hybrid": (specs.spec(specs.HYBRID), "language"),
 }
-"""What changes the function of the same weights, or fixes them for some kinds only."""
+"""A spec for every kind in which all of the kind's fields have an effect, and the module."""
+
+OTHERS: dict[type, object] = {
+    bool: True,
+    int: 6,
+    float: 0.25,
+    Size: Size(height=80, width=80),
+}
 
 
-def test_every_field_of_a_kind_is_known_to_fix_weights_or_not():
-    """A new field has to be put into `weights_of`, or here: silence would load it wrongly."""
-    fixed = {name.rpartition(".")[2] for spec in (DEMO, GPT, VIT) for name in keys(spec)}
-    names = {
-        field.name
-        for cls in (*KINDS.values(), Attention, Mamba, Moe)
-        for field in schema(cls)
-        if field.name not in {"attention", "mamba", "moe"}
-    }
-    assert names <= fixed | FREE | LAYOUT_FIELDS | TRAINING_FIELDS
-    assert names & fixed & (LAYOUT_FIELDS | TRAINING_FIELDS) == set()
+def fields_of_kinds():
+    for keyword, kind in KINDS.items():
+        for field in schema(kind):
+            blocks = field.blocks.values()
+            inner = [(field.name, one) for cls in blocks for one in schema(cls)]
+            for block, one in inner or [("", field)]:
+                path = f"{block}.{one.name}" if block else one.name
+                yield pytest.param(keyword, block, one, id=f"{keyword}.{path}")
 
 
-def keys(spec: Spec) -> set[str]:
-    return {key for module in spec.modules for key in weights_of(spec, module)}
+def another(node: Node, field: FieldSchema) -> object:
+    """Another value of a field."""
+    before = getattr(node, field.name)
+    base = field.type.bases[0]
+    if field.name == "pattern":
+        return f"{before}*"
+    if isinstance(before, bool):
+        return not before
+    if isinstance(before, Activation):
+        return Activation.GELU if before.gated else Activation.GEGLU
+    if base not in OTHERS and issubclass(base, Keyword):
+        return next(member for member in reversed(base) if member is not before)
+    assert before != OTHERS[base]
+    return OTHERS[base]
 
 
-GPT = with_kind(
-    attrs.evolve(
-        DEMO,
-        modules=[
-            *DEMO.modules[:2],
-            attrs.evolve(
-                DEMO.language,
-                kind=Gpt(
-                    hidden=64,
-                    vocabulary=512,
-                    layers=2,
-                    attention=Attention(heads=4),
-                    moe=Moe(experts=4, topk=1, ffn=8),
-                    moe_every=2,
-                ),
-            ),
-        ],
-    ),
-    "language",
-    tie_embeddings=True,
-)
-VIT = with_kind(DEMO, "language", pattern="MEM*EM-")
+@pytest.mark.parametrize(("keyword", "block", "field"), list(fields_of_kinds()))
+def test_a_field_changes_what_its_facts_say(keyword, block, field):
+    spec, name = KINDS_OF_SPECS[keyword]
+    kind = spec.module(name).kind
+    node = getattr(kind, block) if block else kind
+    value = another(node, field)
+    changes = {block: attrs.evolve(node, **{field.name: value})} if block else {field.name: value}
+    other = with_kind(spec, name, **changes)
+    same = weights_of(spec, spec.module(name)) == weights_of(other, other.module(name))
+    # RADIO interpolates its positions, a plain ViT has one for each patch.
+    assert same is (field.changes is not SHAPES or (keyword, field.name) == ("radio", "image"))
+    (difference,) = differences(spec, other)
+    path = f"{block}.{field.name}" if block else field.name
+    assert (difference.where, difference.field) == (f"module {name}", path)
+    assert difference.aspect is field.changes.aspect
+
+
+def test_a_field_of_another_package_is_taken_to_fix_weights():
+    spec = specs.spec()
+    kind = Foreign(width=3)
+    module = attrs.evolve(spec.modules[0], kind=kind)
+    assert weights_of(spec, module) == {"kind": "foreign", "width": 3, "linear": (3, 4)}
+
+
+@node
+class Foreign(CustomEncoder):
+    """An encoder as another package defines one, without facts of its field."""
+
+    keyword: ClassVar[str] = "foreign"
+    builder: ClassVar[str] = "foreign:build"
+
+    width: int = knob(doc="channels")
+
+    @property
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        return {"linear": (self.width, 4)}
