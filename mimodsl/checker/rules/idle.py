@@ -2,27 +2,28 @@
 
 from collections.abc import Iterator
 
-from attrs import fields, frozen
+from attrs import frozen
 
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
-from mimodsl.checker.scopes import SPEC, Held, held
+from mimodsl.checker.scopes import SPEC, held
 from mimodsl.diagnostics import Severity
-from mimodsl.ir import Gpt, Node, Positions, Score, TransformerLanguage
+from mimodsl.ir import Kind, LanguageModel, Node
 from mimodsl.ir.draft import Draft
+from mimodsl.ir.facts import Needs
+from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.source import Span
 
 
-@frozen
+@frozen(kw_only=True)
 class Idle:
-    """A field without effect, what it would need, and where that is missing."""
+    """A field that has no effect in its node, which is part of the `owner`, without its needs."""
 
     node: Node
-    field: str
-    needs: str
-    missing: Node
-    missing_field: str
+    field: FieldSchema
+    needs: Needs
+    owner: Node
 
 
 @rule(
@@ -64,50 +65,39 @@ def idle_setting(spec: Context, draft: Draft) -> Findings:
         }
     """
     for idle in _idle(spec, draft):
-        if getattr(idle.node, idle.field) == _default(idle.node, idle.field):
+        name, needs = idle.field.name, idle.needs
+        if getattr(idle.node, name) == idle.field.default or _from_a_preset(spec, idle):
             continue
-        if _from_a_preset(spec, idle):
-            continue
+        missing = (idle.node, needs.field) if needs.field else (idle.owner, "name")
         yield Finding(
-            message=f"{code(idle.field)} has no effect without {idle.needs}",
-            primary=spec.label(idle.node, idle.field, "without effect"),
-            secondary=(spec.label(idle.missing, idle.missing_field, f"no {idle.needs}"),),
-            help=(f"leave {code(idle.field)} out",),
+            message=f"{code(name)} has no effect without {needs.words}",
+            primary=spec.label(idle.node, name, "without effect"),
+            secondary=(spec.label(*missing, f"no {needs.words}"),),
+            help=(f"leave {code(name)} out",),
         )
 
 
 def _idle(spec: Context, draft: Draft) -> Iterator[Idle]:
-    for language in held(spec, TransformerLanguage):
-        yield from _idle_in_language(language)
-    if draft.train is not None and not draft.train.ddp.overlap_grad_reduce:
-        ddp = draft.train.ddp
-        yield Idle(ddp, "bucket", code("overlap_grad_reduce = true"), ddp, "overlap_grad_reduce")
+    for module in held(spec, Kind):
+        yield from _idle_fields(module.kind, module.module)
+    if draft.train is not None:
+        yield from _idle_fields(draft.train, draft.train)
 
 
-def _idle_in_language(language: Held[TransformerLanguage]) -> Iterator[Idle]:
-    kind, name = language.kind, language.module
-    if kind.positions is not Positions.ROPE:
-        for field in ("rope_base", "rope_fraction"):
-            yield Idle(kind, field, code("positions = rope"), kind, "positions")
-    elif kind.used.attention is None:
-        yield Idle(kind, "positions", "attention layers", name, "name")
-    if not kind.has_dense_mlp:
-        yield Idle(kind, "ffn", "a layer with a dense MLP", name, "name")
-    moe = kind.used.moe
-    if isinstance(kind, Gpt) and moe is None:
-        yield Idle(kind, "moe_every", "experts", name, "name")
-    if moe is not None and not moe.expert_bias:
-        yield Idle(moe, "bias_rate", code("expert_bias = true"), moe, "expert_bias")
-    if moe is not None and moe.score is not Score.SOFTMAX:
-        yield Idle(moe, "pre_softmax", code("score = softmax"), moe, "score")
-
-
-def _default(node: Node, field: str) -> object:
-    return getattr(fields(type(node)), field).default
+def _idle_fields(node: Node, owner: Node) -> Iterator[Idle]:
+    """The fields of a node, and of the blocks in use inside it, whose needs are not met."""
+    in_use = node.in_use() if isinstance(node, LanguageModel) else node
+    for field in schema(type(node)):
+        needs = field.facts.needs if field.facts else None
+        if needs and not needs.met(node):
+            yield Idle(node=node, field=field, needs=needs, owner=owner)
+        block = getattr(in_use, field.name)
+        if isinstance(block, Node):
+            yield from _idle_fields(block, owner)
 
 
 def _from_a_preset(spec: Context, idle: Idle) -> bool:
-    where = spec.at(idle.node, idle.field)
+    where = spec.at(idle.node, idle.field.name)
     return (
         isinstance(where, Span) and spec.main_file is not None and where.file is not spec.main_file
     )
