@@ -1,7 +1,7 @@
 """`--to megatron-args`: the flags of Megatron-LM's MIMO example that come nearest to a spec."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from mimodsl._version import __version__
@@ -14,16 +14,17 @@ from mimodsl.ir import (
     Gpt,
     Hybrid,
     Kernels,
-    Mamba,
     MlpProjector,
-    Norm,
+    Moe,
+    Node,
     Precision,
     Radio,
     Recompute,
-    RouterPrecision,
     Spec,
 )
-from mimodsl.ir.lr_decay import FallingLr, WsdLr
+from mimodsl.ir.lr_decay import WsdLr
+from mimodsl.ir.megatron_fields import megatron_value
+from mimodsl.ir.schema import schema
 from mimodsl.planner.experts import can_be_weighted, is_permutation_fused, is_routing_fused
 from mimodsl.planner.grids import grid_plans
 from mimodsl.planner.nodes import NodePlan
@@ -36,35 +37,79 @@ _ACTIVATIONS: Final = {
     Activation.SWIGLU: "swiglu",
     Activation.QUICK_GELU: "quick-geglu",
 }
-_NORMS: Final = {Norm.LAYERNORM: "LayerNorm", Norm.RMSNORM: "RMSNorm"}
-_MEGATRON_SEED: Final = 1234
-_MEGATRON_EPS: Final = 1e-5
-_MEGATRON_ADAM_EPS: Final = 1e-8
+_DEFAULTS: Final[dict[str, object]] = {
+    "norm-epsilon": 1e-5,
+    "seed": 1234,
+    "adam-eps": 1e-8,
+    "moe-layer-freq": 1,
+}
+"""Values of Megatron-LM's that need no flag."""
+
+_ORDER: Final = (
+    *("num-layers", "hybrid-layer-pattern", "hidden-size", "ffn-hidden-size", "vocab-size"),
+    *("position-embedding-type", *_ACTIVATIONS.values(), "disable-bias-linear", "normalization"),
+    *("norm-epsilon", "init-method-std", "hidden-dropout", "attention-dropout"),
+    *("fp32-residual-connection", "recompute-granularity", "recompute-method"),
+    *("recompute-num-layers", "max-position-embeddings"),
+    *("num-attention-heads", "group-query-attention", "num-query-groups"),
+    *("mamba-num-heads", "mamba-head-dim", "mamba-num-groups", "mamba-state-dim"),
+    *("num-experts", "moe-router-topk", "moe-grouped-gemm", "moe-ffn-hidden-size"),
+    *("moe-router-score-function", "moe-router-pre-softmax", "moe-router-topk-scaling-factor"),
+    *("moe-router-enable-expert-bias", "moe-router-bias-update-rate", "moe-router-num-groups"),
+    *("moe-router-group-topk", "moe-router-dtype", "moe-router-load-balancing-type"),
+    *("moe-aux-loss-coeff", "moe-z-loss-coeff", "moe-shared-expert-intermediate-size"),
+    *("moe-shared-expert-overlap", "moe-token-dispatcher-type", "moe-permute-fusion"),
+    *("moe-router-fusion", "use-fused-weighted-squared-relu"),
+    *("train-iters", "bf16", "fp16", "seed", "calculate-per-token-loss", "weight-decay"),
+    *("adam-beta1", "adam-beta2", "adam-eps", "clip-grad", "use-distributed-optimizer"),
+    *("overlap-grad-reduce", "overlap-param-gather", "encoder-ddp-overlap", "ddp-bucket-size"),
+    *("eval-interval", "eval-iters", "log-interval"),
+    *("lr", "min-lr", "lr-decay-style", "lr-warmup-iters", "lr-warmup-init", "lr-decay-iters"),
+)
+"""The order in which flags read well. Flags that are not listed come after these."""
 
 
 def flags(spec: Spec, steps: int) -> dict[str, list[Flag]]:
-    """The flags of a spec by what they are about, only those that are to be passed."""
+    """The flags of a spec by what they are about, only those that must be passed."""
     kind = spec.language_kind.in_use()
     assert isinstance(kind, Gpt | Hybrid)
-    found: dict[str, list[Flag]] = {
+    mamba = kind.mamba if isinstance(kind, Hybrid) else None
+    sections: dict[str, Iterable[Flag]] = {
         "What is trained": _program(spec),
         "The ranks": _ranks(spec),
-        "The language model": [
-            *_language(kind),
-            ("max-position-embeddings", spec.schedule.sequence),
-        ],
-        "Attention": _attention(kind.attention),
-        "Mamba": _mamba(kind.mamba) if isinstance(kind, Hybrid) else [],
-        "Experts": _experts(kind, spec.train.kernels),
+        "The language model": _language(kind, spec.schedule.sequence),
+        "Attention": _attention(kind.attention) if kind.attention else (),
+        "Mamba": row_flags(mamba) if mamba else (),
+        "Experts": _experts(kind, kind.moe, spec.train.kernels) if kind.moe else (),
         "Samples": _samples(spec),
         "Training": _training(spec, steps),
         "The learning rate": _learning_rate(spec),
     }
-    passed = {
-        title: [(name, value) for name, value in rows if value is not None and value is not False]
-        for title, rows in found.items()
-    }
+    passed = {title: _passed(rows) for title, rows in sections.items()}
     return {title: rows for title, rows in passed.items() if rows}
+
+
+def row_flags(node: Node) -> Iterator[Flag]:
+    """The flags that take the values of a node's fields as they are.
+
+    A field that needs the value of another one has no flag where the other has another value.
+    """
+    for field in schema(type(node)):
+        flag, needs = (field.facts.flag, field.facts.needs) if field.facts else (None, None)
+        without_effect = needs and needs.field and not needs.met(node)
+        if isinstance(flag, str) and not without_effect:
+            yield flag, megatron_value(getattr(node, field.name))
+
+
+def _passed(rows: Iterable[Flag]) -> list[Flag]:
+    """The flags that must be passed, in order."""
+    places = {name: place for place, name in enumerate(_ORDER)}
+    passed = [
+        (name, value)
+        for name, value in rows
+        if value is not None and value is not False and value != _DEFAULTS.get(name)
+    ]
+    return sorted(passed, key=lambda flag: places.get(flag[0], len(places)))
 
 
 def _program(spec: Spec) -> list[Flag]:
@@ -99,23 +144,16 @@ def _ranks(spec: Spec) -> list[Flag]:
     return rows
 
 
-def _language(kind: Gpt | Hybrid) -> Iterator[Flag]:
-    hybrid = kind if isinstance(kind, Hybrid) else None
-    yield "num-layers", len(hybrid.layers) if hybrid else getattr(kind, "layers", None)
-    yield "hybrid-layer-pattern", hybrid and hybrid.pattern
-    yield "hidden-size", kind.hidden
-    yield "ffn-hidden-size", kind.mlp_width if hybrid is None or "-" in hybrid.layers else None
-    yield "vocab-size", kind.vocabulary
-    yield "position-embedding-type", _positions(kind)
+def _language(kind: Gpt | Hybrid, sequence: int) -> Iterator[Flag]:
+    yield from row_flags(kind)
+    yield "max-position-embeddings", sequence
+    if isinstance(kind, Hybrid):
+        yield "num-layers", len(kind.layers)
+    if isinstance(kind, Gpt) or kind.has_dense_mlp:
+        yield "ffn-hidden-size", kind.mlp_width
     if flag := _ACTIVATIONS.get(kind.activation):
         yield flag, True
     yield "disable-bias-linear", not kind.bias
-    yield "normalization", _NORMS[kind.norm]
-    yield "norm-epsilon", kind.norm_eps if kind.norm_eps != _MEGATRON_EPS else None
-    yield "init-method-std", kind.init_std
-    yield "hidden-dropout", kind.dropout
-    yield "attention-dropout", kind.attention_dropout
-    yield "fp32-residual-connection", kind.residual_fp32
     if kind.recompute is not Recompute.NONE:
         yield "recompute-granularity", kind.recompute.value
     if kind.recompute is Recompute.FULL:
@@ -123,118 +161,52 @@ def _language(kind: Gpt | Hybrid) -> Iterator[Flag]:
         yield "recompute-num-layers", 1
 
 
-def _positions(kind: Gpt | Hybrid) -> str:
-    word = kind.positions.value
-    return "learned_absolute" if word == "learned" else word
+def _attention(attention: Attention) -> Iterator[Flag]:
+    yield from row_flags(attention)
+    if attention.key_value_groups < attention.heads:
+        yield "group-query-attention", True
+        yield "num-query-groups", attention.key_value_groups
 
 
-def _attention(attention: Attention | None) -> list[Flag]:
-    if attention is None:
-        return []
-    grouped = attention.key_value_groups < attention.heads
-    return [
-        ("num-attention-heads", attention.heads),
-        ("group-query-attention", grouped),
-        ("num-query-groups", attention.key_value_groups if grouped else None),
-        ("kv-channels", attention.head_dim),
-        ("add-qkv-bias", attention.qkv_bias),
-        ("qk-layernorm", attention.qk_norm),
-    ]
-
-
-def _mamba(mamba: Mamba | None) -> list[Flag]:
-    if mamba is None:
-        return []
-    return [
-        ("mamba-num-heads", mamba.heads),
-        ("mamba-head-dim", mamba.head_dim),
-        ("mamba-num-groups", mamba.groups),
-        ("mamba-state-dim", mamba.state),
-    ]
-
-
-def _experts(kind: Gpt | Hybrid, kernels: Kernels) -> list[Flag]:
-    moe = kind.moe
-    if moe is None:
-        return []
-    in_model = moe.router_dtype is RouterPrecision.MODEL
-    # The example has Transformer Engine's layers, for which `auto` leaves room.
+def _experts(kind: Gpt | Hybrid, moe: Moe, kernels: Kernels) -> Iterator[Flag]:
+    yield from row_flags(moe)
+    # The example has Transformer Engine's layers, which `auto` allows.
     theirs = Kernels.LOCAL if kernels is Kernels.LOCAL else Kernels.TRANSFORMER_ENGINE
     grouped = moe.grouped_gemm if moe.grouped_gemm is not None else theirs is not Kernels.LOCAL
-    return [
-        ("num-experts", moe.experts),
-        ("moe-router-topk", moe.topk),
-        ("moe-grouped-gemm", grouped),
-        ("moe-ffn-hidden-size", moe.ffn),
-        ("moe-router-score-function", moe.score.value),
-        ("moe-router-pre-softmax", moe.pre_softmax),
-        ("moe-router-topk-scaling-factor", moe.scaling),
-        ("moe-router-enable-expert-bias", moe.expert_bias),
-        ("moe-router-bias-update-rate", moe.bias_rate if moe.expert_bias else None),
-        ("moe-router-num-groups", moe.groups),
-        ("moe-router-group-topk", moe.group_topk),
-        ("moe-router-dtype", None if in_model else moe.router_dtype.value),
-        ("moe-router-load-balancing-type", moe.balance.value),
-        ("moe-aux-loss-coeff", moe.aux_loss),
-        ("moe-z-loss-coeff", moe.z_loss),
-        ("moe-shared-expert-intermediate-size", moe.shared_ffn),
-        ("moe-shared-expert-overlap", moe.shared_overlap),
-        ("moe-token-dispatcher-type", moe.dispatcher.value),
-        ("moe-permute-fusion", is_permutation_fused(moe, theirs)),
-        ("moe-router-fusion", is_routing_fused(moe, theirs)),
-        ("use-fused-weighted-squared-relu", grouped and can_be_weighted(kind)),
-        ("moe-expert-capacity-factor", moe.capacity_factor),
-        ("moe-pad-expert-input-to-capacity", moe.pad_to_capacity),
-    ]
+    yield "moe-grouped-gemm", grouped
+    yield "moe-permute-fusion", is_permutation_fused(moe, theirs)
+    yield "moe-router-fusion", is_routing_fused(moe, theirs)
+    yield "use-fused-weighted-squared-relu", grouped and can_be_weighted(kind)
 
 
 def _samples(spec: Spec) -> list[Flag]:
-    return [
-        ("seq-length", spec.schedule.sequence),
-        ("micro-batch-size", spec.schedule.micro_batch),
-        ("global-batch-size", spec.batch),
-    ]
+    return [*row_flags(spec.schedule), ("global-batch-size", spec.batch)]
 
 
-def _training(spec: Spec, steps: int) -> list[Flag]:
-    train, adamw, ddp = spec.train, spec.train.optimizer, spec.train.ddp
-    return [
+def _training(spec: Spec, steps: int) -> Iterator[Flag]:
+    train, ddp = spec.train, spec.train.ddp
+    yield from (
         ("train-iters", steps),
         ("bf16", train.precision is Precision.BF16),
         ("fp16", train.precision is Precision.FP16),
-        ("seed", train.seed if train.seed != _MEGATRON_SEED else None),
         ("calculate-per-token-loss", True),
-        ("weight-decay", adamw.weight_decay),
-        ("adam-beta1", adamw.beta1),
-        ("adam-beta2", adamw.beta2),
-        ("adam-eps", adamw.eps if adamw.eps != _MEGATRON_ADAM_EPS else None),
-        ("clip-grad", adamw.clip),
         ("use-distributed-optimizer", True),
-        ("overlap-grad-reduce", ddp.overlap_grad_reduce),
-        ("overlap-param-gather", ddp.overlap_param_gather),
         ("encoder-ddp-overlap", ddp.overlap_grad_reduce and bool(spec.flows)),
-        ("ddp-bucket-size", ddp.bucket),
         ("eval-interval", 1),
         ("eval-iters", 0),
         ("log-interval", 1),
-    ]
+    )
+    yield from row_flags(train)
+    yield from row_flags(ddp)
+    yield from (flag for flag in row_flags(train.optimizer) if flag[0] != "lr")
 
 
-def _learning_rate(spec: Spec) -> list[Flag]:
+def _learning_rate(spec: Spec) -> Iterator[Flag]:
     decay = spec.train.lr_decay
-    falling = decay if isinstance(decay, FallingLr) else None
-    annealed = decay if isinstance(decay, WsdLr) else None
-    style = "WSD" if annealed else decay.tag.replace("_", "-")
-    return [
-        ("lr", spec.train.optimizer.lr),
-        ("min-lr", falling and falling.min_lr),
-        ("lr-decay-style", style),
-        ("lr-warmup-iters", decay.warmup),
-        ("lr-warmup-init", decay.init_lr if decay.warmup else None),
-        ("lr-decay-iters", falling and falling.steps),
-        ("lr-wsd-decay-iters", annealed and annealed.anneal),
-        ("lr-wsd-decay-style", annealed and annealed.anneal_style.value),
-    ]
+    yield "lr", spec.train.optimizer.lr
+    yield "lr-decay-style", "WSD" if isinstance(decay, WsdLr) else decay.tag.replace("_", "-")
+    yield "lr-warmup-init", decay.init_lr if decay.warmup else None
+    yield from row_flags(decay)
 
 
 def _write(nodes: NodePlan, launch: Launch) -> str:

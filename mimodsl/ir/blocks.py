@@ -35,7 +35,7 @@ class Attention(Node):
         doc="key and value heads (GQA); as many as `heads` if unset",
         facts=Facts(
             SHAPES,
-            megatron="num_query_groups",
+            megatron=Derived("num_query_groups"),
             flag=Derived("num-query-groups", "group-query-attention"),
             hf="num_key_value_heads num_kv_heads",
             also="kv_heads",

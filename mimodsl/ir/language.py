@@ -76,7 +76,8 @@ class TransformerLanguage(LanguageModel, TransformerKind):
         doc="inner width of a dense MLP; 4 · hidden if unset",
         facts=Facts(
             SHAPES,
-            megatron="ffn_hidden_size",
+            megatron=Derived("ffn_hidden_size"),
+            flag=Derived("ffn-hidden-size"),
             hf="intermediate_size n_inner",
             needs=Needs("a layer with a dense MLP", lambda kind: kind.has_dense_mlp),
         ),

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import mimodsl
 from mimodsl.exporter.beyond_flags import beyond_flags
-from mimodsl.exporter.megatron_args import flags
+from mimodsl.exporter.megatron_args import flags, row_flags
 from mimodsl.exporter.target import Launch
 from mimodsl.exporter.targets import target
+from mimodsl.ir import Attention, Gpt, Mamba, Moe
+from mimodsl.ir.facts import Derived
+from mimodsl.ir.schema import schema
 from mimodsl.planner.plan import plan
 
 ROOT = Path(__file__).parents[3]
@@ -89,3 +92,35 @@ def test_the_script_is_sound_bash_that_passes_the_flags(tmp_path) -> None:
     assert words[words.index("--hybrid-layer-pattern") + 1] == "MEMEM*EMEMEM*EMEMEM*"
     assert words[-1] == "--one-more"
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_field_is_passed_by_the_flag_of_its_row() -> None:
+    moe = Moe(experts=4, topk=2, ffn=8, score="sigmoid", pre_softmax=True, router_dtype="model")
+    passed = dict(row_flags(moe))
+    assert passed["num-experts"] == 4
+    assert passed["moe-router-score-function"] == "sigmoid"
+    assert passed["moe-router-dtype"] is None
+    assert "moe-router-bias-update-rate" not in passed, "there is no bias to update"
+    assert "moe-grouped-gemm" not in passed, "its value also follows from the kernels"
+
+
+def test_flags_of_other_values_are_worked_out() -> None:
+    """Every flag that a row of a language model names is passed for some model."""
+    nodes = (Gpt, Attention, Mamba, Moe)
+    facts = [field.facts for cls in nodes for field in schema(cls) if field.facts]
+    derived = {name for one in facts if isinstance(one.flag, Derived) for name in one.flag.names}
+    kind = mimodsl.load(ROOT / "specs/gpt_moe_vlm.mimo").language.kind
+    passed: set[str] = set()
+    for activation in ("squared_relu", "swiglu", "quick_gelu"):
+        changed = mimodsl.load(ROOT / "specs/gpt_moe_vlm.mimo").with_module(
+            "language",
+            activation=activation,
+            recompute="full",
+            bias=False,
+            attention={"kv_groups": kind.attention.heads // 2},
+            moe_every=2,
+            moe={"grouped_gemm": True, "permute_fusion": True},
+        )
+        passed |= {name for rows in flags(changed, 20).values() for name, _ in rows}
+    # The example ties no embeddings, and splits the sequence wherever tp is above 1.
+    assert derived - passed == {"untie-embeddings-and-output-weights", "sequence-parallel"}
