@@ -333,10 +333,12 @@ def _experts(spec: Spec, kind: Gpt | Hybrid, moe: Moe, grid: Grid) -> Fields:
         "moe_router_load_balancing_type": moe.balance.value,
         "moe_router_dtype": router_dtype,
         "moe_token_dispatcher_type": moe.dispatcher.value,
-        "moe_grouped_gemm": are_grouped(kind, kernels, precision, etp),
+        "moe_grouped_gemm": are_grouped(kind, moe, kernels, precision, etp),
         "moe_permute_fusion": is_permutation_fused(moe, kernels),
         "moe_router_fusion": is_routing_fused(moe, kernels),
-        "use_fused_weighted_squared_relu": is_activation_weighted(kind, kernels, precision, etp),
+        "use_fused_weighted_squared_relu": is_activation_weighted(
+            kind, moe, kernels, precision, etp
+        ),
     }
 
 

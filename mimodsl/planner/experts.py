@@ -4,14 +4,15 @@ from typing import Final, Protocol
 
 from mimodsl.ir.blocks import Balance, Moe, RouterPrecision, Score
 from mimodsl.ir.kinds import Activation
-from mimodsl.ir.train import Kernels, Precision
+from mimodsl.ir.train import Kernels, Precision, Train
+from mimodsl.planner.module import ExpertKernels
 
 ALIGNED: Final = 8
 """Elements in bf16 of 16 bytes: rows that torch's grouped product takes have a multiple."""
 
 
 class HasExperts(Protocol):
-    """A language model with experts, or a layer of them."""
+    """What decides about kernels in a language model with experts, besides its `moe` block."""
 
     @property
     def hidden(self) -> int: ...
@@ -22,27 +23,35 @@ class HasExperts(Protocol):
     @property
     def activation(self) -> Activation: ...
 
-    @property
-    def moe(self) -> Moe | None: ...
+
+def expert_kernels(kind: HasExperts, moe: Moe, train: Train, etp: int) -> ExpertKernels:
+    """How kernels run the experts of a language model, each split over `etp` ranks."""
+    kernels, precision = train.kernels, train.precision
+    return ExpertKernels(
+        grouped=are_grouped(kind, moe, kernels, precision, etp),
+        fused_permutation=is_permutation_fused(moe, kernels),
+        fused_routing=is_routing_fused(moe, kernels),
+        weighted_activation=is_activation_weighted(kind, moe, kernels, precision, etp),
+    )
 
 
-def are_grouped(of: HasExperts, kernels: Kernels, precision: Precision, etp: int) -> bool:
+def are_grouped(
+    kind: HasExperts, moe: Moe, kernels: Kernels, precision: Precision, etp: int
+) -> bool:
     """Whether the experts are one product: as the spec says, or else where the kernels have it.
 
     `auto` is taken for the local kernels.
     """
-    assert of.moe is not None
-    if of.moe.grouped_gemm is not None:
-        return of.moe.grouped_gemm
-    return kernels is Kernels.TRANSFORMER_ENGINE or fit_torch(of, precision, etp)
+    if moe.grouped_gemm is not None:
+        return moe.grouped_gemm
+    return kernels is Kernels.TRANSFORMER_ENGINE or fit_torch(kind, moe, precision, etp)
 
 
-def fit_torch(of: HasExperts, precision: Precision, etp: int) -> bool:
+def fit_torch(kind: HasExperts, moe: Moe, precision: Precision, etp: int) -> bool:
     """Whether torch's grouped product, which both kernel sets have on a Hopper or Blackwell GPU,
     takes the experts."""
-    assert of.moe is not None
     is_bf16 = precision is Precision.BF16
-    return torch_takes(of.hidden, of.moe.ffn // etp, bf16=is_bf16, bias=of.bias)
+    return torch_takes(kind.hidden, moe.ffn // etp, bf16=is_bf16, bias=kind.bias)
 
 
 def torch_takes(*widths: int, bf16: bool, bias: bool) -> bool:
@@ -78,14 +87,14 @@ def is_routing_fused(moe: Moe, kernels: Kernels) -> bool:
 
 
 def is_activation_weighted(
-    of: HasExperts, kernels: Kernels, precision: Precision, etp: int
+    kind: HasExperts, moe: Moe, kernels: Kernels, precision: Precision, etp: int
 ) -> bool:
     """Whether experts' activation and the weights of their tokens are one kernel, which is there
     for experts that are grouped."""
-    return are_grouped(of, kernels, precision, etp) and can_be_weighted(of)
+    return are_grouped(kind, moe, kernels, precision, etp) and can_be_weighted(kind)
 
 
-def can_be_weighted(of: HasExperts) -> bool:
+def can_be_weighted(kind: HasExperts) -> bool:
     """Whether megatron-core has a kernel for both: for a squared ReLU without biases
     (transformer/moe/experts.py:850)."""
-    return of.activation is Activation.SQUARED_RELU and not of.bias
+    return kind.activation is Activation.SQUARED_RELU and not kind.bias

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from mimodsl.ir.module import Module
-from mimodsl.ir.spec import Spec
-from mimodsl.planner.layers import Weight, module_layers, stage_layers
+from mimodsl.planner.layers import Weight
+from mimodsl.planner.module import ModulePlan
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.planner.share import Sharding
+from mimodsl.planner.stack import module_layers, stage_layers
 
 
 @frozen(kw_only=True)
@@ -28,20 +28,20 @@ class Parameters:
         return self.dense + self.experts
 
 
-def rank_parameters(spec: Spec, role: ModuleRole) -> Parameters:
+def rank_parameters(role: ModuleRole) -> Parameters:
     """What a rank holds of one module."""
-    sharding = Sharding.of_grid(spec.grid_of(role.module))
-    weights = [weight for layer in stage_layers(spec, role) for weight in layer.weights()]
-    return _counted(role.module, weights, sharding)
+    sharding = Sharding.of_grid(role.plan.declared)
+    weights = [weight for layer in stage_layers(role) for weight in layer.weights()]
+    return _counted(role.plan, weights, sharding)
 
 
-def module_parameters(spec: Spec, module: Module) -> Parameters:
+def module_parameters(plan: ModulePlan) -> Parameters:
     """What a module has as a whole: every expert, every stage, each weight once."""
-    weights = [weight for layer in module_layers(spec, module) for weight in layer.weights()]
-    return _counted(module, weights, Sharding())
+    weights = [weight for layer in module_layers(plan) for weight in layer.weights()]
+    return _counted(plan, weights, Sharding())
 
 
-def _counted(module: Module, weights: Iterable[Weight], sharding: Sharding) -> Parameters:
+def _counted(plan: ModulePlan, weights: Iterable[Weight], sharding: Sharding) -> Parameters:
     dense = experts = replicated = 0
     for weight in weights:
         held = weight.held(sharding)
@@ -54,5 +54,5 @@ def _counted(module: Module, weights: Iterable[Weight], sharding: Sharding) -> P
         dense=dense,
         experts=experts,
         replicated=replicated,
-        trainable=0 if module.frozen else dense + experts,
+        trainable=dense + experts if plan.trained else 0,
     )

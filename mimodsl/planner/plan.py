@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from enum import Enum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.bridges import BridgePlan, BridgeRole, bridge_groups, bridge_plans
 from mimodsl.planner.grids import GridPlan, grid_plans
 from mimodsl.planner.groups import GroupPlan, grid_groups
+from mimodsl.planner.module import ModulePlan
+from mimodsl.planner.modules import module_plans
 from mimodsl.planner.ranks import Members, Ranks
 from mimodsl.planner.roles import ModuleRole, module_roles
 from mimodsl.planner.schedule import StageSchedule
@@ -79,12 +81,16 @@ class Summary:
 
 @frozen(kw_only=True)
 class Plan:
-    """A spec's layout. What it stores is small, whatever the world's size; ranks are asked for."""
+    """A spec's layout, with its `modules` by name.
+
+    What it stores is small, whatever the world's size; ranks are asked for.
+    """
 
     spec: Spec
     world: int
     grids: tuple[GridPlan, ...]
     bridges: tuple[BridgePlan, ...]
+    modules: dict[str, ModulePlan] = field(eq=False)
 
     def __repr__(self) -> str:
         return f"<Plan: {self.world} ranks, {self.layout.value}>"
@@ -116,7 +122,7 @@ class Plan:
         """One rank's plan. `ValueError` outside the world."""
         if not 0 <= rank < self.world:
             raise ValueError(f"rank {rank} is not in the world of {self.world} ranks")
-        roles = tuple(module_roles(self.spec, self._grids, rank))
+        roles = tuple(module_roles(self.modules, rank))
         members = ((group, group.of(rank)) for group in self.groups())
         parts = ((bridge, bridge.role(rank)) for bridge in self.bridges)
         return RankPlan(
@@ -181,7 +187,7 @@ class Plan:
         found: dict[tuple[object, ...], list[Ranks]] = {}
         for grid in self._deepest_grids():
             for stage in map(grid.stage, range(grid.axis("pp"))):
-                roles = module_roles(self.spec, self._grids, stage[0])
+                roles = module_roles(self.modules, stage[0])
                 found.setdefault(tuple(role.part for role in roles), []).append(stage)
         return tuple(map(tuple, found.values()))
 
@@ -224,9 +230,11 @@ def plan(spec: Spec) -> Plan:
     Raises `ValueError` where a view doesn't cover its grid's ranks.
     """
     grids = grid_plans(spec)
+    by_name = {grid.name: grid for grid in grids}
     return Plan(
         spec=spec,
         world=spec.world,
         grids=grids,
-        bridges=bridge_plans(spec, {grid.name: grid for grid in grids}),
+        bridges=bridge_plans(spec, by_name),
+        modules=module_plans(spec, by_name),
     )

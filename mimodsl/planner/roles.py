@@ -1,56 +1,76 @@
 """Roles: what a rank holds of each module, and which samples it works on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
-from mimodsl.ir.kinds import Kind
-from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
-from mimodsl.ir.spec import Spec
 from mimodsl.planner.families import Stage, family_of
-from mimodsl.planner.grids import GridPlan
+from mimodsl.planner.module import ModulePlan
+from mimodsl.planner.share import Share, rank_share
 
 
 @frozen(kw_only=True)
 class ModuleRole:
     """One rank's part of one module.
 
-    `layers` are its layers by their index in the whole module, and `symbols` say what these are
-    (planner/families/family.py); `pattern` repeats the symbols where the spec writes them. Its
-    routed `experts` are the same in every layer that has any. `replica` is its data-parallel index:
-    it works on `samples_each` samples of every microbatch.
+    It has the layers of one `place` in the module's pipeline. Its routed `experts` are the same in
+    every layer that has any. `replica` is its data-parallel index: it works on `samples_each`
+    samples of every microbatch.
     """
 
-    module: Module
-    stage: int
-    stages: int
-    layers: range
-    pattern: str
-    symbols: str
+    plan: ModulePlan
+    place: Stage
     experts: range
     replica: int
     replicas: int
     samples_each: int
 
     @property
+    def module(self) -> Module:
+        return self.plan.module
+
+    @property
     def name(self) -> str:
         return self.module.name
 
     @property
+    def stage(self) -> int:
+        return self.place.index
+
+    @property
+    def stages(self) -> int:
+        return self.place.count
+
+    @property
+    def layers(self) -> range:
+        """Its layers by their index in the whole module."""
+        return self.place.layers
+
+    @property
+    def pattern(self) -> str:
+        """The symbols of its layers, where the spec writes some."""
+        return self.place.pattern
+
+    @property
     def first(self) -> bool:
         """Whether this is the module's first stage: the one with the embeddings."""
-        return self.stage == 0
+        return self.place.first
 
     @property
     def last(self) -> bool:
         """Whether this is the module's last stage: the one with the output."""
-        return self.stage == self.stages - 1
+        return self.place.last
+
+    @property
+    def share(self) -> Share:
+        """What it works on in one microbatch."""
+        return rank_share(self.plan, self.samples_each, first=self.first)
 
     @property
     def part(self) -> tuple[str, bool, bool, str]:
         """What is built of the module: the same for two ranks whose layers are alike."""
-        return self.name, self.first, self.last, self.symbols
+        return self.name, self.first, self.last, self.place.symbols
 
     def samples(self, microbatch: int) -> range:
         """Its samples of a microbatch, by their index in the step's global batch.
@@ -62,35 +82,29 @@ class ModuleRole:
         return range(first, first + self.samples_each)
 
 
-def module_roles(spec: Spec, grids: dict[str, GridPlan], rank: int) -> Iterator[ModuleRole]:
+def module_roles(plans: Mapping[str, ModulePlan], rank: int) -> Iterator[ModuleRole]:
     """What a rank holds, in order of the spec's modules."""
-    samples = spec.schedule.micro_batch * grids[spec.language.grid].axis("dp")
-    for module in spec.modules:
-        grid = grids[module.grid]
-        if rank in grid.ranks:
-            yield _role(module, grid, rank, samples)
+    for plan in plans.values():
+        if rank in plan.grid.ranks:
+            yield _role(plan, rank)
 
 
-def _role(module: Module, grid: GridPlan, rank: int, samples: int) -> ModuleRole:
-    at = grid.base.coordinates(rank)
-    stage = family_of(module.kind).stage(module.kind, at["pp"], grid.axis("pp"))
+def _role(plan: ModulePlan, rank: int) -> ModuleRole:
+    at, replicas = plan.grid.base.coordinates(rank), plan.grid.axis("dp")
+    stage = family_of(plan.kind).stage(plan.kind, at["pp"], plan.grid.axis("pp"))
     return ModuleRole(
-        module=module,
-        stage=stage.index,
-        stages=stage.count,
-        layers=stage.layers,
-        pattern=stage.pattern,
-        symbols=stage.symbols,
-        experts=_experts(module.kind, stage, grid, rank),
+        plan=plan,
+        place=stage,
+        experts=_experts(plan, stage, rank),
         replica=at["dp"],
-        replicas=grid.axis("dp"),
-        samples_each=samples // grid.axis("dp"),
+        replicas=replicas,
+        samples_each=plan.samples // replicas,
     )
 
 
-def _experts(kind: Kind, stage: Stage, grid: GridPlan, rank: int) -> range:
+def _experts(plan: ModulePlan, stage: Stage, rank: int) -> range:
     """As transformer/moe/moe_layer.py:187 divides them; without an expert view, all are here."""
-    moe = kind.used.moe if isinstance(kind, LanguageModel) else None
+    moe, grid = plan.moe, plan.grid
     if moe is None or "E" not in stage.symbols:
         return range(0)
     if grid.expert_implied:

@@ -4,16 +4,11 @@ how many tokens they run."""
 from attrs import evolve, frozen
 
 from mimodsl.ir.grid import Grid
-from mimodsl.ir.kinds import TransformerKind
-from mimodsl.ir.language import TransformerLanguage
-from mimodsl.ir.module import Module
-from mimodsl.ir.spec import Spec
-from mimodsl.ir.train import Kernels, Precision
-from mimodsl.ir.vision import VisionEncoder
+from mimodsl.ir.kinds import Role
+from mimodsl.ir.train import Precision
 from mimodsl.planner.calls import CallGroup, call_groups
-from mimodsl.planner.grids import GridPlan
-from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.sizes import FP32, element_size
+from mimodsl.planner.module import ModulePlan
+from mimodsl.planner.sizes import element_size
 
 
 @frozen(kw_only=True)
@@ -67,7 +62,6 @@ class Share:
     causal: bool
     precision: Precision
     residual: int
-    kernels: Kernels
     dropout: bool
     trained: bool
     reached: bool
@@ -99,63 +93,39 @@ class Share:
         return group if group is not None and group.members > 1 else None
 
 
-def role_share(spec: Spec, role: ModuleRole, grid: GridPlan) -> Share:
-    """The share of a rank with this role. `grid` is the plan of the module's grid."""
-    sharding = Sharding.of_grid(spec.grid_of(role.module))
-    share = _share(spec, role.module, role.samples_each, sharding, call_groups(grid))
-    # A later stage always computes a gradient for the stage before it
-    # (pipeline_parallel/p2p_communication.py:333).
-    return evolve(share, reached=share.reached or not role.first)
+def rank_share(plan: ModulePlan, samples: int, *, first: bool) -> Share:
+    """The share of a rank that works on so many samples in one stage of a module.
+
+    A stage that is not the `first` always computes a gradient for the stage before it
+    (pipeline_parallel/p2p_communication.py:333).
+    """
+    share = _share(plan, samples, Sharding.of_grid(plan.declared), call_groups(plan.grid))
+    return evolve(share, reached=share.reached or not first)
 
 
-def whole_share(spec: Spec, module: Module) -> Share:
+def whole_share(plan: ModulePlan) -> Share:
     """The share of a single rank that does all the work of a module for a whole microbatch."""
-    samples = spec.schedule.micro_batch * spec.grid_of(spec.language).size("dp")
-    return _share(spec, module, samples, Sharding(), {})
+    return _share(plan, plan.samples, Sharding(), {})
 
 
 def _share(
-    spec: Spec,
-    module: Module,
+    plan: ModulePlan,
     samples: int,
     sharding: Sharding,
     groups: dict[tuple[str, ...], CallGroup],
 ) -> Share:
-    kind = module.kind
-    sequences, length, text = _tokens(spec, module, samples)
-    has_fp32_residual = isinstance(kind, TransformerLanguage) and kind.residual_fp32
+    is_language = plan.role is Role.LANGUAGE
     return Share(
         sharding=sharding,
-        sequences=sequences,
-        length=length,
-        text=text,
-        split=sharding.tp > 1 and spec.splits_sequence(module),
-        causal=module is spec.language,
-        precision=spec.train.precision,
-        residual=FP32 if has_fp32_residual else element_size(spec.train.precision),
-        kernels=spec.train.kernels,
-        dropout=isinstance(kind, TransformerKind) and kind.dropout > 0,
-        trained=not module.frozen,
-        reached=_is_trained_before(spec, module),
+        sequences=samples * plan.images,
+        length=plan.length,
+        text=samples * (plan.length - plan.placeholders) if is_language else 0,
+        split=sharding.tp > 1 and plan.split_sequence,
+        causal=is_language,
+        precision=plan.precision,
+        residual=element_size(plan.residual),
+        dropout=plan.dropout,
+        trained=plan.trained,
+        reached=plan.reached,
         groups=groups,
     )
-
-
-def _tokens(spec: Spec, module: Module, samples: int) -> tuple[int, int, int]:
-    """The number of sequences, the tokens of each, and how many of all tokens are text."""
-    flow = spec.flow_through(module.name)
-    if flow is None:
-        placeholders = sum(spec.sample_tokens(flow) for flow in spec.flows)
-        length = spec.schedule.sequence
-        return samples, length, samples * (length - placeholders)
-    kind, images = module.kind, samples * flow.images
-    if isinstance(kind, VisionEncoder):
-        return images, kind.patches + kind.class_tokens, 0
-    return images, spec.encoder(flow).tokens, 0
-
-
-def _is_trained_before(spec: Spec, module: Module) -> bool:
-    """Whether a module before this one is trained, and waits for a gradient through it."""
-    paths = [flow.path for flow in spec.flows if module.name in flow.path]
-    before = (name for path in paths for name in path[: path.index(module.name)])
-    return any(not spec.module(name).frozen for name in before)

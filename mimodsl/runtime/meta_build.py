@@ -33,8 +33,8 @@ class MetaBuild:
     @cached_property
     def model(self) -> dict[str, int]:
         """How many parameters each module has as a whole, every weight counted once."""
-        spec = self.spec
-        return {module.name: module_parameters(spec, module).total for module in spec.modules}
+        modules = plan(self.spec).modules
+        return {name: module_parameters(module).total for name, module in modules.items()}
 
 
 def build_on_meta(spec: Spec, watch: Watch) -> MetaBuild:

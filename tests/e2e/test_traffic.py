@@ -93,9 +93,8 @@ def counted_by_torch(planned: Plan, rank: int) -> int:
     the plain scan keeps what the kernels compute again."""
     total = 0
     for role in planned.rank(rank).modules:
-        grid = planned.grid(role.module.grid)
         full = getattr(role.module.kind, "recompute", None) is Recompute.FULL
-        for one in module_work(planned.spec, grid, role).operations:
+        for one in module_work(role).operations:
             flops, scan = one.flops, one.name == "mamba scan"
             extra = flops.forward * (full and flops.backward > 0) if scan else flops.extra
             total += (flops.model + extra) * (2 if one.causal else 1)

@@ -21,19 +21,19 @@ from mimodsl.builder.model import modules_of
 from mimodsl.ir import Activation, Grid, Module, Schedule, ScheduleKind, Spec
 from mimodsl.ir.kinds import Recompute
 from mimodsl.megatron import meta_device
+from mimodsl.planner.families import Block
 from mimodsl.planner.layers import (
-    Block,
     MambaLayer,
     MoeLayer,
     OutputLayer,
     PatchEmbedding,
     ProjectorLayer,
     TokenEmbedding,
-    stage_blocks,
 )
 from mimodsl.planner.plan import plan
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.share import Share, role_share
+from mimodsl.planner.share import Share
+from mimodsl.planner.stack import stage_blocks
 from mimodsl.runtime import meta
 from tests.differential import forward
 from tests.differential.laws import errors_of
@@ -192,7 +192,7 @@ def _compared(
 
 
 def _share(spec: Spec, role: ModuleRole) -> Share:
-    return role_share(spec, role, plan(spec).grid(role.module.grid))
+    return role.share
 
 
 def _parts(spec: Spec, role: ModuleRole) -> Iterator[tuple[list[str], Block]]:
@@ -200,7 +200,7 @@ def _parts(spec: Spec, role: ModuleRole) -> Iterator[tuple[list[str], Block]]:
     sequence, which is given, and of learned positions, whose ids are those of tokens here, none."""
     before: tuple[list[str], Block] = ([], ())
     numbers = count()
-    for block in stage_blocks(spec, role):
+    for block in stage_blocks(role):
         match block[0]:
             case TokenEmbedding():
                 # Of a sequence that is split, the first layer's input is a view.

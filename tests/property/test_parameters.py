@@ -14,12 +14,13 @@ import torch
 from mimodsl.builder.model import modules_of
 from mimodsl.ir import Precision, Spec
 from mimodsl.megatron import meta_device
-from mimodsl.planner.layers import CustomLayer, Layer, stage_layers
+from mimodsl.planner.layers import CustomLayer, Layer
 from mimodsl.planner.memory import gradient_buffers
 from mimodsl.planner.parameters import module_parameters, rank_parameters
 from mimodsl.planner.plan import plan
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.planner.share import Sharding
+from mimodsl.planner.stack import stage_layers
 from mimodsl.runtime import meta
 from mimodsl.runtime.train import parameters
 from tests.differential.laws import errors_of
@@ -60,19 +61,19 @@ def test_every_role_holds_the_tensors_that_are_built() -> None:
                 buffers = _buffers(assembly.model)
             planned = sum((_planned(spec, role) for role in roles), Counter[Tensor]())
             assert planned == tensors, f"seed {seed}, rank {rank}\n{spec}"
-            assert {role.name: rank_parameters(spec, role).total for role in roles} == counts
+            assert {role.name: rank_parameters(role).total for role in roles} == counts
             assert buffers == Counter(
                 (one.elements, one.weight, one.gradient, one.ranks)
                 for one in gradient_buffers(spec, roles)
             )
-            kinds |= {type(layer) for role in roles for layer in stage_layers(spec, role)}
+            kinds |= {type(layer) for role in roles for layer in stage_layers(role)}
     assert kinds == {*Layer.__subclasses__()} - {CustomLayer}  # from other packages
 
 
 def _planned(spec: Spec, role: ModuleRole) -> Counter[Tensor]:
     sharding, trainable = Sharding.of_grid(spec.grid_of(role.module)), not role.module.frozen
     tensors: Counter[Tensor] = Counter()
-    for layer in stage_layers(spec, role):
+    for layer in stage_layers(role):
         for weight in layer.weights():
             shape, expert = (
                 weight.local(sharding),
@@ -117,10 +118,10 @@ def test_parts_of_a_module_make_the_whole() -> None:
         spec = sound_spec(Random(seed))
         if errors_of(spec):
             continue
-        roles = tuple(_one_replica(spec))
+        roles, plans = tuple(_one_replica(spec)), plan(spec).modules
         for module in spec.modules:
-            whole, grid = module_parameters(spec, module), spec.grid_of(module)
-            held = [rank_parameters(spec, role) for role in roles if role.name == module.name]
+            whole, grid = module_parameters(plans[module.name]), spec.grid_of(module)
+            held = [rank_parameters(role) for role in roles if role.name == module.name]
             dense = sum(grid.size("tp") * (one.dense - one.replicated) for one in held)
             dense += sum(one.replicated for one in held)
             kind: Any = module.kind

@@ -170,7 +170,7 @@ def test_an_installed_kind_is_as_good_as_a_built_in_one():
 @pytest.mark.usefixtures("package")
 def test_its_weights_and_activations_are_planned():
     spec = mimodsl.parse(SPEC)
-    assert module_parameters(spec, spec.module("vision")).total == 32 * 16 + 32
+    assert module_parameters(plan(spec).modules["vision"]).total == 32 * 16 + 32
     memory = peak_memory(plan(spec), 0)
     assert memory.activation_memory.kept["vision"] == {"own module": 500}
 
@@ -366,7 +366,7 @@ def test_a_projector_changes_the_tokens_that_everything_counts_with():
     planned = mimodsl.plan(spec)
     (bridge,) = planned.bridges
     assert bridge.sent == (2, 128)  # of one sample, four tokens without it
-    assert module_parameters(spec, spec.module("projector")).total == 128 * 64
+    assert module_parameters(plan(spec).modules["projector"]).total == 128 * 64
     assert peak_memory(planned, 0).activation_memory.kept["projector"] == {"own module": 4 * 32 * 2}
     work = {one.module.name: one.flops for one in rank_work(planned, 0)}
     assert work["projector"].forward == 2 * 4 * 32 * 128

@@ -17,7 +17,7 @@ from mimodsl.checker.scopes import (
     spans_of,
 )
 from mimodsl.diagnostics import Label, Severity
-from mimodsl.ir import Gpt, Hybrid, Kernels, Moe, Precision, ScheduleKind, TransformerLanguage
+from mimodsl.ir import Kernels, Moe, Precision, ScheduleKind, TransformerLanguage
 from mimodsl.ir.draft import Draft
 from mimodsl.planner.experts import ALIGNED, fit_torch
 
@@ -279,8 +279,7 @@ def _beyond_local(
     """What is asked for, where, and what else would help."""
     kind, moe = language.kind, language.kind.used.moe
     if moe is not None:
-        assert isinstance(kind, Gpt | Hybrid), "others have no experts"
-        if moe.grouped_gemm and not fit_torch(kind, precision, language.size("etp")):
+        if moe.grouped_gemm and not fit_torch(kind, moe, precision, language.size("etp")):
             label = spec.label(moe, "grouped_gemm", "asked for here")
             advice = _fitting_help(kind, moe, precision, language.size("etp"))
             yield label, "grouped product of such experts", (advice,)
@@ -291,7 +290,7 @@ def _beyond_local(
         yield label, "context-parallel attention", ()
 
 
-def _fitting_help(kind: Gpt | Hybrid, moe: Moe, precision: Precision, etp: int) -> str:
+def _fitting_help(kind: TransformerLanguage, moe: Moe, precision: Precision, etp: int) -> str:
     """With what torch's grouped product would take the experts, changed as little as can be."""
     hidden = next_multiple(kind.hidden, ALIGNED)
     ffn = next_multiple(moe.ffn, ALIGNED * etp)

@@ -1,18 +1,22 @@
 """The language model `gpt` in a plan: layers that are all alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, override
 
 from attrs import evolve
 
 from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.grid import Grid
-from mimodsl.planner.families.family import Stage
+from mimodsl.planner.families.family import Block, Stage
 from mimodsl.planner.families.language import (
     LanguageFamily,
+    attention_layer,
+    mlp_layer,
+    moe_layer,
     small_attention,
     small_moe,
 )
+from mimodsl.planner.module import ModulePlan
 
 
 class GptFamily(LanguageFamily[Gpt]):
@@ -21,6 +25,13 @@ class GptFamily(LanguageFamily[Gpt]):
 
     kinds: ClassVar = (Gpt,)
     final_norm = "final_layernorm"
+
+    @override
+    def layers(self, kind: Gpt, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        attention = attention_layer(kind, plan)
+        for layer in stage.layers:
+            inner = moe_layer if kind.has_experts(layer) else mlp_layer
+            yield attention, inner(kind, plan)
 
     @override
     def layer_count(self, kind: Gpt) -> int:

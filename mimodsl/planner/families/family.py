@@ -3,7 +3,7 @@
 A family has one file of the same name in every package that treats it differently from others.
 """
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -14,6 +14,12 @@ from mimodsl.ir.kinds import Kind, Recompute
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.node import Node
 from mimodsl.ir.vision import Encoder
+from mimodsl.planner.layers import Layer
+from mimodsl.planner.module import ModulePlan, Widths
+
+type Block = tuple[Layer, ...]
+"""What is one layer to Megatron-Core, and recomputed as one: in a `gpt` or an encoder attention
+and an MLP or experts, else a single layer."""
 
 
 @frozen
@@ -96,6 +102,14 @@ class Family[K: Kind](ABC):
 
     takes_any_tokens: ClassVar[bool] = True
     """Whether a projector of the family takes any number of tokens."""
+
+    @abstractmethod
+    def widths(self, kind: K, near: Neighbours) -> Widths:
+        """The module's widths and heads. All neighbours are known."""
+
+    @abstractmethod
+    def blocks(self, kind: K, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        """The layers of one stage, in order."""
 
     def splits(self, kind: K, near: Neighbours) -> Iterator[Split]:  # noqa: ARG002
         """The sizes that tp cuts; without those that follow from an unknown neighbour."""

@@ -1,6 +1,6 @@
 """The language model `hybrid` in a plan: layers by the symbols of a pattern."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final, override
 
 from attrs import evolve
@@ -8,13 +8,18 @@ from attrs import evolve
 from mimodsl.ir.blocks import Mamba
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.hybrid import Hybrid
-from mimodsl.planner.families.family import Stage
+from mimodsl.planner.families.family import Block, Stage
 from mimodsl.planner.families.language import (
     LanguageFamily,
+    attention_layer,
+    mlp_layer,
+    moe_layer,
     small_attention,
     small_moe,
 )
 from mimodsl.planner.families.small import HEAD
+from mimodsl.planner.layers import Layer, MambaLayer
+from mimodsl.planner.module import ModulePlan
 
 SYMBOLS: Final = frozenset("M*-E|")
 """What a pattern is written in: Mamba, attention, an MLP, experts, and a mark between stages."""
@@ -26,6 +31,11 @@ class HybridFamily(LanguageFamily[Hybrid]):
 
     kinds: ClassVar = (Hybrid,)
     final_norm = "final_norm"
+
+    @override
+    def layers(self, kind: Hybrid, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        for symbol in stage.symbols:
+            yield (_layer(kind, plan, symbol),)
 
     @override
     def layer_count(self, kind: Hybrid) -> int:
@@ -92,4 +102,30 @@ def _small_mamba(mamba: Mamba, hidden: int, grid: Grid) -> Mamba:
         head_dim=min(mamba.head_dim, HEAD),
         state=min(mamba.state, HEAD),
         groups=groups,
+    )
+
+
+def _layer(kind: Hybrid, plan: ModulePlan, symbol: str) -> Layer:
+    match symbol:
+        case "M":
+            return _mamba(kind, plan)
+        case "*":
+            return attention_layer(kind, plan)
+        case "E":
+            return moe_layer(kind, plan)
+        case _:
+            return mlp_layer(kind, plan)
+
+
+def _mamba(kind: Hybrid, plan: ModulePlan) -> Layer:
+    block, heads = kind.mamba, plan.widths.mamba_heads
+    assert block is not None
+    assert heads is not None
+    return MambaLayer(
+        hidden=kind.hidden,
+        heads=heads,
+        head_dim=block.head_dim,
+        state=block.state,
+        groups=block.groups,
+        norm=kind.norm,
     )

@@ -11,9 +11,26 @@ from attrs import evolve
 from mimodsl.ir.blocks import Attention, Balance, Dispatcher, Moe
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Recompute
-from mimodsl.ir.language import TransformerLanguage
-from mimodsl.planner.families.family import Family, Neighbours, Room, SharedWidth, Split
+from mimodsl.ir.language import Positions, TransformerLanguage
+from mimodsl.planner.families.family import (
+    Block,
+    Family,
+    Neighbours,
+    Room,
+    SharedWidth,
+    Split,
+    Stage,
+)
 from mimodsl.planner.families.small import HEAD, HIDDEN, MOST_LAYERS, WIDEST, few_heads, narrower
+from mimodsl.planner.layers import (
+    AttentionLayer,
+    Layer,
+    MlpLayer,
+    MoeLayer,
+    OutputLayer,
+    TokenEmbedding,
+)
+from mimodsl.planner.module import ModulePlan, Widths
 
 VOCABULARY: Final = 256
 """Token ids of a small language model."""
@@ -27,6 +44,45 @@ class LanguageFamily[K: TransformerLanguage](Family[K]):
 
     final_norm: str
     """Megatron-Core's name of the norm before the logits."""
+
+    @abstractmethod
+    def layers(self, kind: K, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        """The layers of a stage between embedding and output."""
+
+    @override
+    def widths(self, kind: K, near: Neighbours) -> Widths:
+        attention, mamba, hidden = kind.used.attention, kind.used.mamba, kind.hidden
+        return Widths(
+            hidden=hidden,
+            ffn=kind.mlp_width if kind.has_dense_mlp else None,
+            heads=attention.heads if attention else None,
+            kv_groups=attention.key_value_groups if attention else None,
+            head_width=attention.width(hidden) if attention else None,
+            mamba_heads=mamba.head_count(hidden) if mamba else None,
+        )
+
+    @override
+    def blocks(self, kind: K, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        learned = kind.positions is Positions.LEARNED
+        if stage.first:
+            embedding = TokenEmbedding(
+                hidden=kind.hidden,
+                vocabulary=kind.vocabulary,
+                positions=plan.length if learned else 0,
+                copied=kind.tie_embeddings and not stage.last,
+            )
+            yield (embedding,)
+        yield from self.layers(kind, plan, stage)
+        if stage.last:
+            output = OutputLayer(
+                hidden=kind.hidden,
+                vocabulary=kind.vocabulary,
+                norm=kind.norm,
+                norm_name=self.final_norm,
+                tied=kind.tie_embeddings,
+                copied=kind.tie_embeddings and not stage.first,
+            )
+            yield (output,)
 
     @abstractmethod
     def layer_count(self, kind: K) -> int:
@@ -161,4 +217,48 @@ def _comparable_moe(moe: Moe) -> Moe:
         permute_fusion=None if moe.permute_fusion else moe.permute_fusion,
         grouped_gemm=None if moe.grouped_gemm else moe.grouped_gemm,
         dispatcher=Dispatcher.ALLTOALL if moe.dispatcher is Dispatcher.FLEX else moe.dispatcher,
+    )
+
+
+def attention_layer(kind: TransformerLanguage, plan: ModulePlan) -> Layer:
+    """One layer of self-attention."""
+    block, width = kind.used.attention, plan.widths.head_width
+    assert block is not None
+    assert width is not None
+    return AttentionLayer(
+        hidden=kind.hidden,
+        heads=block.heads,
+        kv_groups=block.key_value_groups,
+        head_dim=width,
+        norm=kind.norm,
+        bias=kind.bias,
+        qkv_bias=block.qkv_bias,
+        qk_norm=block.qk_norm,
+        rotated=int(width * kind.rope_fraction) if kind.positions is Positions.ROPE else 0,
+    )
+
+
+def mlp_layer(kind: TransformerLanguage, plan: ModulePlan) -> Layer:
+    """One dense MLP."""
+    assert plan.widths.ffn is not None
+    return MlpLayer(
+        hidden=kind.hidden,
+        ffn=plan.widths.ffn,
+        activation=kind.activation,
+        norm=kind.norm,
+        bias=kind.bias,
+    )
+
+
+def moe_layer(kind: TransformerLanguage, plan: ModulePlan) -> Layer:
+    """One layer of experts."""
+    assert plan.moe is not None
+    assert plan.experts is not None
+    return MoeLayer(
+        hidden=kind.hidden,
+        moe=plan.moe,
+        kernels=plan.experts,
+        activation=kind.activation,
+        norm=kind.norm,
+        bias=kind.bias,
     )

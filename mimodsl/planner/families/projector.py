@@ -6,14 +6,34 @@ from typing import ClassVar, override
 from attrs import evolve
 
 from mimodsl.ir.projector import AffineProjector, MlpProjector
-from mimodsl.planner.families.family import Family, Neighbours, Room, Split
+from mimodsl.planner.families.family import Block, Family, Neighbours, Room, Split, Stage
 from mimodsl.planner.families.small import HIDDEN, WIDEST, narrower
+from mimodsl.planner.layers import ProjectorLayer
+from mimodsl.planner.module import ModulePlan, Widths
 
 
 class MlpFamily(Family[MlpProjector]):
     """A norm and an MLP of two layers."""
 
     kinds: ClassVar = (MlpProjector,)
+
+    @override
+    def widths(self, kind: MlpProjector, near: Neighbours) -> Widths:
+        assert near.encoder is not None
+        assert near.language is not None
+        return Widths(hidden=near.language.hidden, ffn=kind.inner_width(near.encoder.output_width))
+
+    @override
+    def blocks(self, kind: MlpProjector, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        layer = ProjectorLayer(
+            width=plan.inputs[-1],
+            hidden=plan.widths.hidden,
+            bias=kind.bias,
+            ffn=plan.widths.ffn,
+            activation=kind.activation,
+            norm=kind.norm,
+        )
+        yield (layer,)
 
     @override
     def splits(self, kind: MlpProjector, near: Neighbours) -> Iterator[Split]:
@@ -35,6 +55,16 @@ class AffineFamily(Family[AffineProjector]):
     """One linear layer, whose output tp ranks gather."""
 
     kinds: ClassVar = (AffineProjector,)
+
+    @override
+    def widths(self, kind: AffineProjector, near: Neighbours) -> Widths:
+        assert near.language is not None
+        return Widths(hidden=near.language.hidden)
+
+    @override
+    def blocks(self, kind: AffineProjector, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        layer = ProjectorLayer(width=plan.inputs[-1], hidden=plan.widths.hidden, bias=kind.bias)
+        yield (layer,)
 
     @override
     def splits(self, kind: AffineProjector, near: Neighbours) -> Iterator[Split]:

@@ -8,8 +8,18 @@ from attrs import evolve
 from mimodsl.ir.kinds import Recompute
 from mimodsl.ir.types import Size
 from mimodsl.ir.vision import VisionEncoder
-from mimodsl.planner.families.family import Family, Neighbours, Room, SharedWidth, Split, Stage
+from mimodsl.planner.families.family import (
+    Block,
+    Family,
+    Neighbours,
+    Room,
+    SharedWidth,
+    Split,
+    Stage,
+)
 from mimodsl.planner.families.small import HEAD, MOST_LAYERS, WIDEST, few_heads, narrower
+from mimodsl.planner.layers import AttentionLayer, MlpLayer, PatchEmbedding
+from mimodsl.planner.module import ModulePlan, Widths
 
 _MOST_PIXELS: Final = 128
 
@@ -18,6 +28,38 @@ class VisionFamily(Family[VisionEncoder]):
     """Vision transformers: patches, then layers of attention and an MLP."""
 
     kinds: ClassVar = (VisionEncoder,)
+
+    @override
+    def widths(self, kind: VisionEncoder, near: Neighbours) -> Widths:
+        return Widths(
+            hidden=kind.hidden,
+            ffn=kind.ffn,
+            heads=kind.heads,
+            kv_groups=kind.heads,
+            head_width=kind.head_width,
+        )
+
+    @override
+    def blocks(self, kind: VisionEncoder, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        yield (PatchEmbedding(kind=kind),)
+        attention = AttentionLayer(
+            hidden=kind.hidden,
+            heads=kind.heads,
+            kv_groups=kind.heads,
+            head_dim=kind.head_width,
+            norm=kind.norm,
+            bias=kind.bias,
+            qkv_bias=kind.qkv_bias,
+        )
+        mlp = MlpLayer(
+            hidden=kind.hidden,
+            ffn=kind.ffn,
+            activation=kind.activation,
+            norm=kind.norm,
+            bias=kind.bias,
+        )
+        for _ in stage.layers:
+            yield attention, mlp
 
     @override
     def splits(self, kind: VisionEncoder, near: Neighbours) -> Iterator[Split]:

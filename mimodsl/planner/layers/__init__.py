@@ -11,13 +11,11 @@ from mimodsl.planner.layers.operation import Operation
 from mimodsl.planner.layers.output import OutputLayer
 from mimodsl.planner.layers.projector import ProjectorLayer
 from mimodsl.planner.layers.saved import SavedTensor
-from mimodsl.planner.layers.stack import Block, module_layers, stage_blocks, stage_layers
 from mimodsl.planner.layers.vision import PatchEmbedding
 from mimodsl.planner.layers.weight import Weight
 
 __all__ = [
     "AttentionLayer",
-    "Block",
     "CustomLayer",
     "Layer",
     "MambaLayer",
@@ -30,7 +28,4 @@ __all__ = [
     "SavedTensor",
     "TokenEmbedding",
     "Weight",
-    "module_layers",
-    "stage_blocks",
-    "stage_layers",
 ]

@@ -9,7 +9,6 @@ from attrs import evolve, frozen
 from mimodsl.ir.blocks import Balance, Moe, RouterPrecision, Score
 from mimodsl.ir.kinds import Activation, Norm
 from mimodsl.planner.calls import Call, CallKind
-from mimodsl.planner.experts import are_grouped, is_activation_weighted
 from mimodsl.planner.layers.layer import Layer
 from mimodsl.planner.layers.linear import (
     call,
@@ -22,6 +21,7 @@ from mimodsl.planner.layers.mlp import activation_tensors
 from mimodsl.planner.layers.operation import Gradient, Operation, Overlap
 from mimodsl.planner.layers.saved import SavedTensor, dropout_tensors, norm_tensors
 from mimodsl.planner.layers.weight import Weight, norm_weights
+from mimodsl.planner.module import ExpertKernels
 from mimodsl.planner.share import Share
 from mimodsl.planner.sizes import FP32, INT64
 
@@ -38,6 +38,7 @@ class MoeLayer(Layer):
 
     hidden: int
     moe: Moe
+    kernels: ExpertKernels
     activation: Activation
     norm: Norm
     bias: bool
@@ -105,7 +106,7 @@ class MoeLayer(Layer):
         rows, width = self.expert_rows(share), moe.ffn // share.sharding.etp
         yield SavedTensor(name="routed rows", size=rows * self.hidden * element, for_weights=True)
         yield SavedTensor(name="routed probabilities", size=rows * FP32)
-        fused = is_activation_weighted(self, share.kernels, share.precision, share.sharding.etp)
+        fused = self.kernels.weighted_activation
         yield from activation_tensors(
             self.activation, rows * width * element, weighted=True, fused=fused
         )
@@ -134,8 +135,7 @@ class MoeLayer(Layer):
         """
         width = self.moe.ffn // share.sharding.etp
         rows = self.expert_rows(share) * (2 * self.hidden + width * (self.gates + 1))
-        is_grouped = are_grouped(self, share.kernels, share.precision, share.sharding.etp)
-        stacked = self.moe.experts // share.sharding.ep if is_grouped else 1
+        stacked = self.moe.experts // share.sharding.ep if self.kernels.grouped else 1
         return (rows + stacked * self.hidden * width * self.gates) * share.element
 
     @override

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
-from mimodsl.ir.kinds import Recompute, TransformerKind
-from mimodsl.planner.layers import Block, stage_blocks
-from mimodsl.planner.plan import Plan
+from mimodsl.ir.kinds import Recompute
+from mimodsl.planner.families import Block
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.share import Share, role_share
+from mimodsl.planner.share import Share
+from mimodsl.planner.stack import stage_blocks
 
 
 @frozen(kw_only=True)
@@ -30,15 +30,13 @@ class ActivationMemory:
         return sum(size for layers in self.kept.values() for size in layers.values())
 
 
-def activation_memory(
-    planned: Plan, roles: Iterable[ModuleRole], in_flight: int
-) -> ActivationMemory:
+def activation_memory(roles: Iterable[ModuleRole], in_flight: int) -> ActivationMemory:
     """The activations of a rank with these roles, in the order in which data passes them."""
     kept: dict[str, dict[str, int]] = {}
     blocks: list[_BlockMemory] = []
     for role in roles:
         titles = kept.setdefault(role.name, {})
-        for block in _blocks(planned, role):
+        for block in _blocks(role):
             blocks.append(block)
             for title, size in block.kept.items():
                 titles[title] = titles.get(title, 0) + size
@@ -62,11 +60,10 @@ class _BlockMemory:
         return sum(self.kept.values())
 
 
-def _blocks(planned: Plan, role: ModuleRole) -> Iterator[_BlockMemory]:
-    share, kind = role_share(planned.spec, role, planned.grid(role.module.grid)), role.module.kind
-    recompute = kind.recompute if isinstance(kind, TransformerKind) else Recompute.NONE
+def _blocks(role: ModuleRole) -> Iterator[_BlockMemory]:
+    share, recompute = role.share, role.plan.recompute
     by_block: dict[Block, _BlockMemory] = {}
-    for block in stage_blocks(planned.spec, role):
+    for block in stage_blocks(role):
         if block not in by_block:
             by_block[block] = _block_memory(block, share, recompute)
         yield by_block[block]

@@ -9,10 +9,11 @@ from attrs import frozen
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Ddp
-from mimodsl.planner.layers import Weight, stage_layers
+from mimodsl.planner.layers import Weight
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.planner.share import Sharding
 from mimodsl.planner.sizes import FP32, element_size
+from mimodsl.planner.stack import stage_layers
 
 _ALIGNED: Final = 64
 """Elements that a weight starts at a multiple of (optimizer/param_layout.py:26)."""
@@ -76,7 +77,7 @@ def _buffers(spec: Spec, parts: list[ModuleRole]) -> Iterator[Buffer]:
     bucket = _bucket(ddp, parts[0], grid.size("dp"))
     trained = [role for role in parts if not role.module.frozen]
     kinds: dict[tuple[int, bool], list[tuple[int, bool]]] = {}
-    for weight in (one for role in trained for one in _weights(spec, role, sharding)):
+    for weight in (one for role in trained for one in _weights(role, sharding)):
         kind = FP32 if weight.fp32 else own, weight.experts > 0 and sharding.has_expert_buffer
         kinds.setdefault(kind, []).append(
             (weight.held(sharding) // weight.copies(sharding), weight.shared)
@@ -100,9 +101,9 @@ def _bucket(ddp: Ddp, role: ModuleRole, replicas: int) -> int | None:
     return ddp.bucket or max(_LEAST_BUCKET, _BUCKET_A_RANK * replicas)
 
 
-def _weights(spec: Spec, role: ModuleRole, sharding: Sharding) -> Iterator[Weight]:
+def _weights(role: ModuleRole, sharding: Sharding) -> Iterator[Weight]:
     """A role's weights in order, every expert's on its own."""
-    for layer in stage_layers(spec, role):
+    for layer in stage_layers(role):
         weights = list(layer.weights())
         experts = [weight for weight in weights if weight.experts]
         for weight in weights:

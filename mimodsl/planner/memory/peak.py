@@ -6,16 +6,14 @@ from typing import Final
 from attrs import evolve, frozen
 
 from mimodsl.ir.kinds import Role
-from mimodsl.ir.vision import Encoder
-from mimodsl.planner.layers import stage_layers
 from mimodsl.planner.memory.activations import ActivationMemory, activation_memory
 from mimodsl.planner.memory.buffers import Buffer, gradient_buffers
 from mimodsl.planner.plan import Plan, RankPlan
 from mimodsl.planner.ranks import Ranks
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.share import role_share
 from mimodsl.planner.sharing import communicators
 from mimodsl.planner.sizes import FP32, element_size
+from mimodsl.planner.stack import stage_layers
 
 MIB: Final = 2**20
 
@@ -101,8 +99,8 @@ def peak_memory(plan: Plan, rank: int) -> PeakMemory:
     rank_plan = plan.rank(rank)
     roles = sorted(rank_plan.modules, key=lambda role: _ORDER[role.module.role])
     buffers = gradient_buffers(plan.spec, rank_plan.modules)
-    frozen_weights = sum(_weights(plan, role) for role in roles if role.module.frozen)
-    memory = activation_memory(plan, roles, rank_plan.schedule.in_flight)
+    frozen_weights = sum(_weights(role) for role in roles if role.module.frozen)
+    memory = activation_memory(roles, rank_plan.schedule.in_flight)
     weights = frozen_weights + sum(buffer.elements * buffer.weight for buffer in buffers)
     gradients = sum(buffer.elements * buffer.gradient for buffer in buffers)
     optimizer = sum(buffer.optimizer for buffer in buffers)
@@ -130,9 +128,9 @@ _ORDER: Final = {Role.ENCODER: 0, Role.PROJECTOR: 1, Role.LANGUAGE: 2}
 """The order in which data passes the modules of a rank."""
 
 
-def _weights(plan: Plan, role: ModuleRole) -> int:
-    share = role_share(plan.spec, role, plan.grid(role.module.grid))
-    return sum(layer.weight_size(share) for layer in stage_layers(plan.spec, role))
+def _weights(role: ModuleRole) -> int:
+    share = role.share
+    return sum(layer.weight_size(share) for layer in stage_layers(role))
 
 
 def _samples(plan: Plan, roles: list[ModuleRole]) -> int:
@@ -143,9 +141,8 @@ def _samples(plan: Plan, roles: list[ModuleRole]) -> int:
     texts = max((role.samples_each for role in roles), default=0) * schedule.sequence * _SAMPLE
     pixels = 0
     for role in roles:
-        flow, kind = spec.flow_through(role.name), role.module.kind
-        if flow and isinstance(kind, Encoder):
-            pixels += role.samples_each * flow.images * prod(kind.input_shape)
+        if role.module.role is Role.ENCODER:
+            pixels += role.samples_each * role.plan.images * prod(role.plan.inputs)
     images = pixels * element_size(spec.train.precision)
     return (texts + images) * schedule.microbatches
 
@@ -156,11 +153,8 @@ def _handed_on(plan: Plan, rank_plan: RankPlan, roles: list[ModuleRole]) -> int:
     last = roles[-1] if roles else None
     if last is None or (last.module.role is Role.LANGUAGE and last.last):
         return 0
-    spec = plan.spec
-    share, flow = role_share(spec, last, plan.grid(last.module.grid)), spec.flow_through(last.name)
-    rows = share.rows
-    if flow is not None:
-        rows = last.samples_each * spec.sample_tokens(flow)
+    spec, share, flow = plan.spec, last.share, last.plan.flow
+    rows = share.rows if flow is None else last.samples_each * spec.sample_tokens(flow)
     size = rows * spec.language_kind.hidden * share.residual
     return size * (rank_plan.schedule.in_flight + 1)
 
@@ -168,7 +162,7 @@ def _handed_on(plan: Plan, rank_plan: RankPlan, roles: list[ModuleRole]) -> int:
 def _gathered(plan: Plan, roles: list[ModuleRole]) -> int:
     """The buffer in which the local linears of a split sequence gather their input, one for all
     linears (tensor_parallel/layers.py:579)."""
-    shares = [role_share(plan.spec, role, plan.grid(role.module.grid)) for role in roles]
+    shares = [role.share for role in roles]
     hidden = plan.spec.language_kind.hidden
     return max(
         (share.tokens * hidden * share.element for share in shares if share.split), default=0

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from mimodsl.ir.kinds import Recompute, TransformerKind
-from mimodsl.planner.layers import stage_layers
+from mimodsl.ir.kinds import Recompute
 from mimodsl.planner.memory import Buffer, activation_memory, gradient_buffers
 from mimodsl.planner.plan import Plan
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.share import role_share
 from mimodsl.planner.sizes import FP32
+from mimodsl.planner.stack import stage_layers
 
 
 @frozen(kw_only=True)
@@ -35,8 +34,8 @@ def memory_access(planned: Plan, roles: Sequence[ModuleRole]) -> MemoryAccess:
     """
     buffers = gradient_buffers(planned.spec, roles)
     gradients = sum(buffer.elements * buffer.gradient for buffer in buffers)
-    kept = activation_memory(planned, roles, 1).microbatch
-    weights = [_weight_reads(planned, role) for role in roles]
+    kept = activation_memory(roles, 1).microbatch
+    weights = [_weight_reads(role) for role in roles]
     return MemoryAccess(
         forward=sum(reads.forward for reads in weights) + kept,
         backward=sum(reads.backward for reads in weights) + kept + 2 * gradients,
@@ -53,12 +52,11 @@ class _WeightReads:
     backward: int
 
 
-def _weight_reads(planned: Plan, role: ModuleRole) -> _WeightReads:
+def _weight_reads(role: ModuleRole) -> _WeightReads:
     """With `recompute = full` a backward pass reads the weights of a stack twice."""
-    share, kind = role_share(planned.spec, role, planned.grid(role.module.grid)), role.module.kind
-    again = isinstance(kind, TransformerKind) and kind.recompute is Recompute.FULL
+    share, again = role.share, role.plan.recompute is Recompute.FULL
     forward = backward = 0
-    for layer in stage_layers(planned.spec, role):
+    for layer in stage_layers(role):
         size = layer.weight_size(share)
         forward += size * layer.forward_reads_weights
         backward += size * layer.backward_reads_weights * (1 + (again and layer.stacked))

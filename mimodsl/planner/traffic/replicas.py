@@ -4,17 +4,18 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
-from mimodsl.ir.language import TransformerLanguage
+from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision
 from mimodsl.planner.calls import WORLD, Call, CallGroup, CallKind, Purpose, call_groups
 from mimodsl.planner.grids import GridPlan
-from mimodsl.planner.layers import Weight, stage_layers
+from mimodsl.planner.layers import Weight
 from mimodsl.planner.memory.buffers import Buffer, gradient_buffers
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.planner.share import Sharding
 from mimodsl.planner.sizes import FP32
+from mimodsl.planner.stack import stage_layers
 
 _FLAG = 4
 """Bytes of a norm, a flag or a count of tokens by expert, all in 32 bits."""
@@ -36,7 +37,7 @@ class DdpUnit:
     def weights(self) -> Iterator[Weight]:
         """The weights that it trains."""
         for role in self.trained:
-            for layer in stage_layers(self.spec, role):
+            for layer in stage_layers(role):
                 yield from layer.weights()
 
     @property
@@ -110,23 +111,23 @@ def _finalized(unit: DdpUnit) -> Iterator[Call]:
     expert for the bias."""
     spec, role = unit.spec, unit.roles[0]
     kind = role.module.kind
-    if not isinstance(kind, TransformerLanguage) or not unit.trained:
+    if not isinstance(kind, LanguageModel) or not unit.trained:
         return
     groups = call_groups(unit.grid)
     gradient = FP32 if spec.train.ddp.grad_fp32 or spec.train.precision is Precision.FP32 else 2
     yield from _sum(groups[("tp",)], sum(_shared(unit)) * gradient)
-    if kind.tie_embeddings and unit.grid.axis("pp") > 1 and (role.first or role.last):
+    if role.plan.tied and unit.grid.axis("pp") > 1 and (role.first or role.last):
         group = CallGroup(name=f"{unit.grid.name}.embedding", members=2, purpose=Purpose.PIPELINE)
         share = kind.vocabulary // unit.sharding.tp * kind.hidden
         yield from _sum(group, share * gradient)
-    biases = sum(layer.expert_biases for layer in stage_layers(spec, role))
+    biases = sum(layer.expert_biases for layer in stage_layers(role))
     yield from _sum(groups["tp", "dp", "cp"], biases * _FLAG)
 
 
 def _shared(unit: DdpUnit) -> Iterator[int]:
     """Elements of the weights whose gradients are summed over tp: those that every tp rank has and
     applies to its tokens alone; and of norms by head, which see its heads alone (:457)."""
-    split = unit.spec.splits_sequence(unit.roles[0].module)
+    split = unit.roles[0].plan.split_sequence
     for weight in unit.weights():
         by_head = "_layernorm." in weight.name and weight.name.startswith("self_attention.")
         if weight.split is None and (

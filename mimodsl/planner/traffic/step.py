@@ -7,7 +7,6 @@ from attrs import evolve, frozen
 from mimodsl.planner.calls import Call, CallKind, Purpose
 from mimodsl.planner.plan import Plan, RankPlan
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.share import role_share
 from mimodsl.planner.sizes import element_size
 from mimodsl.planner.traffic.links import (
     bridge_call_groups,
@@ -91,7 +90,7 @@ def rank_traffic(planned: Plan, rank: int) -> RankTraffic:
 def _microbatch(planned: Plan, own: RankPlan) -> Iterator[Call]:
     spec = planned.spec
     for role in own.modules:
-        yield from module_work(spec, planned.grid(role.module.grid), role).calls
+        yield from module_work(role).calls
     for role in own.modules:
         if role.stages > 1:
             grid, size = planned.grid(role.module.grid), stage_output(planned, role)
@@ -112,7 +111,7 @@ def stage_output(planned: Plan, role: ModuleRole) -> int:
     It is the residual stream `[s, b, h]` of the rank's tokens, in its own precision
     (pipeline_parallel/p2p_communication.py).
     """
-    share = role_share(planned.spec, role, planned.grid(role.module.grid))
+    share = role.share
     return share.rows * planned.spec.language_kind.hidden * share.residual
 
 

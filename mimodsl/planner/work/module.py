@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
-from mimodsl.ir.kinds import Recompute, TransformerKind
 from mimodsl.ir.module import Module
-from mimodsl.ir.spec import Spec
 from mimodsl.planner.calls import Call
-from mimodsl.planner.grids import GridPlan
-from mimodsl.planner.layers import Layer, Operation, module_layers, stage_layers
+from mimodsl.planner.layers import Layer, Operation
+from mimodsl.planner.module import ModulePlan
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.share import Share, role_share, whole_share
+from mimodsl.planner.share import Share, whole_share
+from mimodsl.planner.stack import module_layers, stage_layers
 from mimodsl.planner.work.count import CountedOperation, Flops, count_operations
 
 
@@ -42,21 +41,19 @@ class ModuleWork:
         return parts
 
 
-def module_work(spec: Spec, grid: GridPlan, role: ModuleRole) -> ModuleWork:
-    """The work of a rank with this role. `grid` is the plan of the module's grid."""
-    counted = _count(role.module, stage_layers(spec, role), role_share(spec, role, grid))
+def module_work(role: ModuleRole) -> ModuleWork:
+    """The work of a rank with this role."""
+    counted = _count(role.plan, stage_layers(role), role.share)
     return ModuleWork(module=role.module, stage=role.stage, operations=tuple(counted))
 
 
-def whole_work(spec: Spec, module: Module) -> ModuleWork:
+def whole_work(plan: ModulePlan) -> ModuleWork:
     """The work of a single rank that computes a whole module for a whole microbatch."""
-    counted = _count(module, module_layers(spec, module), whole_share(spec, module))
-    return ModuleWork(module=module, stage=0, operations=tuple(counted))
+    counted = _count(plan, module_layers(plan), whole_share(plan))
+    return ModuleWork(module=plan.module, stage=0, operations=tuple(counted))
 
 
-def _count(module: Module, layers: Iterable[Layer], share: Share) -> Iterator[CountedOperation]:
-    kind = module.kind
-    recompute = kind.recompute if isinstance(kind, TransformerKind) else Recompute.NONE
+def _count(plan: ModulePlan, layers: Iterable[Layer], share: Share) -> Iterator[CountedOperation]:
     by_layer: dict[Layer, tuple[Operation, ...]] = {}
     operations: list[Operation] = []
     for layer in layers:
@@ -64,5 +61,5 @@ def _count(module: Module, layers: Iterable[Layer], share: Share) -> Iterator[Co
             by_layer[layer] = tuple(layer.operations(share))
         operations += by_layer[layer]
     return count_operations(
-        operations, trained=share.trained, reached=share.reached, recompute=recompute
+        operations, trained=share.trained, reached=share.reached, recompute=plan.recompute
     )

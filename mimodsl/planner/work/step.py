@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from mimodsl.ir.spec import Spec
 from mimodsl.planner.plan import Plan
 from mimodsl.planner.ranks import Ranks
 from mimodsl.planner.timing import StageTimes, by_stage, step_time
@@ -67,16 +66,13 @@ class StepWork:
 
 def rank_work(planned: Plan, rank: int) -> tuple[ModuleWork, ...]:
     """A rank's work in one microbatch, by module. `ValueError` outside the world."""
-    return tuple(
-        module_work(planned.spec, planned.grid(role.module.grid), role)
-        for role in planned.rank(rank).modules
-    )
+    return tuple(module_work(role) for role in planned.rank(rank).modules)
 
 
-def model_flops(spec: Spec) -> int:
+def model_flops(planned: Plan) -> int:
     """The operations that the model needs for a step's global batch, whatever the layout."""
-    each = sum(whole_work(spec, module).flops.model for module in spec.modules)
-    return each * spec.schedule.microbatches
+    each = sum(whole_work(plan).flops.model for plan in planned.modules.values())
+    return each * planned.spec.schedule.microbatches
 
 
 def step_work(planned: Plan) -> StepWork:
@@ -86,7 +82,7 @@ def step_work(planned: Plan) -> StepWork:
     found = tuple(stage_spans(planned))
     time = _time(planned.stages, found, microbatches)
     return StepWork(
-        model=model_flops(spec),
+        model=model_flops(planned),
         tokens=planned.summary().tokens,
         stages=tuple(_stage_work(planned, span, time) for span in found),
     )

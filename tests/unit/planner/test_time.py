@@ -80,9 +80,9 @@ def test_memory_moves_weights_what_is_kept_gradients_and_the_optimizers_state(
     (stage,) = timed(spec, bandwidth=1.0).stages
     roles = plan(spec).rank(0).modules
     table = logits = 128 * 512
-    dense = module_parameters(spec, spec.language).total - table
+    dense = module_parameters(plan(spec).modules["language"]).total - table
     again = dense - logits - 128 if recompute is Recompute.FULL else 0  # and the final norm
-    kept = activation_memory(plan(spec), roles, 1).microbatch
+    kept = activation_memory(roles, 1).microbatch
     (buffer,) = gradient_buffers(spec, roles)
     assert stage.forward.memory == 2 * dense + kept
     assert stage.backward.memory == 2 * (dense + again) + kept + 2 * 4 * buffer.elements
@@ -95,10 +95,10 @@ def test_frozen_modules_move_no_gradients() -> None:
     spec = vlm(encoder={"dp": 1}, dense={"dp": 1})
     encoder, _ = timed(spec, bandwidth=1.0).stages
     roles = plan(spec).rank(0).modules
-    trained = module_parameters(spec, spec.module("projector")).total
+    trained = module_parameters(plan(spec).modules["projector"]).total
     (buffer,) = gradient_buffers(spec, roles)
     assert trained <= buffer.elements < 1.01 * trained
-    kept = activation_memory(plan(spec), roles, 1).microbatch
+    kept = activation_memory(roles, 1).microbatch
     assert encoder.backward.memory == 2 * trained + kept + 2 * 4 * buffer.elements
 
 

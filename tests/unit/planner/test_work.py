@@ -7,9 +7,10 @@ import pytest
 
 from mimodsl.ir import Attention, Gpt, Mamba, Moe, Recompute, Spec
 from mimodsl.planner.calls import Call, CallGroup, CallKind, Purpose
-from mimodsl.planner.layers import MoeLayer, module_layers
+from mimodsl.planner.layers import MoeLayer
 from mimodsl.planner.plan import Plan, plan
 from mimodsl.planner.share import whole_share
+from mimodsl.planner.stack import module_layers
 from mimodsl.planner.timing import StageTimes, step_time
 from mimodsl.planner.traffic.step import rank_traffic
 from mimodsl.planner.work.count import Flops
@@ -19,7 +20,7 @@ from tests.unit.planner.specs import GPT, HYBRID, PIPELINE, SHARED, SIDE_BY_SIDE
 
 
 def of_language(spec: Spec) -> Flops:
-    return whole_work(spec, spec.language).flops
+    return whole_work(plan(spec).modules[spec.language.name]).flops
 
 
 def test_a_dense_decoder_takes_what_megatron_lm_s_formula_says() -> None:
@@ -90,8 +91,9 @@ def test_capacity_drops_tokens_and_padding_adds_them() -> None:
 
 def routed_rows(moe: Moe, tokens: int) -> int:
     spec = alone({"dp": 1}, language=attrs.evolve(GPT, moe=moe))
-    share = attrs.evolve(whole_share(spec, spec.language), length=tokens)
-    layers = module_layers(spec, spec.language)
+    language = plan(spec).modules[spec.language.name]
+    share = attrs.evolve(whole_share(language), length=tokens)
+    layers = module_layers(language)
     layer = next(layer for layer in layers if isinstance(layer, MoeLayer))
     return layer.routed_rows(share)
 
@@ -210,9 +212,8 @@ def gathers(spec: Spec, rank: int) -> dict[str, int]:
 
 def test_a_microbatch_takes_as_much_wherever_its_replica_lies() -> None:
     planned = plan(SHARED)
-    grid = planned.grid("llm")
     works = {
-        module_work(SHARED, grid, role).flops
+        module_work(role).flops
         for rank in range(SHARED.world)
         for role in planned.rank(rank).modules
         if role.name == "language"
