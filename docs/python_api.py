@@ -68,6 +68,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
             ("mimodsl.kinds", "CustomKind"),
             ("mimodsl.kinds", "CustomEncoder"),
             ("mimodsl.kinds", "CustomProjector"),
+            ("mimodsl.kinds", "CustomLanguage"),
         ),
     ),
     ("", "mimodsl/ir/projector.py", (("mimodsl.kinds", "Between"),)),

@@ -11,7 +11,7 @@ from mimodsl.checker.scopes import Held, held
 from mimodsl.diagnostics import Severity
 from mimodsl.ir.kinds import Kind, Role
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Constraint, Keyword, knob, node
-from mimodsl.ir.package import CustomEncoder, CustomKind, CustomProjector
+from mimodsl.ir.package import CustomEncoder, CustomKind, CustomLanguage, CustomProjector
 from mimodsl.ir.projector import Between
 from mimodsl.ir.registry import register
 from mimodsl.ir.types import Size
@@ -26,6 +26,7 @@ __all__ = [
     "Cost",
     "CustomEncoder",
     "CustomKind",
+    "CustomLanguage",
     "CustomProjector",
     "Finding",
     "Findings",

@@ -78,7 +78,7 @@ def _built(claims: Claims) -> nn.Module:
     builder = f"{kind.builder}, which builds {kind.keyword}"
     try:
         build = named(kind.builder)
-        spec: Any = build(kind) if claims.between is None else build(kind, claims.between)
+        spec: Any = build(kind, *claims.place)
         module = cast(object, build_module(spec)) if isinstance(spec, ModuleSpec) else None
     except Exception as error:
         # megatron-core makes its own exception of another, and loses its notes (spec_utils.py).

@@ -12,7 +12,15 @@ from attrs import frozen
 from mimodsl.checker.context import Context
 from mimodsl.checker.rule import Rule
 from mimodsl.diagnostics import Diagnostic, Label, ObjectPath, codes
-from mimodsl.ir import CustomEncoder, CustomKind, CustomProjector, Encoder, LanguageModel, Module
+from mimodsl.ir import (
+    CustomEncoder,
+    CustomKind,
+    CustomLanguage,
+    CustomProjector,
+    Encoder,
+    LanguageModel,
+    Module,
+)
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.package import Claims, told_of
 from mimodsl.ir.projector import Between
@@ -111,6 +119,9 @@ def _claims(context: Context, module: Module) -> Claims | None:
     kind, draft = module.kind, context.draft
     if isinstance(kind, CustomEncoder):
         return Claims(kind=kind)
+    if isinstance(kind, CustomLanguage):
+        schedule = draft.schedule
+        return Claims(kind=kind, sequence=schedule.sequence) if schedule else None
     flow = context.flow_through(module)
     ends = [draft.module(name) for name in (flow.encoder, flow.language)] if flow else []
     match [end and end.kind for end in ends]:

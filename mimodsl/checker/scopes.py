@@ -16,6 +16,7 @@ from mimodsl.checker.rule import Scope
 from mimodsl.ir import (
     AffineProjector,
     CustomEncoder,
+    CustomLanguage,
     Flow,
     Grid,
     Hybrid,
@@ -221,6 +222,9 @@ AFFINE: Final = Scope[Held[AffineProjector]](
 )
 CUSTOM_ENCODER: Final = Scope[Held[CustomEncoder]](
     "one encoder of another package on its grid", lambda spec: held(spec, CustomEncoder)
+)
+CUSTOM_LANGUAGE: Final = Scope[Held[CustomLanguage]](
+    "a language model of another package on its grid", lambda spec: held(spec, CustomLanguage)
 )
 VISION: Final = Scope[Held[VisionEncoder]](
     "one vision transformer on its grid", lambda spec: held(spec, VisionEncoder)

@@ -227,8 +227,8 @@ BROKEN_KIND: Final = Code(
     id="MIMO113",
     title="kind of an installed package that cannot be had",
     why="A package names a kind of its own with an entry point. It is imported when a spec uses "
-    "it, and has to be a CustomEncoder or a CustomProjector of the same keyword, whose fields are "
-    "knobs.",
+    "it, and has to be a CustomEncoder, a CustomProjector or a CustomLanguage of the same keyword, "
+    "whose fields are knobs.",
 )
 SENSELESS_KIND: Final = Code(
     id="MIMO114",

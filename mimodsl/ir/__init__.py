@@ -19,7 +19,7 @@ from mimodsl.ir.lr_decay import (
 )
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node, Origin
-from mimodsl.ir.package import CustomEncoder, CustomKind, CustomProjector
+from mimodsl.ir.package import CustomEncoder, CustomKind, CustomLanguage, CustomProjector
 from mimodsl.ir.placement import Beside, Place, Placed, Together
 from mimodsl.ir.projector import AffineProjector, Between, LinearProjector, MlpProjector, Projector
 from mimodsl.ir.registry import KINDS
@@ -44,6 +44,7 @@ __all__ = [
     "CosineLr",
     "CustomEncoder",
     "CustomKind",
+    "CustomLanguage",
     "CustomProjector",
     "Ddp",
     "Dispatcher",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, Self, cast
 from attrs import frozen
 
 from mimodsl.ir.kinds import Kind
+from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import node
 from mimodsl.ir.projector import Between, Projector
@@ -88,39 +89,84 @@ class CustomProjector(Projector, CustomKind):
         return 0
 
 
+@node
+class CustomLanguage(LanguageModel, CustomKind):
+    """The base of a language model of a package of one's own: any torch decoder.
+
+    It is whole on every rank, and replicas over dp share its work: tp, cp and pp are 1. A subclass
+    has the fields `hidden`, the width of embeddings, and `vocabulary`, the number of token ids.
+    What it says may follow from `sequence`, the tokens of a sample.
+
+    Its `builder` is called with the kind and `sequence`. The method `embed` of the module leads
+    from token ids `[n, s]` to embeddings `[n, s, hidden]`, in which images take the places of their
+    placeholders. The module itself leads from embeddings to logits `[n, s, vocabulary]`; those of a
+    token follow from it and from earlier tokens alone. mimodsl computes the loss.
+    """
+
+    def weights(self, sequence: int) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every parameter of the built module, by torch's name, in torch's order."""
+        raise NotImplementedError
+
+    def saved_bytes(self, sequence: int, element: int) -> int:  # noqa: ARG002 - as above
+        """Bytes that one sample's forward pass keeps for the backward pass, logits included; 0
+        where not known.
+
+        An activation has `element` bytes an element: 4 in fp32, 2 in bf16 and fp16.
+        """
+        return 0
+
+    def flops(self, sequence: int) -> int:  # noqa: ARG002 - as above
+        """Floating-point operations of one sample's forward pass; 0 where not known."""
+        return 0
+
+
 @frozen(kw_only=True)
 class Claims:
     """What a kind of another package says of itself at its place in a spec.
 
-    `between` is a projector's place, and `None` for an encoder. Each of the values is asked of the
-    package, and `BrokenKind` says what is wrong with the answer.
+    A projector is `between` two modules, and a language model has samples of `sequence` tokens.
+    Each of the values is asked of the package, and `BrokenKind` says what is wrong with the answer.
     """
 
-    kind: CustomEncoder | CustomProjector
+    kind: CustomEncoder | CustomProjector | CustomLanguage
     between: Between | None = None
+    sequence: int | None = None
 
     @classmethod
     def of(cls, spec: Spec, module: Module) -> Self:
         """The claims of one module of a spec."""
-        kind = module.kind
-        if isinstance(kind, CustomEncoder):
-            return cls(kind=kind)
-        flow = spec.flow_through(module.name)
-        assert isinstance(kind, CustomProjector)
-        assert flow is not None, "every projector is in a flow"
-        return cls(kind=kind, between=spec.between(flow))
+        match module.kind:
+            case CustomEncoder() as kind:
+                return cls(kind=kind)
+            case CustomProjector() as kind:
+                flow = spec.flow_through(module.name)
+                assert flow is not None, "every projector is in a flow"
+                return cls(kind=kind, between=spec.between(flow))
+            case CustomLanguage() as kind:
+                return cls(kind=kind, sequence=spec.schedule.sequence)
+            case kind:
+                raise TypeError(f"{kind.keyword} is no kind of another package")
+
+    @property
+    def place(self) -> tuple[Between | int, ...]:
+        """What the kind's methods and its builder are given besides the kind itself."""
+        return tuple(one for one in (self.between, self.sequence) if one is not None)
 
     @property
     def inputs(self) -> tuple[int, ...]:
         """The shape of what the module takes of one input."""
         if self.between is not None:
             return self.between.tokens, self.between.width
+        if self.sequence is not None:
+            return self.sequence, self._number("hidden", 1)
         return self._sizes("input_shape", self._asked("input_shape"))
 
     @property
     def outputs(self) -> tuple[int, int]:
         """Tokens that the module gives for one input, and their width."""
-        tokens = self._number("tokens", 1)
+        if self.sequence is not None:
+            return self.sequence, self._number("vocabulary", 1)
+        tokens = self._number("tokens", 1, *self.place)
         if self.between is not None:
             return tokens, self.between.hidden
         return tokens, self._number("output_width", 1)
@@ -128,7 +174,7 @@ class Claims:
     @property
     def weights(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter by name."""
-        said = self._asked("weights")
+        said = self._asked("weights", *self.place)
         if not isinstance(said, Mapping):
             raise self._wrong("weights", said, "shapes by name")
         items = cast("Mapping[object, Any]", said).items()
@@ -137,11 +183,11 @@ class Claims:
     @property
     def flops(self) -> int:
         """Operations of one input's forward pass."""
-        return self._number("flops", 0)
+        return self._number("flops", 0, *self.place)
 
     def saved_bytes(self, element: int) -> int:
         """What one input's forward pass keeps, with activations of `element` bytes an element."""
-        return self._number("saved_bytes", 0, element)
+        return self._number("saved_bytes", 0, *self.place, element)
 
     def mistakes(self) -> Iterator[str]:
         """What is wrong with each of the values."""
@@ -157,20 +203,18 @@ class Claims:
             except BrokenKind as error:
                 yield str(error)
 
-    def _asked(self, name: str, *more: int) -> object:
+    def _asked(self, name: str, *arguments: object) -> object:
         try:
             said: Any = getattr(self.kind, name)
-            if self.between is not None:
-                return said(self.between, *more)
-            return said(*more) if more else said
+            return said(*arguments) if arguments else said
         except NotImplementedError:
             raise BrokenKind(f"`{self.kind.keyword}` does not say its `{name}`") from None
         except Exception as error:  # whatever a package does wrong
             told = told_of(error)
             raise BrokenKind(f"`{self.kind.keyword}` fails at its `{name}`: {told}") from error
 
-    def _number(self, name: str, least: int, *more: int) -> int:
-        said = self._asked(name, *more)
+    def _number(self, name: str, least: int, *arguments: object) -> int:
+        said = self._asked(name, *arguments)
         if not _is_size(said, least):
             raise self._wrong(name, said, f"an integer, at least {least}")
         return cast(int, said)

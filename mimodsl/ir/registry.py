@@ -13,7 +13,14 @@ from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.hybrid import Hybrid
 from mimodsl.ir.kinds import Kind
 from mimodsl.ir.node import KNOB
-from mimodsl.ir.package import BrokenKind, CustomEncoder, CustomKind, CustomProjector, told_of
+from mimodsl.ir.package import (
+    BrokenKind,
+    CustomEncoder,
+    CustomKind,
+    CustomLanguage,
+    CustomProjector,
+    told_of,
+)
 from mimodsl.ir.projector import AffineProjector, MlpProjector
 from mimodsl.ir.schema import schema
 from mimodsl.ir.types import Size
@@ -131,8 +138,11 @@ def _entry_points() -> dict[str, tuple[Any, ...]]:
 
 def _mistakes(kind: object) -> Iterator[str]:
     """What keeps a class from being a kind of another package, or any other thing from it."""
-    if not (isinstance(kind, type) and issubclass(kind, CustomEncoder | CustomProjector)):
-        yield "is no CustomEncoder and no CustomProjector"
+    if not (
+        isinstance(kind, type)
+        and issubclass(kind, CustomEncoder | CustomProjector | CustomLanguage)
+    ):
+        yield "is no CustomEncoder, CustomProjector or CustomLanguage"
         return
     if "__attrs_attrs__" not in vars(kind):
         yield "is no `@node`"
@@ -141,6 +151,10 @@ def _mistakes(kind: object) -> Iterator[str]:
         value = getattr(kind, name, None)
         if not isinstance(value, str) or not re.fullmatch(form, value):
             yield f'needs a `{name}: ClassVar[str] = "{example}"`'
+    if issubclass(kind, CustomLanguage):
+        for name in ("hidden", "vocabulary"):
+            if not hasattr(kind, name):
+                yield f"needs a field `{name}`"
     yield from _field_mistakes(kind)
 
 

@@ -298,7 +298,7 @@ def test_a_kind_may_be_registered_in_place_and_is_held_to_the_same(monkeypatch):
     here["Strokes"].keyword = "vit"
     with pytest.raises(ValueError, match="has the keyword of mimodsl's own kind `vit`"):
         register(here["Strokes"])
-    with pytest.raises(ValueError, match="is no CustomEncoder and no CustomProjector"):
+    with pytest.raises(ValueError, match="is no CustomEncoder, CustomProjector or CustomLanguage"):
         register(mimodsl.Gpt)
     with pytest.raises(ValueError, match="3 is no CustomEncoder"):
         register(3)

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 from mimodsl.checker.rule import Rule
 from mimodsl.checker.rules import (
     balance,
+    custom_language,
     edges,
     encoders,
     expert_order,
@@ -43,6 +44,7 @@ FAMILIES: Final[tuple[ModuleType, ...]] = (
     router,
     balance,
     encoders,
+    custom_language,
     flows,
     tokens,
     positions,

@@ -84,12 +84,14 @@ class Room:
     """What a small form of a module has to fit into.
 
     The small form divides over `grid` as the module does. With `keeps_tokens` an encoder gives as
-    many tokens as before, since a projector of another package may take no other number. Encoders
-    without a projector give tokens `emitted` wide to the language model.
+    many tokens as before, and with `keeps_width` tokens as wide as before: what takes them is of
+    another package, and may take no others. Encoders without a projector give tokens `emitted` wide
+    to the language model.
     """
 
     grid: Grid
     keeps_tokens: bool = False
+    keeps_width: bool = False
     emitted: int | None = None
 
 
@@ -102,6 +104,9 @@ class Family[K: Kind](ABC):
 
     takes_any_tokens: ClassVar[bool] = True
     """Whether a projector of the family takes any number of tokens."""
+
+    takes_any_width: ClassVar[bool] = True
+    """Whether the small form of a language model of the family takes tokens of any width."""
 
     @abstractmethod
     def widths(self, kind: K, near: Neighbours) -> Widths:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final, override
 
-from mimodsl.ir.package import CustomEncoder, CustomKind, CustomProjector
+from mimodsl.ir.package import CustomEncoder, CustomKind, CustomLanguage, CustomProjector
 from mimodsl.planner.families.family import Block, Family, Neighbours, Stage
 from mimodsl.planner.layers import CustomLayer
 from mimodsl.planner.module import ModulePlan, Widths
@@ -40,4 +40,19 @@ class CustomProjectorFamily(_PackageFamily[CustomProjector]):
         return Widths(hidden=near.language.hidden)
 
 
-PACKAGE_FAMILIES: Final[tuple[Family[Any], ...]] = (CustomEncoderFamily(), CustomProjectorFamily())
+class CustomLanguageFamily(_PackageFamily[CustomLanguage]):
+    """Language models of other packages."""
+
+    kinds: ClassVar = (CustomLanguage,)
+    takes_any_width: ClassVar[bool] = False
+
+    @override
+    def widths(self, kind: CustomLanguage, near: Neighbours) -> Widths:
+        return Widths(hidden=kind.hidden)
+
+
+PACKAGE_FAMILIES: Final[tuple[Family[Any], ...]] = (
+    CustomEncoderFamily(),
+    CustomProjectorFamily(),
+    CustomLanguageFamily(),
+)

@@ -93,7 +93,7 @@ class VisionFamily(Family[VisionEncoder]):
     @override
     def small(self, kind: VisionEncoder, room: Room) -> VisionEncoder:
         """Two layers and few heads, for small images."""
-        if _is_small(kind):
+        if _is_small(kind) or room.keeps_width:
             return kind
         tp = room.grid.size("tp")
         heads = few_heads(kind.heads, tp)

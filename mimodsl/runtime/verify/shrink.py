@@ -96,6 +96,7 @@ def _small(spec: Spec, module: Module, *, emitted: int | None = None) -> Module:
     room = Room(
         grid=spec.grid_of(module),
         keeps_tokens=projector is not None and not family_of(projector).takes_any_tokens,
+        keeps_width=projector is None and not family_of(spec.language.kind).takes_any_width,
         emitted=emitted,
     )
     return attrs.evolve(module, kind=family_of(module.kind).small(module.kind, room))
