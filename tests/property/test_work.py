@@ -18,11 +18,12 @@ from mimodsl.ir.kinds import TransformerKind
 from mimodsl.megatron.cpu import backend
 from mimodsl.planner.plan import plan
 from mimodsl.runtime.data import SyntheticData, microbatches
+from tests.differential.balance import balanced_routers, with_capacity
 from tests.differential.specs import sound_spec
 from tests.e2e.recorder import flop_counter
 from tests.e2e.test_traffic import counted_by_torch
 
-SEEDS = range(1, 9)  # with experts that have biases, and with some that are one product
+SEEDS = range(1, 13)  # with experts that have biases, and with some that are one product
 
 
 @pytest.fixture(autouse=True)
@@ -38,16 +39,14 @@ def test_a_rank_computes_what_the_plan_says() -> None:
     for seed in SEEDS:
         # In bf16 experts without biases are one product.
         precision = Precision.FP32 if seed % 2 else Precision.BF16
-        spec = on_one_rank(sound_spec(Random(seed)), precision)
+        spec = on_one_rank(sound_spec(Random(seed)), precision, seed)
         assert not [found for found in check(spec) if found.severity is Severity.ERROR]
         assert counted(spec) == counted_by_torch(plan(spec), 0), f"seed {seed}: {spec}"
 
 
-def on_one_rank(spec: Spec, precision: Precision) -> Spec:
-    """The modules of a spec as one rank computes them, with nothing that chance has a part in.
-
-    Dropout takes torch's attention off its fused kernel, and capacities drop tokens or not.
-    """
+def on_one_rank(spec: Spec, precision: Precision, seed: int) -> Spec:
+    """The modules of a spec as one rank computes them, without dropout, which takes torch's
+    attention off its fused kernel, and with experts of every capacity."""
     views: dict[str, dict[str, int | None]] = {"dense": {"dp": 1}}
     if getattr(spec.language.kind, "moe", None) is not None:
         views["expert"] = {"ep": 1, "pp": None}
@@ -55,13 +54,13 @@ def on_one_rank(spec: Spec, precision: Precision) -> Spec:
         spec,
         grids=(Grid(name="all", views=views),),
         place="all",
-        modules=tuple(_module(module) for module in spec.modules),
+        modules=tuple(_module(module, seed) for module in spec.modules),
         schedule=attrs.evolve(spec.schedule, kind=ScheduleKind.NO_PIPELINING, micro_batch=2),
         train=attrs.evolve(spec.train, precision=precision),
     )
 
 
-def _module(module: Module) -> Module:
+def _module(module: Module, seed: int) -> Module:
     kind = module.kind
     if isinstance(kind, TransformerKind):
         kind = attrs.evolve(kind, dropout=0.0, attention_dropout=0.0)
@@ -69,8 +68,7 @@ def _module(module: Module) -> Module:
         kind = attrs.evolve(kind, pattern=kind.layers)
     moe = getattr(kind, "moe", None)
     if isinstance(kind, LanguageModel) and moe is not None:
-        plain = attrs.evolve(moe, capacity_factor=None, pad_to_capacity=False)
-        kind = attrs.evolve(kind, moe=plain)  # type: ignore[call-arg]
+        kind = attrs.evolve(kind, moe=with_capacity(moe, seed))  # type: ignore[call-arg]
     return attrs.evolve(module, grid="all", kind=kind)
 
 
@@ -81,7 +79,7 @@ def counted(spec: Spec) -> int:
     try:
         assembly = assemble(spec)
         data = list(microbatches(SyntheticData(spec=spec), 0, assembly.process_groups))
-        with flop_counter() as flops, torch.enable_grad():
+        with flop_counter() as flops, balanced_routers(), torch.enable_grad():
             assembly.forward_backward(data)
         return flops.get_total_flops()
     finally:

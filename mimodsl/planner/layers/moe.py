@@ -81,7 +81,8 @@ class MoeLayer(Layer):
 
         With a capacity each expert takes at most `ceil(tokens · topk / experts · capacity_factor)`
         tokens of a rank (transformer/moe/moe_utils.py:256). The rest is dropped, and padding fills
-        up every expert to its capacity (:1013).
+        up every expert to its capacity (:1013). Real ranks with balanced routers compute exactly
+        these rows at factors 0.5, 1.0 and 1.3, padded or not (tests/e2e/test_capacity.py).
         """
         moe, chosen = self.moe, share.rows * self.moe.topk
         if moe.capacity_factor is None:
@@ -113,8 +114,12 @@ class MoeLayer(Layer):
         yield from dropout_tensors(share, self.hidden)
 
     def _router_tensors(self, share: Share) -> Iterator[SavedTensor]:
-        """Scores, also those of the auxiliary losses, and the order of the routed rows, which is a
-        part of the order of all pairs of token and expert (transformer/moe/moe_utils.py:459)."""
+        """Scores, also those of the auxiliary losses, a mask of the pairs of token and expert that
+        fit into a capacity (transformer/moe/moe_utils.py:1013), and the order of the routed rows.
+
+        That order is a part of the order of all pairs (:459), but with padding, where it is twice
+        a tensor of its own (:427).
+        """
         moe, pairs, chosen = self.moe, share.rows * self.moe.experts, share.rows * self.moe.topk
         exact = 2 * FP32 if moe.router_dtype is RouterPrecision.FP64 else FP32
         score = pairs * FP32 * (2 if moe.score is Score.SQRT_SOFTPLUS else 1)
@@ -124,7 +129,11 @@ class MoeLayer(Layer):
             yield SavedTensor(name="balance scores", size=size)
         if moe.z_loss:
             yield SavedTensor(name="logits", size=pairs * exact)
-        yield SavedTensor(name="order of rows", size=pairs * INT64 + chosen * INT64)
+        if moe.capacity_factor is not None:
+            yield SavedTensor(name="pairs within capacity", size=pairs)
+        rows = self.routed_rows(share)
+        order = rows if moe.pad_to_capacity else pairs
+        yield SavedTensor(name="order of rows", size=(order + rows) * INT64)
 
     @override
     def working(self, share: Share) -> int:
