@@ -20,7 +20,7 @@ from mimodsl.planner.memory import peak_memory
 from mimodsl.planner.parameters import module_parameters
 from mimodsl.planner.plan import plan
 from mimodsl.planner.transfer import transfers
-from mimodsl.planner.work.step import rank_work
+from mimodsl.planner.work.stage import rank_work
 from mimodsl.runtime.verify.shrink import shrink
 from mimodsl.syntax.reader import source_of
 

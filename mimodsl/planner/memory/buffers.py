@@ -1,4 +1,4 @@
-"""The flat buffers of DDP: weights and gradients as megatron-core lays them out and pads them."""
+"""The flat buffers of DDP, in which megatron-core lays out and pads weights and gradients."""
 
 from collections.abc import Iterable, Iterator
 from math import lcm
@@ -16,24 +16,24 @@ from mimodsl.planner.sizes import FP32, element_size
 from mimodsl.planner.stack import stage_layers
 
 _ALIGNED: Final = 64
-"""Elements that a weight starts at a multiple of (optimizer/param_layout.py:26)."""
+"""A weight starts at a multiple of as many elements (optimizer/param_layout.py:26)."""
 
 _BUCKET: Final = 128
-"""Elements that a bucket ends at a multiple of, as it ends at one of its ranks' (…:31)."""
+"""A bucket ends at a multiple of as many elements, and of its number of ranks (…:31)."""
 
 _LEAST_BUCKET: Final = 40_000_000
 _BUCKET_A_RANK: Final = 1_000_000
-"""Parameters of a bucket where the spec is silent: the first, or that many for every data-parallel
-rank (distributed/distributed_data_parallel.py:67)."""
+"""Parameters of a bucket where the spec names none: the larger of the first number, and of the
+second number for each data-parallel rank (distributed/distributed_data_parallel.py:67)."""
 
 
 @frozen(kw_only=True)
 class Buffer:
-    """Weights of one kind that lie side by side, and beside them their gradients.
+    """Weights of one kind in one piece of memory, and their gradients in another.
 
-    `elements` are with padding. A weight has `weight` bytes an element, its gradient `gradient`.
-    The distributed optimizer deals the buffer out to `ranks` data-parallel ranks: along edp that of
-    `experts`, and along dp and cp any other.
+    `elements` include padding. A weight has `weight` bytes an element, its gradient `gradient`. The
+    distributed optimizer splits the buffer over `ranks` data-parallel ranks: a buffer of `experts`
+    along edp, any other along dp and cp.
     """
 
     elements: int
@@ -49,41 +49,44 @@ class Buffer:
 
     @property
     def optimizer(self) -> int:
-        """Bytes of a rank's optimizer state: two moments in fp32, and of weights in less than that
-        a copy in fp32 (optimizer/distrib_optimizer.py:445)."""
+        """Bytes of a rank's optimizer state: two moments in fp32, and an fp32 copy of weights that
+        are not in fp32 (optimizer/distrib_optimizer.py:445)."""
         return self.shard * FP32 * (2 if self.weight == FP32 else 3)
 
 
 def gradient_buffers(spec: Spec, roles: Iterable[ModuleRole]) -> tuple[Buffer, ...]:
-    """The buffers of a rank with these roles.
+    """The buffers of a rank with these roles. Frozen weights are in no buffer."""
+    units = wrapped_together(spec, roles)
+    return tuple(buffer for unit in units for buffer in _buffers(spec, unit))
 
-    DDP wraps an encoder together with its projector, and the language model. Frozen weights are in
-    no buffer.
-    """
-    wrapped: dict[str, list[ModuleRole]] = {}
+
+def wrapped_together(spec: Spec, roles: Iterable[ModuleRole]) -> tuple[tuple[ModuleRole, ...], ...]:
+    """The roles of a rank by the DDP that wraps them: an encoder together with its projector, and
+    the language model."""
+    units: dict[str, list[ModuleRole]] = {}
     for role in roles:
         flow = spec.flow_through(role.name)
-        wrapped.setdefault(flow.encoder if flow else role.name, []).append(role)
-    return tuple(buffer for parts in wrapped.values() for buffer in _buffers(spec, parts))
+        units.setdefault(flow.encoder if flow else role.name, []).append(role)
+    return tuple(map(tuple, units.values()))
 
 
-def _buffers(spec: Spec, parts: list[ModuleRole]) -> Iterator[Buffer]:
-    ddp, own = spec.train.ddp, element_size(spec.train.precision)
-    parts = sorted(parts, key=lambda role: role.module.role is Role.PROJECTOR)
+def _buffers(spec: Spec, unit: tuple[ModuleRole, ...]) -> Iterator[Buffer]:
+    ddp, model = spec.train.ddp, element_size(spec.train.precision)
+    parts = sorted(unit, key=lambda role: role.module.role is Role.PROJECTOR)
     grid = spec.grid_of(parts[0].module)
     sharding = Sharding.of_grid(grid)
     replicas = grid.size("dp") * sharding.cp
-    apart = grid.size("edp") if grid.expert else replicas
+    expert_replicas = grid.size("edp") if grid.expert else replicas
     bucket = _bucket(ddp, parts[0], grid.size("dp"))
     trained = [role for role in parts if not role.module.frozen]
     kinds: dict[tuple[int, bool], list[tuple[int, bool]]] = {}
-    for weight in (one for role in trained for one in _weights(role, sharding)):
-        kind = FP32 if weight.fp32 else own, weight.experts > 0 and sharding.has_expert_buffer
+    for weight in (weight for role in trained for weight in _weights(role, sharding)):
+        kind = FP32 if weight.fp32 else model, weight.experts > 0 and sharding.has_expert_buffer
         kinds.setdefault(kind, []).append(
             (weight.held(sharding) // weight.copies(sharding), weight.shared)
         )
     for (element, is_expert), sizes in kinds.items():
-        ranks = apart if is_expert else replicas
+        ranks = expert_replicas if is_expert else replicas
         yield Buffer(
             elements=_laid_out(sizes, bucket, ranks),
             weight=element,
@@ -94,15 +97,18 @@ def _buffers(spec: Spec, parts: list[ModuleRole]) -> Iterator[Buffer]:
 
 
 def _bucket(ddp: Ddp, role: ModuleRole, replicas: int) -> int | None:
-    """Parameters of a bucket; `None` for one bucket, where nothing is reduced during the backward
-    pass, and behind the first stage (distributed/distributed_data_parallel.py:70,98)."""
+    """Parameters of a bucket; `None` for one bucket.
+
+    There is one bucket if nothing is reduced during the backward pass, and on every stage but the
+    first (distributed/distributed_data_parallel.py:70,98).
+    """
     if not ddp.overlap_grad_reduce or not role.first:
         return None
     return ddp.bucket or max(_LEAST_BUCKET, _BUCKET_A_RANK * replicas)
 
 
 def _weights(role: ModuleRole, sharding: Sharding) -> Iterator[Weight]:
-    """A role's weights in order, every expert's on its own."""
+    """A role's weights in order, with the weights of one expert after those of the other."""
     for layer in stage_layers(role):
         weights = list(layer.weights())
         experts = [weight for weight in weights if weight.experts]
@@ -114,7 +120,7 @@ def _weights(role: ModuleRole, sharding: Sharding) -> Iterator[Weight]:
 
 
 def _laid_out(sizes: list[tuple[int, bool]], bucket: int | None, ranks: int) -> int:
-    """Elements of a buffer, padding included, whose weights have these sizes in their module.
+    """Elements of a buffer, padding included, of weights with these sizes in the module's order.
 
     As DistributedOptimizer._compute_per_buffer_param_layout (optimizer/distrib_optimizer.py:506):
     the last weight comes first, and a tied embedding has a bucket of its own.

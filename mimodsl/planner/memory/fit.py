@@ -1,4 +1,4 @@
-"""Whether all ranks fit into a GPU's memory, and what would make them."""
+"""Whether all ranks fit into a GPU's memory, and changes that would make them fit."""
 
 import re
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from mimodsl.planner.plan import Plan, plan
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B", re.IGNORECASE)
 _WORTH: Final = 0.99
-"""What a change may leave of a rank's memory to be worth a word."""
+"""A change is proposed if it leaves at most this fraction of a rank's memory."""
 
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def memory_size(text: str) -> int:
-    """Bytes of `80GiB`, `80GB` or `1.5TB`. `ValueError` for what is no size."""
+    """Bytes of `80GiB`, `80GB` or `1.5TB`. `ValueError` for a text that is no size."""
     found = _SIZE.fullmatch(text)
     number = float(found[1]) if found else 0.0
     if found is None or number == 0:
@@ -38,7 +38,7 @@ class Remedy:
 
 @frozen(kw_only=True)
 class Misfit:
-    """A role that needs more than there is: how much more, and what would help, the most first."""
+    """A role that needs more than a GPU has: how much more, and what helps, the most first."""
 
     role: RoleMemory
     over: int
@@ -59,7 +59,7 @@ def misfits(planned: Plan, size: int) -> tuple[Misfit, ...]:
 
 
 def _remedies(planned: Plan, role: RoleMemory) -> Iterator[Remedy]:
-    """Changes that leave the layout as it is and lower by some percent what the rank needs."""
+    """Changes that keep the layout, and with which the rank needs less."""
     for change, spec in _changes(planned.spec, planned, role.rank):
         total = peak_memory(plan(spec), role.rank).total
         if total <= _WORTH * role.peak.total:

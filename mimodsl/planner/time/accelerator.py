@@ -1,4 +1,4 @@
-"""GPUs by what their maker says that they compute and move at most."""
+"""GPUs, with the limits that their maker states."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,12 +11,13 @@ from mimodsl.ir.train import Precision
 
 @frozen(kw_only=True)
 class Accelerator:
-    """What a GPU does at most, as its datasheet has it.
+    """The limits of a GPU, from its datasheet.
 
-    `half` and `single` are the FLOP/s of dense products, in bf16 or fp16 and in tf32, the fastest
-    that there is for fp32. It has `memory` bytes, and moves `bandwidth` bytes a second to or from
-    them; `link` bytes a second to the GPUs of its node and as many from them; and `network` to and
-    from other nodes. A node has `per_node` of them. `source` names where the numbers are from.
+    `half` and `single` are the FLOP/s of dense products: `half` in bf16 or fp16, `single` in tf32,
+    the fastest products of fp32 tensors. It has `memory` bytes and reads or writes `bandwidth` of
+    them in a second. In each direction it moves `link` bytes a second to the GPUs of its node, and
+    `network` bytes a second to other nodes. A node has `per_node` GPUs. `source` names the
+    datasheets.
     """
 
     name: str
@@ -34,8 +35,8 @@ class Accelerator:
         return self.single if precision is Precision.FP32 else self.half
 
 
-# Datasheets state products of sparse matrices, which take half the time of dense ones, and what
-# goes over NVLink in both directions together.
+# Datasheets state products of sparse matrices, which take half the time of dense products, and the
+# sum of both directions of NVLink.
 _A100: Final = Accelerator(
     name="a100",
     half=312e12,
@@ -78,6 +79,6 @@ _B200: Final = Accelerator(
 )
 
 ACCELERATORS: Final[Mapping[str, Accelerator]] = MappingProxyType(
-    {one.name: one for one in (_A100, _H100, _H200, _B200)}
+    {gpu.name: gpu for gpu in (_A100, _H100, _H200, _B200)}
 )
 """GPUs by name."""

@@ -1,4 +1,4 @@
-"""How long calls take at least over the links that they have to use."""
+"""The least time of calls over the links that they have to use."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,10 +16,12 @@ from mimodsl.planner.time.accelerator import Accelerator
 
 @frozen(kw_only=True)
 class Interconnect:
-    """The links of a world on nodes of `per_node` ranks: fast ones inside, a network between.
+    """The links of a world on nodes of `per_node` ranks: fast links inside a node, and a network
+    between nodes.
 
-    A group goes over the network where all groups of its name and stage have members on several
-    nodes. Where only some do, it is taken for one of the others: what is stated holds for each.
+    A group uses the network if all groups with its name and stage have members on several nodes. If
+    only some of them have, it counts as one of the others: the least time then holds for every
+    group.
     """
 
     accelerator: Accelerator
@@ -37,20 +39,20 @@ class Interconnect:
         )
 
     def seconds(self, calls: Iterable[Call], stage: int) -> dict[Purpose, float]:
-        """What calls of a grid's stage take at least, one after the other, by what they are for."""
+        """The least seconds that calls of a grid's stage take one after the other, by purpose."""
         sizes: dict[tuple[CallGroup, CallKind], int] = {}
         for call in calls:
             key = call.group, call.kind
             sizes[key] = sizes.get(key, 0) + call.bytes
-        found: dict[Purpose, float] = {}
+        by_purpose: dict[Purpose, float] = {}
         for (group, kind), size in sizes.items():
             if group.members == 1:
                 continue
-            seconds = size * self._a_byte(kind, group, stage)
-            found[group.purpose] = found.get(group.purpose, 0.0) + seconds
-        return found
+            seconds = size * self._seconds_per_byte(kind, group, stage)
+            by_purpose[group.purpose] = by_purpose.get(group.purpose, 0.0) + seconds
+        return by_purpose
 
-    def _a_byte(self, kind: CallKind, group: CallGroup, stage: int) -> float:
+    def _seconds_per_byte(self, kind: CallKind, group: CallGroup, stage: int) -> float:
         n, k = group.members, self._together(group, stage)
         inside, network = self.accelerator.link, self.accelerator.network
         if n == k:
@@ -58,7 +60,7 @@ class Interconnect:
         return max(_sent(kind, n) / (inside + network), _sent_out(kind, n, k) / network)
 
     def _together(self, group: CallGroup, stage: int) -> int:
-        """Members of a group that share a node; all, unless every group crosses nodes."""
+        """Members of a group that share a node: all, unless every group crosses nodes."""
         blocks = self._blocks(group, stage)
         if any(block_crossing(block, self.per_node) < len(block) for block in blocks):
             return group.members
@@ -74,17 +76,17 @@ class Interconnect:
         view = next(view for view in grid.views if view.name == planned.view)
         return (view.layout.groups(planned.axes, at={"pp": stage}),)
 
-    def handed_on(self, grid: GridPlan, stage: int, size: int) -> float:
-        """What activations take to the next stage of a grid, or their gradients from there."""
+    def stage_seconds(self, grid: GridPlan, stage: int, size: int) -> float:
+        """Seconds of activations to the next stage of a grid, or of their gradients back."""
         here, there = grid.stage(stage), grid.stage(stage + 1)
         pair = Factor(2, there.start - here.start)
         pairs = Groups(start=here.start, inner=(pair,), outer=here.factors)
         crosses = block_crossing(pairs, self.per_node) == len(pairs)
         return size / (self.accelerator.network if crosses else self.accelerator.link)
 
-    def bridged(self, bridge: BridgePlan, listeners: CallGroup, size: int) -> float:
-        """What a tensor takes over a bridge between disjoint grids, from leader to leader and then
-        to all ranks that listen. Leaders are taken to share nodes where their grids share one."""
+    def bridge_seconds(self, bridge: BridgePlan, listeners: CallGroup, size: int) -> float:
+        """Seconds of a tensor over a bridge between disjoint grids, from leader to leader and then
+        to all ranks that listen. Leaders count as on one node if their grids share a node."""
         nodes = sorted(
             (grid.ranks[0] // self.per_node, grid.ranks[-1] // self.per_node)
             for grid in (bridge.source, bridge.destination)
@@ -96,24 +98,25 @@ class Interconnect:
 
 
 def _sent(kind: CallKind, n: int) -> float:
-    """Of a message the least that some rank of n sends, or receives, by whatever algorithm.
+    """The least fraction of a message that some rank of n sends or receives, with any algorithm.
 
-    A ring sends more of an all-reduce, 2 (n - 1) / n; a switch that adds has each rank send its
-    tensor and receive the sum (NVLink SHARP).
+    A ring sends more for an all-reduce, 2 (n - 1) / n. With a switch that adds, each rank sends its
+    tensor and receives the sum (NVLink SHARP).
     """
     match kind:
         case CallKind.ALL_GATHER | CallKind.REDUCE_SCATTER | CallKind.ALL_TO_ALL:
             return (n - 1) / n
         case CallKind.RECEIVE:
-            return 0.0  # is the other end of a send, at the same time
+            return 0.0  # the other end of a send, at the same time
         case _:
             return 1.0
 
 
 def _sent_out(kind: CallKind, n: int, k: int) -> float:
-    """Of a message the least that each of k members on a node sends to other nodes, or receives.
+    """The least fraction of a message that each of k members on a node sends to other nodes, or
+    receives from them.
 
-    Together they do that once for all of them, but for what is each one's own.
+    The members send once for all of them what all of them have.
     """
     match kind:
         case CallKind.ALL_TO_ALL:

@@ -18,9 +18,9 @@ MEMORY: Final = "memory"
 class Least:
     """The least time of some work of a rank, in seconds.
 
-    Products take `arithmetic` at the GPU's peak, and bytes `memory` at its bandwidth. Calls are by
-    what they are for: those `beside` go on while products are computed, and those that the rank
-    waits for, `waited`, while none are.
+    Products take `arithmetic` at the GPU's peak, and bytes take `memory` at its bandwidth. Calls
+    are listed by purpose: calls `beside` run while products are computed, and the rank waits for
+    calls in `waited`.
     """
 
     arithmetic: float = 0.0
@@ -30,14 +30,16 @@ class Least:
 
     @property
     def seconds(self) -> float:
-        """The longest of what may go on at once, and then what may not."""
+        """The longest of the parts that run at once, and then the calls that are waited for."""
         return sum(self.parts.values())
 
     @property
     def parts(self) -> dict[str, float]:
-        """What the time is made of: of what goes on at once the longest, and calls waited for."""
+        """Its seconds by what takes them: the longest of the parts that run at once, and the calls
+        that are waited for."""
         at_once = {ARITHMETIC: self.arithmetic}, {MEMORY: self.memory}, _named(self.beside)
-        return _sum(max(at_once, key=lambda one: sum(one.values())), _named(self.waited))
+        longest = max(at_once, key=lambda seconds: sum(seconds.values()))
+        return _sum(longest, _named(self.waited))
 
 
 def _named(calls: Mapping[Purpose, float]) -> dict[str, float]:
@@ -46,19 +48,20 @@ def _named(calls: Mapping[Purpose, float]) -> dict[str, float]:
 
 def _sum(*parts: Mapping[str, float]) -> dict[str, float]:
     total: dict[str, float] = {}
-    for one in parts:
-        for name, seconds in one.items():
+    for part in parts:
+        for name, seconds in part.items():
             total[name] = total.get(name, 0.0) + seconds
     return total
 
 
 @frozen(kw_only=True)
 class StageTime:
-    """The least time of the ranks of one stage, on one rank span.
+    """The least time of the ranks of one stage, on one span of ranks.
 
-    `forward` and `backward` are for one microbatch. `before` a step's passes are the optimizer's
-    update and the gathering of weights, `after` them the reduction of gradients. An output takes
-    `output` seconds to the next stage, and its gradient `gradient` to come back.
+    `forward` and `backward` are for one microbatch. The optimizer's update and the gathering of
+    weights come `before` the passes of a step, and the reduction of gradients comes `after` them.
+    An output takes `output` seconds to the next stage, and its gradient takes `gradient` seconds
+    back.
     """
 
     stage: int
@@ -85,23 +88,23 @@ class StageTime:
     @property
     def parts(self) -> dict[str, float]:
         """Seconds of a step by what takes them, `arithmetic`, `memory` or calls for a purpose."""
-        each = _sum(self.forward.parts, self.backward.parts)
-        passes = {name: seconds * self.microbatches for name, seconds in each.items()}
-        return _sum(passes, self.before.parts, self.after.parts)
+        microbatch = _sum(self.forward.parts, self.backward.parts)
+        microbatches = {name: seconds * self.microbatches for name, seconds in microbatch.items()}
+        return _sum(microbatches, self.before.parts, self.after.parts)
 
     @property
     def bound(self) -> str:
-        """What takes the most of its time."""
+        """The part that takes the most of its time."""
         parts = self.parts
         return max(parts, key=lambda name: parts[name])
 
 
 @frozen(kw_only=True)
 class StepTime:
-    """The time that no step of a layout can beat, on GPUs of one sort with `per_node` on a node.
+    """The least time of a step of a layout, on GPUs of one sort with `per_node` on each node.
 
-    `model` counts the operations of the model, `samples` and `tokens` what it is trained on in a
-    step; `peak` is the FLOP/s of all ranks together.
+    `model` counts the operations of the model in a step, which trains it on `samples` and `tokens`.
+    `peak` is the FLOP/s of all ranks together.
     """
 
     accelerator: Accelerator
@@ -115,19 +118,19 @@ class StepTime:
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens of the language model, at most."""
+        """The most tokens of the language model in a second."""
         return self.tokens / self.seconds
 
     @property
     def samples_per_second(self) -> float:
-        """Samples, at most."""
+        """The most samples in a second."""
         return self.samples / self.seconds
 
     @property
     def utilization(self) -> float:
-        """Model FLOPs utilization, at most."""
+        """The highest model FLOPs utilization."""
         return self.model / (self.seconds * self.peak)
 
     def waits(self, stage: StageTime) -> float:
-        """Seconds of the step in which the ranks of a stage have nothing to do."""
+        """Seconds of the step in which the ranks of a stage do nothing."""
         return self.seconds - sum(stage.parts.values())

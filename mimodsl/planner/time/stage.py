@@ -1,6 +1,7 @@
-"""What the ranks of one stage take at least: for their passes, the step's end and messages."""
+"""The least time of the ranks of one stage: their passes, the end of a step, and messages."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 from mimodsl.planner.bridges import Direction
 from mimodsl.planner.calls import Call, CallKind, Purpose
@@ -10,11 +11,11 @@ from mimodsl.planner.sizes import element_size
 from mimodsl.planner.time.interconnect import Interconnect
 from mimodsl.planner.time.least import Least, StageTime
 from mimodsl.planner.time.memory_access import MemoryAccess, memory_access
-from mimodsl.planner.traffic.links import bridge_call_groups, gather_calls
+from mimodsl.planner.traffic.messages import bridge_call_groups, gather_calls
 from mimodsl.planner.traffic.replicas import ddp_units, step_end
 from mimodsl.planner.traffic.step import stage_output
 from mimodsl.planner.work.count import PassCalls
-from mimodsl.planner.work.step import StageSpan
+from mimodsl.planner.work.stage import StageSpan
 
 
 def stage_time(planned: Plan, span: StageSpan, interconnect: Interconnect) -> StageTime:
@@ -22,7 +23,7 @@ def stage_time(planned: Plan, span: StageSpan, interconnect: Interconnect) -> St
     own = planned.rank(span.ranks[0])
     access = memory_access(planned, own.modules)
     forward, backward = _pass_times(planned, span, interconnect, access)
-    before, after = _end(planned, own, interconnect, access, (forward, backward))
+    before, after = _around_passes(planned, own, interconnect, access, (forward, backward))
     output, gradient = _messages(planned, own, interconnect)
     return StageTime(
         stage=span.stage,
@@ -48,24 +49,26 @@ def _pass_times(
         return Least(
             arithmetic=number / peak,
             memory=size / interconnect.accelerator.bandwidth,
-            beside=interconnect.seconds((one for each in calls for one in each.beside), stage),
-            waited=interconnect.seconds((one for each in calls for one in each.waited), stage),
+            beside=interconnect.seconds(chain.from_iterable(part.beside for part in calls), stage),
+            waited=interconnect.seconds(chain.from_iterable(part.waited for part in calls), stage),
         )
 
-    operations = [each for module in span.modules for each in module.operations]
-    ahead, back = (PassCalls(waited=tuple(calls)) for calls in _gathered(planned, span))
+    operations = [operation for module in span.modules for operation in module.operations]
+    ahead, back = (PassCalls(waited=tuple(calls)) for calls in _bridge_calls(planned, span))
     return (
-        least(flops.forward, access.forward, ahead, *(each.forward for each in operations)),
+        least(
+            flops.forward, access.forward, ahead, *(operation.forward for operation in operations)
+        ),
         least(
             flops.backward + flops.extra,
             access.backward,
             back,
-            *(each.backward for each in operations),
+            *(operation.backward for operation in operations),
         ),
     )
 
 
-def _gathered(planned: Plan, span: StageSpan) -> tuple[list[Call], list[Call]]:
+def _bridge_calls(planned: Plan, span: StageSpan) -> tuple[list[Call], list[Call]]:
     """The calls of bridges on the same ranks, forward and back."""
     ahead: list[Call] = []
     back: list[Call] = []
@@ -78,18 +81,18 @@ def _gathered(planned: Plan, span: StageSpan) -> tuple[list[Call], list[Call]]:
     return ahead, back
 
 
-def _end(
+def _around_passes(
     planned: Plan,
     own: RankPlan,
     interconnect: Interconnect,
     access: MemoryAccess,
     passes: tuple[Least, Least],
 ) -> tuple[Least, Least]:
-    """What comes before the passes of a step and what comes after them.
+    """The least times before the passes of a step and after them.
 
-    A step is counted from one gradient norm, for which all ranks wait for each other (build/
-    optimizer.py), to the next: first the update, then the passes, then the gradients. What overlaps
-    a pass is hidden behind it as far as it goes.
+    A step goes from one gradient norm, for which all ranks wait for each other
+    (builder/optimizer.py), to the next: first the update, then the passes, then the gradients.
+    Calls that overlap a pass take only the time by which they are longer than the pass.
     """
     spec, bandwidth = planned.spec, interconnect.accelerator.bandwidth
     units = ddp_units(spec, planned.grids, own.modules)
@@ -97,15 +100,17 @@ def _end(
     stage = own.modules[0].stage
 
     def over_replicas(kind: CallKind, hidden: float) -> dict[Purpose, float]:
-        these = (one for one in calls if one.group.purpose is Purpose.REPLICAS and one.kind is kind)
-        seconds = sum(interconnect.seconds(these, stage).values())
+        selected = (
+            call for call in calls if call.group.purpose is Purpose.REPLICAS and call.kind is kind
+        )
+        seconds = sum(interconnect.seconds(selected, stage).values())
         return {Purpose.REPLICAS: max(0.0, seconds - hidden)} if seconds else {}
 
-    forward, backward = (one.seconds for one in passes)
+    forward, backward = (least.seconds for least in passes)
     ddp = spec.train.ddp
     gathered = over_replicas(CallKind.ALL_GATHER, forward if ddp.overlap_param_gather else 0.0)
     reduced = over_replicas(CallKind.REDUCE_SCATTER, backward if ddp.overlap_grad_reduce else 0.0)
-    sums = (one for one in calls if one.group.purpose is not Purpose.REPLICAS)
+    sums = (call for call in calls if call.group.purpose is not Purpose.REPLICAS)
     return (
         Least(memory=access.update / bandwidth, waited=gathered),
         Least(
@@ -115,18 +120,22 @@ def _end(
 
 
 def _messages(planned: Plan, own: RankPlan, interconnect: Interconnect) -> tuple[float, float]:
-    """What a microbatch's output takes to the next stage, and its gradient to come back."""
-    found = tuple(_crossings(planned, own, interconnect))
-    return max((one for one, _ in found), default=0.0), max((one for _, one in found), default=0.0)
+    """Seconds of a microbatch's output to the next stage, and of its gradient back."""
+    crossings = tuple(_crossings(planned, own, interconnect))
+    return (
+        max((output for output, _ in crossings), default=0.0),
+        max((gradient for _, gradient in crossings), default=0.0),
+    )
 
 
 def _crossings(
     planned: Plan, own: RankPlan, interconnect: Interconnect
 ) -> Iterator[tuple[float, float]]:
+    """The same for each next stage and each bridge of a rank."""
     for role in own.modules:
         grid = planned.grid(role.module.grid)
         if not role.last:
-            seconds = interconnect.handed_on(grid, role.stage, stage_output(planned, role))
+            seconds = interconnect.stage_seconds(grid, role.stage, stage_output(planned, role))
             yield seconds, seconds
     element = element_size(planned.spec.train.precision)
     for bridge in planned.bridges:
@@ -136,6 +145,6 @@ def _crossings(
                 rows * width * element for rows, width in (bridge.sent, bridge.received)
             )
             yield (
-                interconnect.bridged(bridge, groups[GroupKind.RECEIVERS], received),
-                interconnect.bridged(bridge, groups[GroupKind.SENDERS], sent),
+                interconnect.bridge_seconds(bridge, groups[GroupKind.RECEIVERS], received),
+                interconnect.bridge_seconds(bridge, groups[GroupKind.SENDERS], sent),
             )

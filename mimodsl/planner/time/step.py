@@ -1,4 +1,4 @@
-"""The least time of a step, from those of its stages."""
+"""The least time of a step, from the least times of its stages."""
 
 from typing import Final
 
@@ -9,18 +9,18 @@ from mimodsl.planner.time.interconnect import Interconnect
 from mimodsl.planner.time.least import StepTime
 from mimodsl.planner.time.stage import stage_time
 from mimodsl.planner.timing import by_stage, step_time
-from mimodsl.planner.work.step import model_flops, stage_spans
+from mimodsl.planner.work.stage import model_flops, stage_spans
 
 MOST_STAGES: Final = 256
-"""Stages up to which a step is followed: what that takes grows with their square."""
+"""The most stages of a step that is worked out: the time for it grows with their square."""
 
 
 def least_time(planned: Plan, accelerator: Accelerator, per_node: int | None = None) -> StepTime:
-    """What a step takes at least on such GPUs.
+    """The least time of a step on such GPUs.
 
-    Without `per_node`, ranks lie on nodes as `node_plan` has them, up to as many on each as a node
-    of such GPUs takes. Takes as long for a million ranks as for eight. `ValueError` for a number
-    of ranks that no node has, and for a pipeline of more than `MOST_STAGES` stages.
+    Without `per_node`, `node_plan` places ranks on nodes, at most as many as a node of such GPUs
+    has. This takes as long for a million ranks as for eight. `ValueError` for a number of ranks
+    that no node can have, and for a pipeline of more than `MOST_STAGES` stages.
     """
     if planned.stages > MOST_STAGES:
         raise ValueError(
@@ -30,7 +30,7 @@ def least_time(planned: Plan, accelerator: Accelerator, per_node: int | None = N
     nodes = node_plan(planned, accelerator.per_node, per_node)
     interconnect = Interconnect.of_plan(planned, accelerator, nodes.per_node)
     stages = tuple(stage_time(planned, span, interconnect) for span in stage_spans(planned))
-    times = by_stage(planned.stages, ((one.stage, one.times) for one in stages))
+    times = by_stage(planned.stages, ((stage.stage, stage.times) for stage in stages))
     spec, summary = planned.spec, planned.summary()
     return StepTime(
         accelerator=accelerator,

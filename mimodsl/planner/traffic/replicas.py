@@ -1,24 +1,23 @@
-"""What the end of a step moves: gradients and weights over replicas, and a few small sums."""
+"""The calls at the end of a step: gradients and weights over replicas, and a few small sums."""
 
 from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
 from mimodsl.ir.language import LanguageModel
-from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision
 from mimodsl.planner.calls import WORLD, Call, CallGroup, CallKind, Purpose, call_groups
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.layers import Weight
-from mimodsl.planner.memory.buffers import Buffer, gradient_buffers
+from mimodsl.planner.memory.buffers import Buffer, gradient_buffers, wrapped_together
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.planner.share import Sharding
 from mimodsl.planner.sizes import FP32
 from mimodsl.planner.stack import stage_layers
 
 _FLAG = 4
-"""Bytes of a norm, a flag or a count of tokens by expert, all in 32 bits."""
+"""Bytes of a norm, of a flag, and of the tokens of an expert: each has 32 bits."""
 
 
 @frozen(kw_only=True)
@@ -32,6 +31,7 @@ class DdpUnit:
 
     @property
     def trained(self) -> tuple[ModuleRole, ...]:
+        """The roles whose modules are not frozen."""
         return tuple(role for role in self.roles if not role.module.frozen)
 
     def weights(self) -> Iterator[Weight]:
@@ -47,7 +47,8 @@ class DdpUnit:
 
     @property
     def optimizers(self) -> int:
-        """One for dense weights, and one for experts (optimizer/__init__.py:1195)."""
+        """Its number of optimizers: one for dense weights, and one for experts with a buffer of
+        their own (optimizer/__init__.py:1195)."""
         return len({buffer.experts for buffer in self.buffers} | {False})
 
     @property
@@ -60,40 +61,32 @@ def ddp_units(
 ) -> Iterator[DdpUnit]:
     """The modules of a rank, by the DDP that wraps them."""
     by_name = {grid.name: grid for grid in grids}
-    by_modality: dict[str, list[ModuleRole]] = {}
-    for role in roles:
-        by_modality.setdefault(_modality(spec, role.module), []).append(role)
-    for together in by_modality.values():
+    for together in wrapped_together(spec, roles):
         grid = by_name[together[0].module.grid]
-        yield DdpUnit(spec=spec, grid=grid, roles=tuple(together))
-
-
-def _modality(spec: Spec, module: Module) -> str:
-    flow = spec.flow_through(module.name)
-    return module.name if flow is None else flow.encoder
+        yield DdpUnit(spec=spec, grid=grid, roles=together)
 
 
 def step_end(spec: Spec, units: Iterable[DdpUnit], world: int) -> Iterator[Call]:
-    """All calls of a rank after its passes."""
+    """All calls of a rank after the passes of a step."""
     everyone = CallGroup(name=WORLD, members=world, purpose=Purpose.STEP)
     modules = len(spec.flows) + 1
-    # Three float64 (build/schedule.py), then in fp16 a flag, and the norms (build/optimizer.py).
+    # Three float64 (builder/schedule.py), then in fp16 a flag, and norms (builder/optimizer.py).
     flags = [_FLAG] if spec.train.precision is Precision.FP16 else []
     for size in (24, *flags, _FLAG * modules) if world > 1 else ():
         yield Call(group=everyone, kind=CallKind.ALL_REDUCE, size=size)
     for unit in units:
-        yield from _reduced(unit)
-        yield from _finalized(unit)
-        yield from _norms(unit)
+        yield from _replica_calls(unit)
+        yield from _finalization_calls(unit)
+        yield from _norm_calls(unit)
 
 
-def _reduced(unit: DdpUnit) -> Iterator[Call]:
-    """Gradients are summed and split over replicas, weights gathered (ZeRO-1; param_and_grad_
-    buffer.py:515,712).
+def _replica_calls(unit: DdpUnit) -> Iterator[Call]:
+    """Gradients are summed and split over replicas, and weights are gathered (ZeRO-1;
+    param_and_grad_buffer.py:515,712).
 
-    Unless it overlaps the next forward pass, each of a module's optimizers, for dense weights and
-    for experts, gathers all of the module's weights when it has made its step (distrib_optimizer.
-    py:3133): with experts of their own, megatron-core 0.19.2 gathers everything twice.
+    Each optimizer of a module gathers all weights of the module after its update, unless the
+    gathering overlaps the next forward pass (distrib_optimizer.py:3133): with an optimizer for
+    experts, megatron-core gathers everything twice.
     """
     groups = call_groups(unit.grid)
     gathers = 1 if unit.spec.train.ddp.overlap_param_gather else unit.optimizers
@@ -105,17 +98,17 @@ def _reduced(unit: DdpUnit) -> Iterator[Call]:
             yield Call(group=group, kind=CallKind.ALL_GATHER, size=weights, times=gathers)
 
 
-def _finalized(unit: DdpUnit) -> Iterator[Call]:
-    """Finalisation's own sums (distributed/finalize_model_grads.py:626): over tp what a split
-    sequence leaves each rank a part of, tied embeddings between their two stages, and tokens by
-    expert for the bias."""
+def _finalization_calls(unit: DdpUnit) -> Iterator[Call]:
+    """The sums of finalisation (distributed/finalize_model_grads.py:626): over tp the gradients of
+    which each rank has a part, tied embeddings between their two stages, and the tokens of each
+    expert for the router's bias."""
     spec, role = unit.spec, unit.roles[0]
     kind = role.module.kind
     if not isinstance(kind, LanguageModel) or not unit.trained:
         return
     groups = call_groups(unit.grid)
     gradient = FP32 if spec.train.ddp.grad_fp32 or spec.train.precision is Precision.FP32 else 2
-    yield from _sum(groups[("tp",)], sum(_shared(unit)) * gradient)
+    yield from _sum(groups[("tp",)], sum(_summed_over_tp(unit)) * gradient)
     if role.plan.tied and unit.grid.axis("pp") > 1 and (role.first or role.last):
         group = CallGroup(name=f"{unit.grid.name}.embedding", members=2, purpose=Purpose.PIPELINE)
         share = kind.vocabulary // unit.sharding.tp * kind.hidden
@@ -124,9 +117,12 @@ def _finalized(unit: DdpUnit) -> Iterator[Call]:
     yield from _sum(groups["tp", "dp", "cp"], biases * _FLAG)
 
 
-def _shared(unit: DdpUnit) -> Iterator[int]:
-    """Elements of the weights whose gradients are summed over tp: those that every tp rank has and
-    applies to its tokens alone; and of norms by head, which see its heads alone (:457)."""
+def _summed_over_tp(unit: DdpUnit) -> Iterator[int]:
+    """Elements of the weights whose gradients are summed over tp (:457).
+
+    Every tp rank has them whole, and applies them to its own tokens or, a norm of queries or keys,
+    to its own heads.
+    """
     split = unit.roles[0].plan.split_sequence
     for weight in unit.weights():
         by_head = "_layernorm." in weight.name and weight.name.startswith("self_attention.")
@@ -141,9 +137,9 @@ def _sum(group: CallGroup, size: int) -> Iterator[Call]:
         yield Call(group=group, kind=CallKind.ALL_REDUCE, size=size)
 
 
-def _norms(unit: DdpUnit) -> Iterator[Call]:
-    """One norm a module (optimizer/clip_grads.py:132), frozen or not; in fp16 each of its
-    optimizers asks first whether a gradient overflowed (optimizer/optimizer.py:729)."""
+def _norm_calls(unit: DdpUnit) -> Iterator[Call]:
+    """One norm for each module, frozen or not (optimizer/clip_grads.py:132). In fp16 each of its
+    optimizers first asks whether a gradient overflowed (optimizer/optimizer.py:729)."""
     group = call_groups(unit.grid)["tp", "cp", "dp", "pp"]
     asks = unit.optimizers if unit.spec.train.precision is Precision.FP16 else 0
     if group.members > 1:

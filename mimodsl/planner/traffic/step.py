@@ -8,7 +8,7 @@ from mimodsl.planner.calls import Call, CallKind, Purpose
 from mimodsl.planner.plan import Plan, RankPlan
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.planner.sizes import element_size
-from mimodsl.planner.traffic.links import (
+from mimodsl.planner.traffic.messages import (
     bridge_call_groups,
     bridge_calls,
     gather_calls,

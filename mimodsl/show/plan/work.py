@@ -8,10 +8,11 @@ from rich.table import Table
 
 from mimodsl.planner.calls import Purpose
 from mimodsl.planner.plan import Plan, RankPlan
+from mimodsl.planner.step import StageWork, step_work
 from mimodsl.planner.traffic.step import RankTraffic, rank_traffic
 from mimodsl.planner.work.count import Flops
 from mimodsl.planner.work.module import ModuleWork
-from mimodsl.planner.work.step import StageWork, rank_work, step_work
+from mimodsl.planner.work.stage import rank_work
 from mimodsl.show.json import fields, plain
 from mimodsl.show.numbers import scaled
 from mimodsl.show.tables import print_table, table, title

@@ -24,10 +24,10 @@ from mimodsl.planner.calls import WORLD, Call, CallGroup, CallKind, Purpose
 from mimodsl.planner.memory import activation_memory, gradient_buffers
 from mimodsl.planner.parameters import module_parameters
 from mimodsl.planner.plan import plan
+from mimodsl.planner.step import step_work
 from mimodsl.planner.time import ACCELERATORS, Accelerator, Least, StepTime, least_time
 from mimodsl.planner.time.interconnect import Interconnect
 from mimodsl.planner.timing import StageTimes, step_time
-from mimodsl.planner.work.step import step_work
 from mimodsl.show.numbers import duration
 from tests.differential.specs import sound_spec
 from tests.unit.planner.specs import GPT, PIPELINE, RADIO, SHARED, SIDE_BY_SIDE, alone, vlm

@@ -11,11 +11,12 @@ from mimodsl.planner.layers import MoeLayer
 from mimodsl.planner.plan import Plan, plan
 from mimodsl.planner.share import whole_share
 from mimodsl.planner.stack import module_layers
+from mimodsl.planner.step import step_work
 from mimodsl.planner.timing import StageTimes, step_time
 from mimodsl.planner.traffic.step import rank_traffic
 from mimodsl.planner.work.count import Flops
 from mimodsl.planner.work.module import module_work, whole_work
-from mimodsl.planner.work.step import rank_work, step_work
+from mimodsl.planner.work.stage import rank_work
 from tests.unit.planner.specs import GPT, HYBRID, PIPELINE, SHARED, SIDE_BY_SIDE, WIDE, alone, vlm
 
 

@@ -9,22 +9,21 @@ from mimodsl.planner.groups import GroupKind
 from mimodsl.planner.plan import Plan
 
 _DIMENSION = 8
-"""Bytes of one dimension of a shape, an int64: each tensor goes after its shape
+"""Bytes of one dimension of a shape, an int64. The shape of each tensor is sent before the tensor
 (pipeline_parallel/p2p_communication.py:225, bridge_communicator.py:716)."""
 
 
 def stage_calls(grid: GridPlan, rank: int, world: int, size: int) -> Iterator[Call]:
-    """Activations of `size` bytes `[s, b, h]` to the next stage, and their gradients to the last.
+    """Activations of `size` bytes `[s, b, h]` to the next stage, and their gradients to the stage
+    before.
 
-    Of two stages, what goes backward goes over the world (p2p_communication.py:75).
+    In a pipeline of two stages, backward messages go over the world (p2p_communication.py:75).
     """
     stage, stages = grid.base.coordinates(rank)["pp"], grid.axis("pp")
     pipeline = CallGroup(name=f"{grid.name}.pp", members=stages, purpose=Purpose.PIPELINE)
-    other = (
-        CallGroup(name=WORLD, members=world, purpose=Purpose.PIPELINE) if stages == 2 else pipeline
-    )
-    even = stage % 2 == 0
-    sends, receives = (pipeline, other) if even else (other, pipeline)
+    world_group = CallGroup(name=WORLD, members=world, purpose=Purpose.PIPELINE)
+    other = world_group if stages == 2 else pipeline
+    sends, receives = (pipeline, other) if stage % 2 == 0 else (other, pipeline)
     neighbours = (stage > 0) + (stage < stages - 1)
     for group, kind in ((sends, CallKind.SEND), (receives, CallKind.RECEIVE)):
         if neighbours:
@@ -35,22 +34,22 @@ def stage_calls(grid: GridPlan, rank: int, world: int, size: int) -> Iterator[Ca
 def bridge_calls(
     bridge: BridgePlan, rank: int, groups: Mapping[GroupKind, CallGroup], element: int
 ) -> Iterator[Call]:
-    """A rank's part in carrying one microbatch's embeddings over a bridge between disjoint grids,
-    and their gradients back."""
+    """A rank's calls for one microbatch's embeddings over a bridge between disjoint grids, and for
+    the gradients back."""
     for grid, (tokens, width), side in (
         (bridge.source, bridge.sent, GroupKind.SENDERS),
         (bridge.destination, bridge.received, GroupKind.RECEIVERS),
     ):
         if rank in grid.ranks and bridge.leader(rank) is not None:
             size = tokens * width * element
-            yield from _exchanged(bridge, rank, groups[GroupKind.LEADERS], size)
+            yield from _peer_calls(bridge, rank, groups[GroupKind.LEADERS], size)
             if groups[side].members > 1:
-                for each in (2 * _DIMENSION, size):
-                    yield Call(group=groups[side], kind=CallKind.BROADCAST, size=each)
+                for message in (2 * _DIMENSION, size):
+                    yield Call(group=groups[side], kind=CallKind.BROADCAST, size=message)
 
 
-def _exchanged(bridge: BridgePlan, rank: int, group: CallGroup, size: int) -> Iterator[Call]:
-    """Leaders send to their peers, and hear of them; several share what one deals with."""
+def _peer_calls(bridge: BridgePlan, rank: int, group: CallGroup, size: int) -> Iterator[Call]:
+    """A leader sends to its peers and receives from them; several peers split the tensor."""
     peers = len(bridge.peers(rank))
     for kind in (CallKind.SEND, CallKind.RECEIVE) if peers else ():
         yield Call(group=group, kind=kind, size=2 * _DIMENSION, times=peers)
@@ -60,10 +59,11 @@ def _exchanged(bridge: BridgePlan, rank: int, group: CallGroup, size: int) -> It
 def gather_calls(
     bridge: BridgePlan, groups: Mapping[GroupKind, CallGroup], element: int, *, back: bool
 ) -> Iterator[Call]:
-    """The same on one set of ranks: one way gathers, the other cuts out and sends nothing
-    (models/mimo/comm/colocated_communicator.py:272).
+    """The calls of a bridge between grids on the same ranks.
 
-    Fan-in gathers embeddings, fan-out gradients, where there are any to go `back`.
+    One direction gathers; the other takes a part of what the rank has, and sends nothing
+    (models/mimo/comm/colocated_communicator.py:272). Fan-in gathers embeddings. Fan-out gathers
+    gradients, if there are gradients to go `back`.
     """
     group, fan_in = groups.get(GroupKind.GATHER), bridge.direction is Direction.FAN_IN
     if group is not None and (fan_in or back):
@@ -72,12 +72,14 @@ def gather_calls(
 
 
 def bridge_call_groups(planned: Plan, bridge: BridgePlan) -> dict[GroupKind, CallGroup]:
-    """The groups of a bridge, by what they are for. Several bridges may share one, under the name
-    of the first of them."""
-    made = {(group.joined, group.partition): group.name for group in bridge_groups(planned.bridges)}
+    """The groups of a bridge by their kind. Several bridges may share a group, which has the name
+    that the first of them gives it."""
+    names = {
+        (group.joined, group.partition): group.name for group in bridge_groups(planned.bridges)
+    }
     return {
         group.kind: CallGroup(
-            name=made[group.joined, group.partition], members=group.size, purpose=Purpose.BRIDGE
+            name=names[group.joined, group.partition], members=group.size, purpose=Purpose.BRIDGE
         )
         for group in bridge_groups((bridge,))
     }
