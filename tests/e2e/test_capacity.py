@@ -20,9 +20,9 @@ from mimodsl.ir import (
     Spec,
     Train,
 )
-from mimodsl.planner.layers import MoeLayer, stage_layers
+from mimodsl.planner.layers import MoeLayer
 from mimodsl.planner.plan import plan
-from mimodsl.planner.share import role_share
+from mimodsl.planner.stack import stage_layers
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.differential.balance import balanced_routers
 from tests.e2e import worlds
@@ -118,8 +118,8 @@ def planned(spec: Spec) -> tuple[int, int]:
     """The rows and the bytes that the plan states for the experts of every rank."""
     layout = plan(spec)
     (role,) = layout.rank(0).modules
-    share = role_share(spec, role, layout.grid("llm"))
-    (layer,) = (layer for layer in stage_layers(spec, role) if isinstance(layer, MoeLayer))
+    share = role.share
+    (layer,) = (layer for layer in stage_layers(role) if isinstance(layer, MoeLayer))
     saved = sum(tensor.size for tensor in layer.saved(share) if tensor.name in SAVED_BY_EXPERTS)
     return layer.expert_rows(share), saved
 

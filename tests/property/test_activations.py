@@ -32,7 +32,6 @@ from mimodsl.planner.layers import (
 )
 from mimodsl.planner.plan import plan
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.share import Share
 from mimodsl.planner.stack import stage_blocks
 from mimodsl.runtime import meta
 from tests.differential import forward
@@ -158,7 +157,7 @@ def _run(spec: Spec, role: ModuleRole, assembly: Any) -> tuple[dict[str, int], b
             if flow is None:
                 forward._run_language(spec, assembly, wrapped.module)
             else:
-                with mock.patch.object(forward, "IMAGES", _share(spec, role).sequences):
+                with mock.patch.object(forward, "IMAGES", role.share.sequences):
                     forward._run_modality(spec, name, wrapped.module)
         except (RuntimeError, NotImplementedError) as error:
             if not str(error).startswith(forward.BEYOND_SHAPES):
@@ -178,7 +177,7 @@ def _compared(
     is_whole: bool,
 ) -> set[type]:
     """The kinds of layers of a role for which what is said was compared with what was saved."""
-    share = _share(spec, role)
+    share = role.share
     seen: set[type] = set()
     for names, layers in _parts(spec, role):
         if not is_whole and any(isinstance(layer, MoeLayer | OutputLayer) for layer in layers):
@@ -188,10 +187,6 @@ def _compared(
         assert abs(planned - saved) <= within * saved + SMALL, (names, planned, saved, said, where)
         seen |= {type(layer) for layer in layers}
     return seen
-
-
-def _share(spec: Spec, role: ModuleRole) -> Share:
-    return role.share
 
 
 def _parts(spec: Spec, role: ModuleRole) -> Iterator[tuple[list[str], Block]]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import pytest
-from mimodsl.planner.work.step import model_flops
 
 import mimodsl
 from mimodsl.ir import Spec
@@ -15,6 +14,7 @@ from mimodsl.planner.memory import peak_memory
 from mimodsl.planner.parameters import module_parameters
 from mimodsl.planner.plan import plan
 from mimodsl.planner.weights import weights_of
+from mimodsl.planner.work.stage import model_flops
 from mimodsl.runtime.verify.reference import alone, comparable
 from mimodsl.runtime.verify.shrink import shrink
 
