@@ -1,4 +1,13 @@
-"""The loss of a language model: a cross entropy that holds no probabilities beside the logits."""
+"""The loss of a language model: a cross entropy that holds no probabilities beside the logits.
+
+Megatron does: one cross entropy keeps all probabilities in fp32 (tensor_parallel/cross_entropy.py,
+"ctx.save_for_backward(exp_logits"). The other holds logits and probabilities at once, as torch 2.11
+compiles it (fusions/fused_cross_entropy.py, "def calculate_gradients"), and rounds gradients to
+bf16 in any precision (fusions/fused_cross_entropy.py,
+"grad_input = grad_input.to(torch.bfloat16)").
+Why it hurts: with a large vocabulary this is most of the memory of the last stage.
+Goes when: megatron-core keeps one number for each token.
+"""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportIncompatibleMethodOverride=false
 
@@ -19,10 +28,10 @@ class CrossEntropy(torch.autograd.Function):
     """Losses `[t]` in fp32 of logits `[t, v/tp]`, which the backward pass makes their gradient.
 
     In place of megatron-core's two: one keeps all probabilities in fp32
-    (tensor_parallel/cross_entropy.py:181), and what torch 2.11 compiles of the other holds logits
-    and probabilities at once (fusions/fused_cross_entropy.py:65). This keeps a number a token. On a
-    GPU every pass over the logits is one kernel; over tp there are two sums, and over one rank
-    none.
+    (tensor_parallel/cross_entropy.py, "ctx.save_for_backward(exp_logits"), and what torch 2.11
+    compiles of the other holds logits and probabilities at once (fusions/fused_cross_entropy.py,
+    "def calculate_gradients"). This keeps a number a token. On a GPU every pass over the logits is
+    one kernel; over tp there are two sums, and over one rank none.
     """
 
     @staticmethod

@@ -1,4 +1,12 @@
-"""A guard under which any read of megatron-core's global topology raises, naming the reader."""
+"""A guard that raises on every read of megatron-core's global topology, and names the reader.
+
+Megatron does: where a caller gives no process group, it takes one from `parallel_state`, or hands
+`None` on, and a collective over `None` runs over the world (process_groups_config.py,
+"Return None for any declared field").
+Why it hurts: every module has a layout of its own here. One forgotten group trains something else,
+without an error.
+Goes when: megatron-core has no global topology.
+"""
 
 import inspect
 import re
@@ -15,15 +23,17 @@ _READER: Final = re.compile(
 )
 
 _PROBE: Final = re.compile(r"get_(expert_)?gtp_weight_remat_.*")
-"""Every linear of megatron-core 0.19.2 asks whether weights are rematerialised over ranks, whatever
-groups it was given (tensor_parallel/layers.py:1025). Uninitialised, the answer is no."""
+"""Every linear of megatron-core asks whether weights are rematerialised over ranks, whatever
+groups it was given (tensor_parallel/layers.py, "class ColumnParallelLinear … _pg.expt_gtp_remat").
+Uninitialised, the answer is no."""
 
 _DEFAULTING: Final = "get_tensor_model_parallel_group_if_none"
 _GROUPLESS: Final = {
     "linear_with_frozen_weight",
     "linear_with_grad_accumulation_and_async_allreduce",
 }
-"""Row-parallel linears give these no group, and they use none (tensor_parallel/layers.py:1459)."""
+"""Row-parallel linears give these no group, and they use none (tensor_parallel/layers.py,
+"class RowParallelLinear … self._forward_impl")."""
 
 type _Substitutes = Mapping[FunctionType, FunctionType]
 

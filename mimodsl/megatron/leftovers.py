@@ -1,4 +1,15 @@
-"""What megatron-core keeps of a model, put away: for the whole process, and of its passes."""
+"""State that megatron-core keeps of a model, dropped: for a whole process, and of a model's passes.
+
+Megatron does: it keeps statistics of experts as long as a model's layers
+(transformer/moe/moe_logging.py, "num_layers, device=value.device"), a scale of auxiliary losses in
+the shape of the first one (transformer/moe/moe_utils.py,
+"MoEAuxLossAutoScaler.main_loss_backward_scale = scale"), and scratch buffers on the device of the
+first model (utils.py, "class GlobalMemoryBuffer") in its modules. Dispatchers keep tensors of the
+last microbatch (transformer/moe/token_dispatcher.py, "self.probs = probs").
+Why it hurts: a second model in a process fails or gets wrong statistics, and a model that has made
+a pass is never garbage.
+Goes when: this state belongs to the model, and dispatchers drop their tensors after a pass.
+"""
 
 from typing import Any, cast
 
@@ -10,23 +21,17 @@ from torch import Tensor, nn
 
 
 def forget_last_model() -> None:
-    """Have a process in which models of megatron-core 0.19.2 have run be as a new one.
-
-    Statistics of experts are as long as that model had layers (transformer/moe/moe_logging.py:122),
-    the scale of auxiliary losses has the shape that it was first set in (moe_utils.py:334), and the
-    scratch buffers of layers are on the device that it ran on, perhaps meta (utils.py:693).
-    """
+    """Make a process in which models of megatron-core have run like a new one."""
     parallel_state.destroy_global_memory_buffer()
     destroy_moe_metrics_tracker()
     cast(Any, MoEAuxLossAutoScaler).main_loss_backward_scale = None
 
 
 def let_go_of_passes(model: nn.Module) -> None:
-    """Have a model be garbage, once nothing else refers to it, for all the passes it has made.
+    """Make a model that has made passes garbage once nothing else refers to it.
 
-    Of the last microbatch the dispatchers of megatron-core 0.19.2 keep tensors that lead to its
-    forward pass (transformer/moe/token_dispatcher.py:636). To that DDP has tied hooks which refer
-    to the model, in torch's graph, where Python's collector does not see that they go in a circle.
+    The tensors that dispatchers keep lead to the graph of the forward pass. There, hooks of DDP
+    refer to the model. Python's collector does not see this circle, since it goes through torch.
     """
     for layer in model.modules():
         if isinstance(layer, MoELayer):

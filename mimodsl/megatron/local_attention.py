@@ -1,4 +1,10 @@
-"""Flash attention of the local kernel set, through torch's scaled dot product attention."""
+"""Flash attention of the local kernel set, by torch's scaled dot product attention.
+
+Megatron does: attention outside Transformer Engine holds all scores
+(transformer/dot_product_attention.py, "matmul_input_buffer = parallel_state").
+Why it hurts: memory grows with the square of the sequence.
+Goes when: megatron-core's local attention uses a fused kernel.
+"""
 
 from contextlib import nullcontext
 from typing import Any, override
@@ -43,8 +49,9 @@ class FlashAttention(DotProductAttention):
             query: `[s, b, n, d]`.
             key: `[s, b, g, d]`, as `value`.
             value: `[s, b, g, d]`.
-            attention_mask: True where a query must not look, broadcast to `[b, n, s, s]`. It
-                stands in the place of a causal mask (fusions/fused_softmax.py:343).
+            attention_mask: True where a query must not look, broadcast to `[b, n, s, s]`. It stands
+                in the place of a causal mask (fusions/fused_softmax.py,
+                "AttnMaskType.causal and mask is None and").
             attn_mask_type: not used, as in DotProductAttention: the layer's own holds.
             attention_bias: refused.
             packed_seq_params: refused.
@@ -56,7 +63,8 @@ class FlashAttention(DotProductAttention):
         assert attention_bias is None, "an attention bias needs Transformer Engine"
         query, key, value = (x.permute(1, 2, 0, 3) for x in (query, key, value))
         # Each tp rank drops out of its own heads; with a split sequence megatron-core draws from
-        # the generator that all ranks share (transformer/dot_product_attention.py:211).
+        # the generator that all ranks share (transformer/dot_product_attention.py,
+        # "if not self.config.sequence_parallel").
         shared = self.config.sequence_parallel or not self._dropout
         tracker: Any = get_cuda_rng_tracker()
         with nullcontext() if shared else tracker.fork():

@@ -1,4 +1,10 @@
-"""Experts multiplied all at once through torch's grouped product."""
+"""Experts that torch's grouped product multiplies all at once.
+
+Megatron does: without Transformer Engine it loops over experts, and reads the number of tokens of
+each back from the device (transformer/moe/experts.py, "class SequentialMLP").
+Why it hurts: with many small experts a GPU waits for the loop most of the time.
+Goes when: megatron-core's local experts use torch's grouped product.
+"""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportIncompatibleMethodOverride=false
 
@@ -74,7 +80,8 @@ class GroupedMLP(SequentialMLP):
 
     def _await_weights(self) -> None:
         """DDP waits for gathered parameters in a hook of the module that has them
-        (distributed/distributed_data_parallel.py:432), and the linears are not called here."""
+        (distributed/distributed_data_parallel.py, "def _make_forward_pre_hook"), and the linears
+        are not called here."""
         for module in self.local_experts.modules():
             for hook in module._forward_pre_hooks.values():  # noqa: SLF001
                 hook(module, ())

@@ -1,4 +1,15 @@
-"""Layers of the local kernel set that megatron-core 0.19.2 has only in Transformer Engine."""
+"""Layers of the local kernel set that megatron-core has only in Transformer Engine.
+
+Megatron does: its torch norm refuses sequence parallelism (transformer/torch_norm.py,
+"assert not config.sequence_parallel"), the hybrid stack makes its last norm from Transformer Engine
+by name (models/hybrid/hybrid_block.py, "self.final_norm = TENorm"), and the second linear of an
+expert sums its output over one rank, as a view (transformer/mlp.py,
+"output += output_bias.unsqueeze"), and the gradients of its bias over tp
+(tensor_parallel/layers.py, "class RowParallelLinear … self.bias.zero_()").
+Why it hurts: without Transformer Engine no model splits its sequence, hybrid models cannot be
+built, and experts with biases fail or train on wrong gradients.
+Goes when: megatron-core's local layers take these layouts.
+"""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
@@ -15,10 +26,11 @@ from torch import Tensor, nn
 class LocalNorm(nn.Module):
     """A LayerNorm or RMSNorm whose weights say that they are shared over a split sequence.
 
-    megatron-core's WrappedTorchNorm refuses sequence parallelism (transformer/torch_norm.py:54),
-    which MoE with tp > 1 demands. Nothing else is in the way: each tp rank normalises its own
-    tokens, and finalize_model_grads sums over tp the gradients of parameters marked
-    `sequence_parallel`. Input and output `[..., h]`, the output in the weights' dtype.
+    megatron-core's WrappedTorchNorm refuses sequence parallelism (transformer/torch_norm.py,
+    "assert not config.sequence_parallel"), which MoE with tp > 1 demands. Nothing else is in the
+    way: each tp rank normalises its own tokens, and finalize_model_grads sums over tp the gradients
+    of parameters marked `sequence_parallel`. Input and output `[..., h]`, the output in the
+    weights' dtype.
     """
 
     bias: nn.Parameter | None
@@ -58,12 +70,14 @@ class NormColumnParallelLinear(ColumnParallelLinear):
 class ExpertRowLinear(RowParallelLinear):
     """The second linear of an expert, whose output takes a bias in place.
 
-    Where ep and etp are 1, megatron-core 0.19.2 sums that output over the one rank: a view, to
-    which autograd lets nothing be added (transformer/mlp.py:354). Outputs of experts are summed
-    when their tokens come back, in any layout, so this sum is left out as it is with ep.
+    Where ep and etp are 1, megatron-core sums that output over the one rank: a view, to
+    which autograd lets nothing be added (transformer/mlp.py, "output += output_bias.unsqueeze").
+    Outputs of experts are summed when their tokens come back, in any layout, so this sum is left
+    out as it is with ep.
 
     And it sums the gradients of biases over the ranks of tp, as where these split one sequence
-    (tensor_parallel/layers.py:1413). Here they belong to other experts, or are summed over edp.
+    (tensor_parallel/layers.py, "class RowParallelLinear … self.bias.zero_()"). Here they belong to
+    other experts, or are summed over edp.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -77,7 +91,7 @@ class ExpertRowLinear(RowParallelLinear):
 
 class LocalHybridStack(HybridStack):
     """A hybrid stack with a local final norm: HybridStack makes Transformer Engine's by name
-    (models/hybrid/hybrid_block.py:225)."""
+    (models/hybrid/hybrid_block.py, "self.final_norm = TENorm")."""
 
     def __init__(
         self,

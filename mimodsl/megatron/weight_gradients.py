@@ -1,4 +1,12 @@
-"""Gradients of weights, added within their product to the ones that DDP reduces."""
+"""Gradients of weights, added to the gradients that DDP reduces within the product that makes them.
+
+Megatron does: with `gradient_accumulation_fusion` its linears ask for a kernel of apex
+(tensor_parallel/layers.py, "import fused_weight_gradient_mlp_cuda";
+tensor_parallel/layers.py, "if config.gradient_accumulation_fusion").
+Why it hurts: few machines have apex, and without the fusion each weight's gradient is in memory
+twice. torch has the product since 2.11.
+Goes when: the linears of megatron-core take torch's product where apex is missing.
+"""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,11 +30,9 @@ def add_product(x: Tensor, grad: Tensor, main_grad: Tensor) -> None:
 
 
 def provide_weight_gradients() -> None:
-    """Have megatron-core's linears add their weights' gradients with `add_product`.
+    """Make megatron-core's linears add the gradients of their weights with `add_product`.
 
-    With `gradient_accumulation_fusion` megatron-core 0.19.2 asks for a kernel of apex
-    (tensor_parallel/layers.py:40, 1070), which few machines have; torch has had the product since
-    2.11. Transformer Engine's linears have their own.
+    Transformer Engine's linears have a kernel of their own.
     """
     theirs = cast(Any, linears)
     if not theirs._grad_accum_fusion_available:  # noqa: SLF001

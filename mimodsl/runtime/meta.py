@@ -10,15 +10,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator
-from typing import Any
 
 import torch.distributed as dist
 from attrs import frozen
-from megatron.core.pipeline_parallel.bridge_communicator import BridgeCommunicator
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from mimodsl.builder.assembly import Assembly, assemble
 from mimodsl.ir.spec import Spec
+from mimodsl.megatron.bridge_groups import forget_bridge_groups
 from mimodsl.megatron.meta_device import FAKE
 from mimodsl.planner.plan import Plan, plan
 from mimodsl.planner.ranks import Ranks
@@ -108,17 +107,9 @@ def fake_world(rank: int, world: int) -> Generator[None]:
     try:
         yield
     finally:
-        _forget_bridges()
+        forget_bridge_groups()
         dist.destroy_process_group()
         # init_process_group puts one around the last for ever (distributed_c10d.py).
         sys.excepthook = excepthook
         if launched is not None:
             os.environ["WORLD_SIZE"] = launched
-
-
-def _forget_bridges() -> None:
-    """Drop the groups that megatron-core 0.19.2 keeps on a class, by their ranks alone
-    (pipeline_parallel/bridge_communicator.py:50): the next world's would be taken for them."""
-    bridges: Any = BridgeCommunicator
-    bridges._broadcast_pg_cache.clear()  # noqa: SLF001
-    bridges._bridge_pg_cache.clear()  # noqa: SLF001

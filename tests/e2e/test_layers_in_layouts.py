@@ -20,11 +20,11 @@ from mimodsl.builder.language import language_spec
 from mimodsl.builder.process_groups import module_groups
 from mimodsl.builder.projector import modality_spec
 from mimodsl.ir import Grid, LanguageModel, Spec, VisionEncoder
+from mimodsl.megatron.checkpoint_writer import results_in_process
 from mimodsl.megatron.guard import no_parallel_state
 from mimodsl.megatron.memory_buffer import ensure_memory_buffer
 from mimodsl.megatron.weight_gradients import provide_weight_gradients
 from mimodsl.planner.plan import plan
-from mimodsl.runtime.checkpoint.weights import results_in_process
 from tests.e2e import worlds
 from tests.unit.builder.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, RADIO, VIT, spec
 from tests.unit.builder.unwrapped import left_to_autograd

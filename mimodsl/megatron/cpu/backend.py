@@ -74,7 +74,8 @@ def _silence_draw_warning() -> Callable[[], None]:
     """Drops the RNG tracker's warning about what is meant here; returns what takes that back.
 
     The tracker's forks warn when the CPU generator moves while the GPU's is forked: here they are
-    the same generator, so every draw would warn (tensor_parallel/random.py:330).
+    the same generator, so every draw would warn (tensor_parallel/random.py,
+    "CPU RNG state changed within GPU RNG context").
     """
 
     def is_other(record: logging.LogRecord) -> bool:

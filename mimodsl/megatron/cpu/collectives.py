@@ -1,8 +1,9 @@
 """Collectives of megatron-core over gloo, which takes less than NCCL does.
 
-Megatron does: it makes groups over NCCL by name (pipeline_parallel/bridge_communicator.py:199),
-passes split sizes as tensors to an all-to-all, and gathers and scatters tensors of different sizes
-(transformer/moe/token_dispatcher.py:566).
+Megatron does: it makes groups over NCCL by name (pipeline_parallel/bridge_communicator.py,
+"pg, _ = dist.new_subgroups_by_enumeration"), passes split sizes as tensors to an all-to-all, and
+gathers and scatters tensors of different sizes (transformer/moe/token_dispatcher.py,
+"def preprocess … gather_from_sequence_parallel_region").
 Why it hurts: a CPU has no NCCL, and gloo takes integers and equal sizes.
 Goes when: groups take their backend from the world, and gloo takes sizes that differ.
 """

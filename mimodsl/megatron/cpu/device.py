@@ -1,8 +1,9 @@
 """The device of tensors: a CPU wherever megatron-core names CUDA.
 
 Megatron does: it allocates on `torch.cuda.current_device()`, moves tensors with `.cuda()`, pins
-memory (models/common/embeddings/rope_utils.py:62) and sorts parameters by the names of CUDA's
-tensor types (optimizer/optimizer.py:1009, optimizer/distrib_optimizer.py:401).
+memory (models/common/embeddings/rope_utils.py, "cp_idx = torch.tensor") and sorts parameters by the
+names of CUDA's tensor types (optimizer/optimizer.py, "if param.type() in";
+optimizer/distrib_optimizer.py, "if model_param.type() in").
 Why it hurts: torch refuses each of these without a GPU, or the optimizer knows no parameter.
 Goes when: megatron-core takes a device from its caller.
 """
@@ -34,15 +35,16 @@ class CudaMeansCpu(TorchFunctionMode):
         if func is torch.Tensor.cuda:
             return args[0]
         if func is torch.Tensor.type and len(args) == 1 and not kwargs:
-            # The optimizers sort parameters by CUDA type names (optimizer/optimizer.py:1009,
-            # optimizer/distrib_optimizer.py:401).
+            # The optimizers sort parameters by CUDA type names (optimizer/optimizer.py,
+            # "if param.type() in"; optimizer/distrib_optimizer.py, "if model_param.type() in").
             return func(*args).replace("torch.", "torch.cuda.", 1)
         if func is torch.Tensor.to:
             args = tuple(_on_cpu(arg) for arg in args)
         if "device" in kwargs:
             kwargs = {**kwargs, "device": _on_cpu(kwargs["device"])}
         if kwargs.get("pin_memory"):
-            # Rotary embeddings pin an index over cp (models/common/embeddings/rope_utils.py:62).
+            # Rotary embeddings pin an index over cp (models/common/embeddings/rope_utils.py,
+            # "cp_idx = torch.tensor").
             kwargs = {**kwargs, "pin_memory": False}
         return func(*args, **kwargs)
 

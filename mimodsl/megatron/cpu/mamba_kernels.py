@@ -1,8 +1,14 @@
 """Plain-torch stand-ins for the two mamba_ssm names that megatron-core's MambaMixer trains with.
 
-They follow mamba_ssm 2.3.2 (`ops/triton/ssd_combined.py` and `layernorm_gated.py`) and the chunked
-algorithm of "Transformers are SSMs" (Dao and Gu, 2024, listing 1), in fp32 inside and in the
-input's dtype outside.
+Megatron does: where mamba_ssm cannot be imported, it leaves None and a mock in these names
+(ssm/mamba_mixer.py, "from mamba_ssm.ops.triton.ssd_combined import"), and MambaMixer refuses to be
+built. mamba_ssm's kernels take CUDA tensors alone.
+Why it hurts: no hybrid model runs on a CPU.
+Goes when: MambaMixer has a form in plain torch.
+
+The stand-ins follow mamba_ssm 2.3.2 (`ops/triton/ssd_combined.py` and `layernorm_gated.py`) and the
+chunked algorithm of "Transformers are SSMs" (Dao and Gu, 2024, listing 1), in fp32 inside and in
+the input's dtype outside.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
@@ -18,12 +24,7 @@ from torch import Tensor, nn
 
 
 def install() -> Callable[[], None]:
-    """Gives these kernels to MambaMixer; returns what takes them back.
-
-    mamba_ssm's own take CUDA tensors alone. Where it cannot be imported, megatron-core 0.19.2
-    leaves None and a mock in these names (ssm/mamba_mixer.py:58-88) and MambaMixer refuses to be
-    built.
-    """
+    """Give these kernels to MambaMixer; returns a function that restores the originals."""
     stand_ins = {
         "HAVE_MAMBA_SSM": True,
         "MAMBA_HAS_STATE_DTYPE": False,

@@ -1,4 +1,10 @@
-"""CUDA streams and events on a device that runs everything in program order."""
+"""CUDA streams and events on a device that runs everything in program order.
+
+Megatron does: dispatchers, shared experts and DDP make streams and wait for events on them
+(transformer/moe/shared_experts.py, "torch.cuda.Stream").
+Why it hurts: torch makes no stream without a GPU.
+Goes when: megatron-core makes streams only where tensors are on CUDA.
+"""
 
 import contextlib
 from typing import Any

@@ -14,10 +14,11 @@ from torch.distributed.checkpoint.api import CheckpointException
 from mimodsl._version import __version__
 from mimodsl.builder.assembly import Assembly
 from mimodsl.builder.model import modules_of
+from mimodsl.megatron.checkpoint_writer import results_in_process
 from mimodsl.runtime.checkpoint.folder import begin, commit
 from mimodsl.runtime.checkpoint.manifest import CheckpointError, Manifest, Saved, Tensor
 from mimodsl.runtime.checkpoint.moments import sharded_moments, updates
-from mimodsl.runtime.checkpoint.weights import results_in_process, sharded_weights
+from mimodsl.runtime.checkpoint.weights import sharded_weights
 
 
 def save(assembly: Assembly, root: Path, step: int) -> Saved:

@@ -1,15 +1,12 @@
 """Weights saved from one layout and loaded into any other."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 from mimodsl.builder.assembly import Assembly
+from mimodsl.megatron.checkpoint_writer import results_in_process
 
 
 def save_weights(assembly: Assembly, folder: Path) -> None:
@@ -59,31 +56,3 @@ def give_weights(assembly: Assembly, loaded: dict[str, Any]) -> None:
 
 def _is_beside(key: str) -> bool:
     return "_extra_state" in key
-
-
-@contextmanager
-def results_in_process() -> Generator[None]:
-    """Keep the list of written files in this process while it saves, and the reason of a failure.
-
-    megatron-core 0.19.2 passes the list through a manager process even where nothing is
-    asynchronous: one more Python with torch for each rank, which outlives it
-    (strategies/filesystem_async.py:53). And of an error in writing it passes on the type alone
-    (line 291), so that nobody would hear that the disk is full.
-    """
-    megatron: Any = filesystem_async
-    writer = megatron.FileSystemWriterAsync
-    write = writer.write_preloaded_data
-
-    def raising(*args: Any, **kwargs: Any) -> Any:
-        output = write(*args, **kwargs)
-        if isinstance(output[1], Exception):
-            raise output[1]
-        return output
-
-    megatron._results_queue = Queue()  # noqa: SLF001
-    writer.write_preloaded_data = staticmethod(raising)
-    try:
-        yield
-    finally:
-        megatron._results_queue = None  # noqa: SLF001
-        writer.write_preloaded_data = staticmethod(write)
