@@ -167,13 +167,13 @@ def one_by_one(spec: Spec) -> Spec:
 
 def their_experts(spec: Spec) -> Parts:
     """With Transformer Engine's own product of experts."""
-    from mimodsl.builder import layer_specs
+    from mimodsl.builder import kernels
 
     def grouped(*args: Any, **kwargs: Any) -> Any:
         del kwargs["ours"]
         return kwargs.pop("theirs")(*args, **kwargs)
 
-    with mock.patch.object(layer_specs, "grouped_experts", grouped):
+    with mock.patch.object(kernels, "grouped_experts", grouped):
         return ours(spec)
 
 
@@ -181,7 +181,7 @@ def by_hand(spec: Spec, *, fused: bool) -> Parts:
     """The model as the public example has it."""
     from by_hand_side import ByHand
 
-    from mimodsl.builder.layer_specs import resolve
+    from mimodsl.builder.program import resolve
     from mimodsl.ir import Kernels
 
     use_te = resolve(spec.train.kernels) is Kernels.TRANSFORMER_ENGINE

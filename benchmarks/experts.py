@@ -51,12 +51,15 @@ class Side(NamedTuple):
 
 def side(options: argparse.Namespace, experts: int, *, grouped: bool, like: Any = None) -> Side:
     from megatron.core.process_groups_config import ProcessGroupCollection
+    from megatron.core.transformer.transformer_config import TransformerConfig
 
-    from mimodsl.builder.configs import language_config
-    from mimodsl.builder.layer_specs import LocalKernels
+    from mimodsl.builder.kernels import LocalKernels
+    from mimodsl.builder.program import program_here
+    from mimodsl.planner.plan import plan
 
     words = vars(options) | {"experts": experts, "grouped": str(grouped).lower()}
-    config = language_config(mimodsl.parse(SPEC.format(**words)))
+    program = program_here(plan(mimodsl.parse(SPEC.format(**words))))
+    config = TransformerConfig(**program.language.config)
     config.gradient_accumulation_fusion = False  # no DDP wraps them
     world = dist.group.WORLD
     groups = ProcessGroupCollection(ep=world, expt_tp=world, expt_dp=world)

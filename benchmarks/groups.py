@@ -16,11 +16,12 @@ from measured import where
 from megatron.core.parallel_state import RankGenerator
 
 import mimodsl
-from mimodsl.builder.grids import build_grids, comm_grid, megatron_axes
+from mimodsl.builder.grids import build_grids, comm_grid
 from mimodsl.builder.groups import make_groups
 from mimodsl.megatron import meta_device
 from mimodsl.planner.groups import GroupKind, GroupPlan, grid_groups
 from mimodsl.planner.plan import Plan, plan
+from mimodsl.planner.program.topology import megatron_axes, rank_grid
 from mimodsl.runtime import meta
 from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.train import groups_joined
@@ -55,7 +56,7 @@ def by_grids(planned: Plan) -> None:
     """`create_pg` for every set of axes; embeddings and bridges as Megatron makes them."""
     listed = [group for group in planned.groups() if group.kind is not GroupKind.AXES]
     for grid in planned.grids:
-        comm = comm_grid(grid)
+        comm = comm_grid(rank_grid(grid))
         for group in grid_groups(grid):
             if group.kind is GroupKind.AXES:
                 view = None if group.view == "base" else group.view

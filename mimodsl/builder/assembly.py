@@ -1,6 +1,7 @@
 """A spec put together on this rank: grids, groups, model, bridges and optimizer, ready to train."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import torch.distributed as dist
 from attrs import frozen
@@ -15,11 +16,12 @@ from mimodsl.builder.bridges import give_to_bridges, given_to_gathers
 from mimodsl.builder.evaluation import Evaluated, evaluate
 from mimodsl.builder.grids import build_grids
 from mimodsl.builder.groups import make_groups
-from mimodsl.builder.images import image_bridges
+from mimodsl.builder.images import check_images, image_bridges
 from mimodsl.builder.model import build_model, mimo_names, wrap_in_ddp
-from mimodsl.builder.optimizer import build_optimizer
+from mimodsl.builder.optimizer import build_optimizer, give_hooks
 from mimodsl.builder.passes import PassTimers
 from mimodsl.builder.process_groups import module_groups
+from mimodsl.builder.program import program_here
 from mimodsl.builder.schedule import (
     Microbatch,
     MicrobatchSchedule,
@@ -28,7 +30,6 @@ from mimodsl.builder.schedule import (
 )
 from mimodsl.builder.scheduler import build_scheduler, learning_rate
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.train import Precision, Train
 from mimodsl.megatron.leftovers import forget_last_model
 from mimodsl.megatron.memory_buffer import ensure_memory_buffer
 from mimodsl.megatron.weight_gradients import provide_weight_gradients
@@ -124,6 +125,7 @@ def assemble(
         raise ValueError(f"the spec has {spec.world} ranks, the world {dist.get_world_size()}")
     on_phase("process groups")
     planned = plan(spec)
+    program = program_here(planned)
     made = make_groups(planned, share=share_groups)
     grids = build_grids(planned.grids, made)
     own = {name: module_groups(grid) for name, grid in grids.items() if grid.is_member}
@@ -134,15 +136,15 @@ def assemble(
     ensure_memory_buffer()
     provide_weight_gradients()
     with given_to_gathers(planned, made):
-        model = build_model(spec, grids, groups)
+        model = build_model(program, {name: grid.comm for name, grid in grids.items()}, groups)
     on_phase("data parallel")
-    wrap_in_ddp(model, spec.train.ddp, groups)
+    wrap_in_ddp(model, program.ddp, groups)
     on_phase("bridges")
     give_to_bridges(planned, made)
     communicator = build_communicator(model)
     on_phase("optimizer")
-    optimizer = build_optimizer(model, spec, groups)
-    _connect(model, optimizer, spec.train)
+    optimizer = build_optimizer(model, program.optimizer, groups)
+    give_hooks(model, optimizer)
     return Assembly(
         spec=spec,
         grids={name: grid.comm for name, grid in grids.items()},
@@ -150,20 +152,13 @@ def assemble(
         model=model,
         communicator=communicator,
         optimizer=optimizer,
-        scheduler=build_scheduler(optimizer, spec.train),
+        scheduler=build_scheduler(optimizer, program.scheduler),
         schedule=MicrobatchSchedule(
             model=model,
             communicator=communicator,
             groups=groups,
-            schedule=spec.schedule,
-            loss_per=spec.train.loss_per,
-            bridges=image_bridges(spec),
+            batches=program.batches,
+            loss_per=program.loss_per,
+            check=partial(check_images, image_bridges(spec), here=frozenset(groups)),
         ),
     )
-
-
-def _connect(model: MimoModel, optimizer: MimoOptimizer, train: Train) -> None:
-    """Give megatron-core's schedules, which take the language model's config, their two hooks."""
-    model.config.no_sync_func = model.no_sync
-    if train.precision is Precision.FP16:
-        model.config.grad_scale_func = optimizer.scale_loss

@@ -1,22 +1,19 @@
 """HyperCommGrids from a plan's grids, with every process group that Megatron will ask them for."""
 
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, NamedTuple, cast
 
 import torch.distributed as dist
-from attrs import frozen
 from megatron.core.hyper_comm_grid import HyperCommGrid
 
 from mimodsl.builder.groups import Groups
-from mimodsl.planner.grids import GridPlan, ViewPlan
+from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.groups import GroupKind, GroupPlan, grid_groups
+from mimodsl.planner.program.topology import megatron_axes, rank_grid
+from mimodsl.planner.program.values import RankGrid
 
-_THEIR_AXES: Final = {"etp": "expt_tp", "edp": "expt_dp"}
-"""The axes that megatron-core's optimizer knows by another name (models/mimo/optimizer.py:345)."""
 
-
-@frozen(kw_only=True, eq=False)
-class GridGroups:
+class GridGroups(NamedTuple):
     """One grid with its process groups.
 
     `has_experts` says whether the spec declares an expert view; `comm` has one in any case.
@@ -40,28 +37,20 @@ def build_grids(plans: Iterable[GridPlan], groups: Groups) -> dict[str, GridGrou
     return {plan.name: _build(plan, groups) for plan in plans}
 
 
-def megatron_axes(names: Iterable[str]) -> list[str]:
-    """Our axis names in megatron-core's words."""
-    return [_THEIR_AXES.get(name, name) for name in names]
-
-
-def comm_grid(plan: GridPlan) -> HyperCommGrid:
+def comm_grid(grid: RankGrid) -> HyperCommGrid:
     """A grid with all its views and no process group, which needs no `torch.distributed` yet.
 
     Raises `RuntimeError` where neither that nor `WORLD_SIZE` in the environment says how large the
     world is, or it is too small.
     """
-    base, *others = plan.views
-    comm = HyperCommGrid(
-        list(base.layout.sizes), megatron_axes(base.layout.names), rank_offset=plan.offset
-    )
-    for view in others:
-        _register(comm, view)
+    comm = HyperCommGrid(grid.sizes, grid.axes, rank_offset=grid.offset)
+    for view in grid.views:
+        comm.register_view(view.name, view.sizes, view.axes, shared_dims=view.shared)
     return comm
 
 
 def _build(plan: GridPlan, groups: Groups) -> GridGroups:
-    comm = comm_grid(plan)
+    comm = comm_grid(rank_grid(plan))
     embedding = None
     for group in grid_groups(plan):
         if group.kind is GroupKind.EMBEDDING:
@@ -88,12 +77,3 @@ def _enter(comm: HyperCommGrid, plan: GroupPlan, group: dist.ProcessGroup | None
     key, _, _ = grid._canonical_pg_key_and_enum_view(view, axes)  # noqa: SLF001
     assert key not in grid._pgs  # noqa: SLF001
     grid._pgs[key] = group  # noqa: SLF001
-
-
-def _register(comm: HyperCommGrid, view: ViewPlan) -> None:
-    comm.register_view(
-        view.name,
-        list(view.layout.sizes),
-        megatron_axes(view.layout.names),
-        shared_dims=megatron_axes(view.shared),
-    )

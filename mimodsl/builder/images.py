@@ -1,6 +1,6 @@
 """What a bridge can carry of a microbatch's images; the rest is refused, not trained wrongly."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 from attrs import frozen
@@ -70,6 +70,14 @@ class ImageBridge:
             return ""
         each = self.languages // self.encoders
         return f" if {each} replicas of the language model get as many each: {_REASON}"
+
+
+def check_images(
+    bridges: Iterable[ImageBridge], microbatch: Mapping[str, Any], *, here: Container[str]
+) -> None:
+    """Check a microbatch of a rank that runs the modules `here`. Raises `ValueError`."""
+    for bridge in bridges:
+        bridge.check(microbatch, encodes=bridge.encoder in here)
 
 
 def image_bridges(spec: Spec) -> tuple[ImageBridge, ...]:

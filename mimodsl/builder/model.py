@@ -7,6 +7,8 @@ from typing import Any, cast
 import torch
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
 from megatron.core.enums import ModelType
+from megatron.core.hyper_comm_grid import HyperCommGrid
+from megatron.core.models.backends import BackendSpecProvider
 from megatron.core.models.common.language_module.language_module import LanguageModule
 from megatron.core.models.mimo import MimoModel, MimoModelConfig
 from megatron.core.models.mimo.config.role import (
@@ -19,16 +21,12 @@ from megatron.core.models.mimo.submodules.vision import VisionModalitySubmodules
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import nn
 
-from mimodsl.builder.configs import language_config
-from mimodsl.builder.grids import GridGroups
-from mimodsl.builder.language import language_spec
 from mimodsl.builder.process_groups import ModuleGroups
-from mimodsl.builder.projector import modality_spec
-from mimodsl.ir.flow import Flow
 from mimodsl.ir.spec import Spec
-from mimodsl.ir.train import Ddp
+from mimodsl.planner.program.values import Modality, Part, Program
 
 
 def mimo_names(spec: Spec) -> dict[str, str]:
@@ -41,7 +39,7 @@ def mimo_names(spec: Spec) -> dict[str, str]:
 
 
 def build_model(
-    spec: Spec, grids: Mapping[str, GridGroups], groups: Mapping[str, ModuleGroups]
+    program: Program, grids: Mapping[str, HyperCommGrid], groups: Mapping[str, ModuleGroups]
 ) -> MimoModel:
     """Build this rank's modules, without DDP, on the current device.
 
@@ -49,34 +47,71 @@ def build_model(
     modules are colocated, unless the bridges' groups are given (`bridges.given_to_gathers`).
     """
     layers = {key: module.layers for key, module in groups.items()}
+    parts = {name: modality.encoder for name, modality in program.modalities.items()}
+    parts[MIMO_LANGUAGE_MODULE_KEY] = program.language
     config = MimoModelConfig(
-        language_model_spec=_language_spec(spec, layers.get(MIMO_LANGUAGE_MODULE_KEY)),
+        language_model_spec=_language_spec(program, layers.get(MIMO_LANGUAGE_MODULE_KEY)),
         modality_submodules_spec={
-            flow.encoder: _modality_spec(spec, flow, layers.get(flow.encoder))
-            for flow in spec.flows
+            name: _modality_spec(program, name, layers.get(name)) for name in program.modalities
         },
-        special_token_ids={flow.encoder: flow.token for flow in spec.flows},
-        module_to_grid_map={
-            key: grids[spec.module(name).grid].comm for name, key in mimo_names(spec).items()
-        },
+        special_token_ids={name: each.token for name, each in program.modalities.items()},
+        module_to_grid_map={key: grids[part.grid] for key, part in parts.items()},
     )
-    model = SeededMimoModel(config, layers=layers, seed=spec.train.seed)
-    _freeze(model, spec)
+    model = SeededMimoModel(config, layers=layers, seed=program.seed)
+    _freeze(model, program)
     return model.to(device=torch.cuda.current_device())
 
 
-def _language_spec(spec: Spec, groups: ProcessGroupCollection | None) -> ModuleSpec:
+def module_spec(
+    part: Part, kernels: BackendSpecProvider, groups: ProcessGroupCollection
+) -> ModuleSpec:
+    """What megatron-core builds a module from on a rank with the module's groups.
+
+    Raises:
+        ValueError: what TransformerConfig refuses.
+    """
+    config = TransformerConfig(**part.config)
+    return part.build(config, kernels, groups, **part.arguments)
+
+
+def modality_spec(
+    name: str,
+    modality: Modality,
+    kernels: BackendSpecProvider,
+    groups: ProcessGroupCollection,
+) -> ModuleSpec:
+    """What MimoModel builds an encoder and its projector from, on a rank with their groups.
+
+    The encoder's name is the modality's and the encoder's within it: it takes
+    `modality_inputs[name][name]["x"]`, inputs `[n, *input_shape]`, and the modality gives
+    `[n * tokens, hidden]`, as wide as the language model.
+    """
+    projectors = [] if modality.projector is None else [modality.projector]
+    return ModuleSpec(
+        module=VisionModalitySubmodules,
+        params={"pg_collection": groups},
+        submodules={
+            "encoders": {name: module_spec(modality.encoder, kernels, groups)},
+            "input_projections": [module_spec(part, kernels, groups) for part in projectors],
+        },
+    )
+
+
+def _language_spec(program: Program, groups: ProcessGroupCollection | None) -> ModuleSpec:
     """What MimoModel builds the language model from; on other ranks it reads the config alone."""
     if groups is None:
-        return ModuleSpec(module=LanguageModule, params={"config": language_config(spec)})
-    return language_spec(spec, groups)
+        config = TransformerConfig(**program.language.config)
+        return ModuleSpec(module=LanguageModule, params={"config": config})
+    return module_spec(program.language, program.kernels, groups)
 
 
-def _modality_spec(spec: Spec, flow: Flow, groups: ProcessGroupCollection | None) -> ModuleSpec:
+def _modality_spec(
+    program: Program, name: str, groups: ProcessGroupCollection | None
+) -> ModuleSpec:
     """What MimoModel builds a modality from; on other ranks it takes note of its name alone."""
     if groups is None:
         return ModuleSpec(module=VisionModalitySubmodules)
-    return modality_spec(spec, flow, groups)
+    return modality_spec(name, program.modalities[name], program.kernels, groups)
 
 
 class SeededMimoModel(MimoModel):
@@ -127,6 +162,18 @@ def _pipelined(language: ProcessGroupCollection) -> RankRole:
     return RankRole(modules={MIMO_LANGUAGE_MODULE_KEY: stage}, mode=ModuleLayout.NON_COLOCATED)
 
 
+def seed_step(
+    seed: int, names: Mapping[str, str], groups: Mapping[str, ProcessGroupCollection], step: int
+) -> None:
+    """Make what a step draws, such as dropout, a function of the seed and the step alone.
+
+    So no checkpoint needs the states of generators, which another layout could not take up. The
+    first of `names` that is in `groups` has the say, by the name that it stands for.
+    """
+    key = next(key for key in names if key in groups)
+    seed_module(seed, f"{names[key]} step {step}", groups[key])
+
+
 def seed_module(seed: int, name: str, groups: ProcessGroupCollection) -> None:
     """Seed every generator for one module's weights on this rank.
 
@@ -143,16 +190,16 @@ def seed_module(seed: int, name: str, groups: ProcessGroupCollection) -> None:
     )
 
 
-def _freeze(model: MimoModel, spec: Spec) -> None:
-    for flow in spec.flows:
-        if flow.encoder in model.modality_submodules:
-            modality: Any = model.modality_submodules[flow.encoder]
-            if spec.module(flow.encoder).frozen:
+def _freeze(model: MimoModel, program: Program) -> None:
+    for name, module in program.modalities.items():
+        if name in model.modality_submodules:
+            modality: Any = model.modality_submodules[name]
+            if module.encoder.frozen:
                 modality.encoders.requires_grad_(False)
-            if flow.projector and spec.module(flow.projector).frozen:
+            if module.projector and module.projector.frozen:
                 modality.input_projections.requires_grad_(False)
     language = cast(Any, model).language_model
-    if language is not None and spec.language.frozen:
+    if language is not None and program.language.frozen:
         language.requires_grad_(False)
         for part in language.modules():
             if hasattr(part, "expert_bias"):
@@ -160,15 +207,19 @@ def _freeze(model: MimoModel, spec: Spec) -> None:
                 part.frozen_expert_bias = True
 
 
-def wrap_in_ddp(model: MimoModel, ddp: Ddp, groups: Mapping[str, ModuleGroups]) -> None:
+def wrap_in_ddp(
+    model: MimoModel, ddp: Mapping[str, Any], groups: Mapping[str, ModuleGroups]
+) -> None:
     """Wrap each module of the model, in place, in DDP over its own groups (by megatron-core's key).
 
+    `ddp` holds arguments of DistributedDataParallelConfig.
     A module that is wholly frozen is wrapped, too, and then holds no gradient buffer at all.
     """
     for name, module in modules_of(model).items():
         wrapped = DistributedDataParallel(
             config=_config_of(module),
-            ddp_config=_ddp_config(ddp),
+            # One each: DDP writes the bucket size that it settles on into its config.
+            ddp_config=DistributedDataParallelConfig(**ddp),
             module=module,
             pg_collection=groups[name].gradients,
         )
@@ -188,14 +239,3 @@ def modules_of(model: MimoModel) -> dict[str, Any]:
 def _config_of(module: nn.Module) -> Any:
     """A module's TransformerConfig; a modality has none itself, and its encoder's stands for it."""
     return next(part.config for part in module.modules() if hasattr(part, "config"))
-
-
-def _ddp_config(ddp: Ddp) -> DistributedDataParallelConfig:
-    """A config of its own for each module: DDP writes the bucket size it settles on into it."""
-    return DistributedDataParallelConfig(
-        use_distributed_optimizer=True,
-        overlap_grad_reduce=ddp.overlap_grad_reduce,
-        overlap_param_gather=ddp.overlap_param_gather,
-        grad_reduce_in_fp32=ddp.grad_fp32,
-        bucket_size=ddp.bucket,
-    )

@@ -13,25 +13,21 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from mimodsl.builder.configs import DTYPES
 from mimodsl.builder.model import modules_of
 from mimodsl.builder.process_groups import ModuleGroups
-from mimodsl.builder.scheduler import floor
-from mimodsl.ir.schedule import Schedule
-from mimodsl.ir.spec import Spec
-from mimodsl.ir.train import Precision
 
 
 def build_optimizer(
-    model: MimoModel, spec: Spec, groups: Mapping[str, ModuleGroups]
+    model: MimoModel, fields: Mapping[str, Any], groups: Mapping[str, ModuleGroups]
 ) -> "OneNormOptimizer":
-    """The optimizer of a model whose modules are in DDP; `groups` by megatron-core's module key.
+    """The optimizer of a model whose modules are in DDP; `groups` by megatron-core's key.
 
-    In place of `get_mimo_optimizer` of megatron-core 0.19.2. Its collection has no `expt_tp`: the
-    biases of experts on tp ranks other than the first would be missing from the gradient norm. And
-    it hangs where ranks differ in how many modules they run. Collective over the world.
+    `fields` are arguments of OptimizerConfig. This stands in place of `get_mimo_optimizer` of
+    megatron-core 0.19.2. Its collection has no `expt_tp`: the biases of experts on tp ranks other
+    than the first would be missing from the gradient norm. And it hangs where ranks differ in how
+    many modules they run. Collective over the world.
     """
-    config = optimizer_config(spec)
+    config = OptimizerConfig(**fields)
     modules = modules_of(model)
     infos: dict[str, ModuleOptimizerInfo] = {}
     for name, grid in (model.mimo_config.module_to_grid_map or {}).items():
@@ -158,32 +154,8 @@ def _stand_by() -> None:
         cast(Any, dist).all_gather_object(groups, [])
 
 
-def optimizer_config(spec: Spec) -> OptimizerConfig:
-    """Megatron-core's optimizer config of a spec's train block."""
-    train = spec.train
-    adamw = train.optimizer
-    return OptimizerConfig(
-        optimizer="adam",
-        lr=adamw.lr,
-        min_lr=floor(train),
-        weight_decay=adamw.weight_decay,
-        decoupled_weight_decay=True,
-        adam_beta1=adamw.beta1,
-        adam_beta2=adamw.beta2,
-        adam_eps=adamw.eps,
-        clip_grad=adamw.clip,
-        params_dtype=DTYPES[train.precision],
-        bf16=train.precision is Precision.BF16,
-        fp16=train.precision is Precision.FP16,
-        loss_scale=_loss_scale(spec.schedule) if train.precision is Precision.FP16 else None,
-        use_distributed_optimizer=True,
-        overlap_param_gather=train.ddp.overlap_param_gather,
-    )
-
-
-def _loss_scale(schedule: Schedule) -> float:
-    """The factor on a loss in fp16: 4096 on the mean of a microbatch, whose sum is what it is on.
-
-    Constant, because every module's optimizer would adapt a scale of its own, and the loss has one.
-    """
-    return 4096.0 / (schedule.micro_batch * schedule.sequence)
+def give_hooks(model: MimoModel, optimizer: MimoOptimizer) -> None:
+    """Put the hooks of megatron-core's schedules into the language model's config."""
+    model.config.no_sync_func = model.no_sync
+    if optimizer.config.fp16:
+        model.config.grad_scale_func = optimizer.scale_loss

@@ -5,15 +5,13 @@ a word (process_groups_config.py:178). So every field is set here: to a group, o
 reason.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from attrs import frozen
 from megatron.core.process_groups_config import ProcessGroupCollection
 
 from mimodsl.builder.grids import GridGroups
-from mimodsl.ir.grid import EXPERT_VIEW
 
-_BASE_FIELDS: Final = {
+BASE_FIELDS: Final = {
     "tp": ("tp",),
     "cp": ("cp",),
     "dp": ("dp",),
@@ -28,7 +26,7 @@ _BASE_FIELDS: Final = {
     # Without weight rematerialisation over ranks (gtp) the merged groups are the plain ones.
     "dp_cp_gtp_remat": ("cp", "dp"),
 }
-_EXPERT_FIELDS: Final = {
+EXPERT_FIELDS: Final = {
     "ep": ("ep",),
     "expt_tp": ("expt_tp",),
     "expt_dp": ("expt_dp",),
@@ -50,8 +48,7 @@ ABSENT: Final = {
 """The fields that are `None` in every collection, and why."""
 
 
-@frozen(kw_only=True, eq=False)
-class ModuleGroups:
+class ModuleGroups(NamedTuple):
     """The process groups of one module on this rank.
 
     `layers` is what the module is built with: its expert fields are `None` on a grid without an
@@ -74,10 +71,10 @@ def module_groups(grid: GridGroups) -> ModuleGroups:
 
 def _collection(grid: GridGroups, *, with_experts: bool) -> ProcessGroupCollection:
     comm = grid.comm
-    base = {field: comm.get_pg(list(dims)) for field, dims in _BASE_FIELDS.items()}
+    base = {field: comm.get_pg(list(dims)) for field, dims in BASE_FIELDS.items()}
     experts = {
-        field: comm.get_pg(list(dims), view=EXPERT_VIEW) if with_experts else None
-        for field, dims in _EXPERT_FIELDS.items()
+        field: comm.get_pg(list(dims), view="expert") if with_experts else None
+        for field, dims in EXPERT_FIELDS.items()
     }
     absent = dict.fromkeys(ABSENT)
     return ProcessGroupCollection(**base, **experts, **absent, embd=grid.embedding)

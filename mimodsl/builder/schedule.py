@@ -1,13 +1,12 @@
 """One step's forward and backward passes, and the gradients made whole after them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.distributed as dist
-from attrs import frozen
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.distributed.finalize_model_grads import finalize_model_grads
 from megatron.core.models.mimo import MimoModel
@@ -16,19 +15,16 @@ from megatron.core.pipeline_parallel import schedules
 from megatron.core.pipeline_parallel.multimodule_communicator import MultiModulePipelineCommunicator
 from megatron.core.process_groups_config import MultiModuleProcessGroupCollection
 
-from mimodsl.builder.images import ImageBridge
 from mimodsl.builder.model import modules_of
 from mimodsl.builder.process_groups import ModuleGroups
-from mimodsl.ir.schedule import Schedule
-from mimodsl.ir.train import LossPer
 from mimodsl.megatron.leftovers import let_go_of_passes
+from mimodsl.planner.program.values import Batches
 
 type Microbatch = Mapping[str, Any]
 """Keyword arguments of `MimoModel.forward`, as `mimodsl.runtime.data` makes them."""
 
 
-@frozen(kw_only=True)
-class Totals:
+class Totals(NamedTuple):
     """Sums over a step's global batch, the same on every rank.
 
     `loss` is the sum of losses, each times its weight; `weight` is what losses and gradients are
@@ -64,16 +60,19 @@ def build_communicator(model: MimoModel) -> MultiModulePipelineCommunicator | No
     )
 
 
-@frozen(kw_only=True, eq=False)
-class MicrobatchSchedule:
-    """Runs the microbatches of a step over this rank's modules."""
+class MicrobatchSchedule(NamedTuple):
+    """Runs the microbatches of a step over this rank's modules.
+
+    `groups` is by megatron-core's module key. `loss_per` is `token` or `microbatch`. `check` raises
+    where a microbatch of this rank cannot be run.
+    """
 
     model: MimoModel
     communicator: MultiModulePipelineCommunicator | None
     groups: Mapping[str, ModuleGroups]
-    schedule: Schedule
-    loss_per: LossPer
-    bridges: tuple[ImageBridge, ...]
+    batches: Batches
+    loss_per: str
+    check: Callable[[Microbatch], None] | None = None
 
     def forward_backward(
         self, microbatches: Iterable[Microbatch], *, forward_only: bool = False
@@ -82,7 +81,7 @@ class MicrobatchSchedule:
 
         Gradients are then those of the mean loss of the global batch, reduced within each module's
         own groups. Collective over the world. Raises `ValueError` where there are too few
-        microbatches, or a bridge cannot carry the images of one (`ImageBridge.check`).
+        microbatches, or what `check` raises.
         """
         checked = self._checked(microbatches)
         with torch.set_grad_enabled(not forward_only):
@@ -100,15 +99,15 @@ class MicrobatchSchedule:
         return totals
 
     def _checked(self, microbatches: Iterable[Microbatch]) -> list[Microbatch]:
-        """Those of one step. Counting their tokens waits for the device, which now has little to do
-        yet: during the passes it would run dry at each."""
-        wanted = self.schedule.microbatches
+        """The microbatches of one step. Counting their tokens waits for the device, which has
+        little to do yet: during the passes it would run dry at each."""
+        wanted = self.batches.microbatches
         taken = list(islice(microbatches, wanted))
         if len(taken) < wanted:
             raise ValueError(f"a step has {wanted} microbatches, and was given {len(taken)}")
-        for microbatch in taken:
-            for bridge in self.bridges:
-                bridge.check(microbatch, encodes=bridge.encoder in self.groups)
+        if self.check is not None:
+            for microbatch in taken:
+                self.check(microbatch)
         return taken
 
     def _run(self, microbatches: Iterator[Microbatch], forward_only: bool) -> list[torch.Tensor]:
@@ -123,9 +122,9 @@ class MicrobatchSchedule:
             forward_step_func=self._forward_step,
             data_iterator=microbatches,
             model=[self.model],
-            num_microbatches=self.schedule.microbatches,
-            seq_length=self.schedule.sequence,
-            micro_batch_size=self.schedule.micro_batch,
+            num_microbatches=self.batches.microbatches,
+            seq_length=self.batches.sequence,
+            micro_batch_size=self.batches.micro_batch,
             forward_only=forward_only,
             **links,
         )
@@ -169,7 +168,7 @@ class MicrobatchSchedule:
 
 
 def _loss(
-    loss_per: LossPer, loss_mask: torch.Tensor, losses: torch.Tensor
+    loss_per: str, loss_mask: torch.Tensor, losses: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Sum the token losses [b, s]; returns the loss to differentiate, tokens, and a report [3].
 
@@ -179,7 +178,7 @@ def _loss(
     tokens = loss_mask.sum()
     loss = (losses.float() * loss_mask).sum()
     weight = tokens
-    if loss_per is LossPer.MICROBATCH:
+    if loss_per == "microbatch":
         weight = torch.full_like(tokens, loss_mask.numel())
         loss = loss / tokens.clamp(min=1) * weight
     report = torch.stack([loss.detach(), weight, tokens]).double()

@@ -81,3 +81,11 @@ class StageSchedule:
                 yield self.stage + step.microbatch, step
             else:
                 yield self.stage + 2 * step.microbatch, step
+
+    def text(self, limit: int = 16) -> str:
+        """`F0 F1 B0 F2 B1 …`, with the end kept where the middle is left out."""
+        if self.passes <= limit:
+            return " ".join(map(str, self.order()))
+        head = " ".join(map(str, self.order(range(max(0, limit - 3)))))
+        tail = " ".join(map(str, self.order(range(self.passes - 2, self.passes))))
+        return f"{head} … {tail}"

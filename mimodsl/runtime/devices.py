@@ -49,6 +49,9 @@ class Chosen:
     choice: DeviceChoice
     why: str
 
+    def __str__(self) -> str:
+        return f"auto: {self.choice}, since {self.why}"
+
 
 def this_machine() -> Machine:
     """The machine that this process runs on."""

@@ -275,14 +275,13 @@ def _save(assembly: Assembly, saving: Saving, step: int, rank: Rank) -> Saved:
 def seed_step(assembly: Assembly, number: int) -> None:
     """Make what a step draws, such as dropout, a function of the spec's seed and the step alone.
 
-    So no checkpoint needs the states of generators, which another layout could not take up. Of
-    colocated modules the language model has the say, whose dropout its own tp ranks agree on.
+    Of colocated modules the language model has the say, whose dropout its own tp ranks agree on.
     """
-    from mimodsl.builder.model import seed_module
+    from mimodsl.builder import model
 
     spec, here = assembly.spec, assembly.process_groups
-    name = spec.language.name if spec.language.name in here else next(iter(here))
-    seed_module(spec.train.seed, f"{name} {_STEP}{number}", here[name])
+    names = {name: name for name in (spec.language.name, *here)}
+    model.seed_step(spec.train.seed, names, here, number)
 
 
 def is_step(phase: str) -> bool:

@@ -92,12 +92,7 @@ class Progress:
 def _line(value: Saved | Loaded | Chosen) -> str:
     if isinstance(value, Saved):
         return saved_line(value)
-    return loaded_line(value) if isinstance(value, Loaded) else device_line(value)
-
-
-def device_line(chosen: Chosen) -> str:
-    """The device that `auto` stands for, and why."""
-    return f"auto: {chosen.choice}, since {chosen.why}"
+    return loaded_line(value) if isinstance(value, Loaded) else str(value)
 
 
 def saved_line(saved: Saved) -> str:

@@ -9,7 +9,6 @@ from mimodsl.ir.grid import View
 from mimodsl.planner.groups import GroupPlan
 from mimodsl.planner.ranks import Members
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.planner.schedule import StageSchedule
 
 
 def plural(number: int, word: str, ending: str = "s") -> str:
@@ -42,15 +41,6 @@ def peers(ranks: range, most: int = 8) -> str:
     if len(ranks) <= most:
         return " ".join(map(str, ranks))
     return f"{' '.join(map(str, ranks[: most - 2]))} … {ranks[-1]}"
-
-
-def passes(schedule: StageSchedule, limit: int) -> str:
-    """The passes of a stage in order: all, or of more than `limit` `F0 F1 B0 … B98 B99`."""
-    if schedule.passes <= limit:
-        return " ".join(map(str, schedule.order()))
-    head = " ".join(map(str, schedule.order(range(max(0, limit - 3)))))
-    tail = " ".join(map(str, schedule.order(range(schedule.passes - 2, schedule.passes))))
-    return f"{head} … {tail}"
 
 
 def layers(role: ModuleRole, symbols: int = 8) -> str:

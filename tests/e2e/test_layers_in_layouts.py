@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from mimodsl.builder.grids import build_grids
 from mimodsl.builder.groups import make_groups
-from mimodsl.builder.language import language_spec
 from mimodsl.builder.process_groups import module_groups
-from mimodsl.builder.projector import modality_spec
 from mimodsl.ir import Grid, LanguageModel, Spec, VisionEncoder
 from mimodsl.megatron.checkpoint_writer import results_in_process
 from mimodsl.megatron.guard import no_parallel_state
@@ -26,6 +24,7 @@ from mimodsl.megatron.memory_buffer import ensure_memory_buffer
 from mimodsl.megatron.weight_gradients import provide_weight_gradients
 from mimodsl.planner.plan import plan
 from tests.e2e import worlds
+from tests.unit.builder.built import language_spec, modality_spec
 from tests.unit.builder.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, RADIO, VIT, spec
 from tests.unit.builder.unwrapped import left_to_autograd
 

@@ -20,6 +20,7 @@ from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.spec import Spec
 from mimodsl.lower import parse
 from mimodsl.planner.plan import plan
+from mimodsl.planner.program.topology import rank_grid
 from tests.e2e import worlds
 
 ENCODER = Grid(name="encoder", views={"dense": {"tp": 2, "dp": 4}})
@@ -47,7 +48,7 @@ def eight_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_grid_with_two_factorizations(eight_ranks: None) -> None:
-    grid = comm_grid(plan(SPEC).grid("llm"))
+    grid = comm_grid(rank_grid(plan(SPEC).grid("llm")))
     assert (grid.shape, grid.dim_names) == ([2, 2, 2, 1], ["tp", "dp", "pp", "cp"])
     assert grid.get_rank_enum("tp") == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert grid.get_rank_enum("dp") == [[0, 2], [1, 3], [4, 6], [5, 7]]
@@ -65,7 +66,7 @@ def test_a_grid_larger_than_the_world_is_refused(eight_ranks: None) -> None:
     larger = attrs.evolve(LLM, views={"dense": {"tp": 2, "dp": 8}})
     spec = Spec(grids=(larger,), modules=(), schedule=SPEC.schedule)
     with pytest.raises(RuntimeError, match="over sized with world size 8"):
-        comm_grid(plan(spec).grid("llm"))
+        comm_grid(rank_grid(plan(spec).grid("llm")))
 
 
 WRONG: dict[str, tuple[Any, Any, str, str | None]] = {

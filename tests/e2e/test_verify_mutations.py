@@ -134,14 +134,14 @@ def test_an_encoder_divided_by_its_own_tokens(difference, after_backward):
 
 
 def test_samples_shifted_between_encoder_and_language_model(difference, monkeypatch):
-    from mimodsl.runtime import data
+    from mimodsl.runtime import samples
 
-    original = data._images
+    original = samples._images
 
-    def shifted(whole, flow, step, samples):
-        return original(whole, flow, step, [(sample + 1) % 4 for sample in samples])
+    def shifted(source, deal, encoder, step, share):
+        return original(source, deal, encoder, step, [(sample + 1) % 4 for sample in share])
 
-    monkeypatch.setattr(data, "_images", shifted)
+    monkeypatch.setattr(samples, "_images", shifted)
     found = difference(FAN_IN)
     assert _placed(found) == (Check.FORWARD, "vision", "images", Cause.SHIFTED_SAMPLES)
     assert found.how[0] == "rank 0 took the images of sample 1 where sample 0 was due"

@@ -16,7 +16,6 @@ import torch
 from megatron.core.transformer.moe.moe_logging import destroy_moe_metrics_tracker
 
 from mimodsl.builder.assembly import assemble
-from mimodsl.builder.configs import ACTIVATIONS
 from mimodsl.builder.model import modules_of
 from mimodsl.ir import Activation, Grid, Module, Schedule, ScheduleKind, Spec
 from mimodsl.ir.kinds import Recompute
@@ -31,6 +30,7 @@ from mimodsl.planner.layers import (
     TokenEmbedding,
 )
 from mimodsl.planner.plan import plan
+from mimodsl.planner.program.common import ACTIVATIONS
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.planner.stack import stage_blocks
 from mimodsl.runtime import meta

@@ -9,6 +9,7 @@ from mimodsl.builder.grids import comm_grid
 from mimodsl.ir import Grid, Module, Schedule, ScheduleKind, Spec
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.plan import plan
+from mimodsl.planner.program.topology import rank_grid
 from mimodsl.planner.ranks import Factorization
 from tests.property.plan_specs import GPT, examples, language_grids
 from tests.property.test_proof import World
@@ -40,7 +41,7 @@ def generator(layout: Factorization) -> parallel_state.RankGenerator:
 def test_both_views_are_those_of_a_grid_with_views(grid: Grid, chosen: set[int]) -> None:
     planned = grid_plan(grid)
     with World(planned.world, 0).entered():
-        comm: HyperCommGrid = comm_grid(planned)
+        comm: HyperCommGrid = comm_grid(rank_grid(planned))
         for view in planned.views:
             axes = [axis for index, axis in enumerate(AXES[view.name]) if index in chosen]
             expected = comm.get_rank_enum(

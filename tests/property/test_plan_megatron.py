@@ -27,12 +27,13 @@ from megatron.core.process_groups_config import (
 )
 from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
 
-from mimodsl.builder.grids import comm_grid, megatron_axes
+from mimodsl.builder.grids import comm_grid
 from mimodsl.ir import Spec
 from mimodsl.megatron.cpu import backend
 from mimodsl.planner.bridges import BridgePlan
 from mimodsl.planner.groups import GroupKind, grid_groups
 from mimodsl.planner.plan import Layout, Plan, plan
+from mimodsl.planner.program.topology import megatron_axes, rank_grid
 from mimodsl.planner.ranks import Factorization
 from tests.property.plan_specs import examples, factorizations, specs
 from tests.unit.planner.specs import HYBRID, alone
@@ -73,7 +74,7 @@ def grids(planned: Plan) -> dict[str, HyperCommGrid]:
     """Grids whose groups are made in megatron-core's way, each by a call of its own."""
     made: dict[str, HyperCommGrid] = {}
     for grid in planned.grids:
-        comm = made[grid.name] = comm_grid(grid)
+        comm = made[grid.name] = comm_grid(rank_grid(grid))
         for group in grid_groups(grid):
             if group.kind is GroupKind.AXES:
                 view = None if group.view == "base" else group.view

@@ -2,14 +2,13 @@
 
 from typing import Final
 
-from mimodsl.exporter.python.resolved import Resolved
 from mimodsl.exporter.python.script import script
 from mimodsl.exporter.target import Launch, Target
 from mimodsl.planner.nodes import NodePlan
 
 
 def _write(nodes: NodePlan, launch: Launch) -> str:
-    return script(Resolved.of(nodes.plan), launch)
+    return script(nodes.plan, launch)
 
 
 PYTHON: Final = Target(

@@ -11,9 +11,9 @@ from megatron.core.models.common.language_module.language_module import Language
 from torch import Tensor, nn
 
 from mimodsl.builder.assembly import Assembly
-from mimodsl.builder.custom import Custom
+from mimodsl.builder.families.package import Custom
+from mimodsl.builder.families.vision import ImageEncoder
 from mimodsl.builder.model import modules_of
-from mimodsl.builder.radio import ImageEncoder
 from mimodsl.ir.flow import Flow
 from mimodsl.planner.roles import ModuleRole
 from mimodsl.runtime.verify.record import Point, Seen

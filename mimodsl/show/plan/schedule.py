@@ -47,7 +47,7 @@ def _stages(plan: Plan, width: int) -> Table:
         if stage == last >= _ALL:
             rows.add_row("…", Text(f"{plan.stages - len(heads):,} more", style="dim"))
         schedule = plan.schedule(stage)
-        passes = _timeline(schedule, room) if by_slots else short.passes(schedule, room // cell)
+        passes = _timeline(schedule, room) if by_slots else schedule.text(room // cell)
         rows.add_row(str(stage), modules, ranks, passes)
     return rows
 
@@ -78,7 +78,7 @@ def show_rank(plan: Plan, rank: RankPlan, console: Console) -> None:  # noqa: AR
     """Print the order of one rank's passes."""
     schedule = rank.schedule
     title(console, "Order", f"{schedule.warmup} warm-up", f"{schedule.in_flight} in flight at most")
-    console.print(Text(f"  {short.passes(schedule, (width(console) - 4) // 4)}"))
+    console.print(Text(f"  {schedule.text((width(console) - 4) // 4)}"))
 
 
 def document(plan: Plan) -> dict[str, Any]:

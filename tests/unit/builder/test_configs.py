@@ -8,8 +8,7 @@ from megatron.core.activations import squared_relu
 from megatron.core.transformer.moe import moe_utils
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from mimodsl.builder import configs
-from mimodsl.builder.configs import encoder_config, language_config, projector_config
+from mimodsl.builder import program
 from mimodsl.ir import (
     AffineProjector,
     Attention,
@@ -25,6 +24,8 @@ from mimodsl.ir import (
 from mimodsl.ir.blocks import Balance, RouterPrecision, Score
 from mimodsl.ir.kinds import Activation, Norm, Recompute
 from mimodsl.ir.node import KNOB
+from mimodsl.planner.program import common, hybrid, language, vision
+from tests.unit.builder.built import encoder_config, language_config, projector_config
 from tests.unit.builder.models import DENSE_GPT, HYBRID, MOE_GPT, RADIO, VIT, spec
 
 SPREAD = Grid(
@@ -242,7 +243,7 @@ def test_local_experts_are_grouped_unless_told_otherwise() -> None:
 def test_it_is_the_rows_of_a_ranks_part_that_torch_asks_for_16_bytes_of() -> None:
     moe = attrs.evolve(NEMOTRON.moe, ffn=24)
     for etp, grouped in ((1, True), (2, False)):
-        whole = {"dense": {"tp": 2, "dp": 2}, "expert": {"etp": etp, "ep": 1, "pp": None}}
+        whole = {"dense": {"tp": 2, "dp": 2}, "expert": {"etp": etp, "edp": 4 // etp, "pp": None}}
         kind = spec(
             attrs.evolve(NEMOTRON, moe=moe),
             grid=Grid(name="g", views=whole),
@@ -261,7 +262,7 @@ FUSIONS = ("moe_permute_fusion", "moe_router_fusion", "use_fused_weighted_square
 def fusions(monkeypatch: pytest.MonkeyPatch, kernels: Kernels, **changes: object) -> list[bool]:
     """Of permutation, routing and activation, of a Nemotron on these kernels."""
     with monkeypatch.context() as patch:
-        patch.setattr(configs, "resolve", lambda _: kernels)
+        patch.setattr(program, "resolve", lambda _: kernels)
         for name in PERMUTATIONS:  # asked for by the config, and not there without it
             patch.setattr(moe_utils, name, object())
         bias = bool(changes.pop("bias", False))
@@ -290,12 +291,12 @@ def test_they_are_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("table", "node"),
     [
-        (configs._ENCODER, RADIO),
-        (configs._TRANSFORMER, RADIO),
-        (configs._LANGUAGE, HYBRID),
-        (configs._ATTENTION, HYBRID.attention),
-        (configs._MAMBA, HYBRID.mamba),
-        (configs._MOE, HYBRID.moe),
+        (vision.ENCODER, RADIO),
+        (common.TRANSFORMER, RADIO),
+        (language.LANGUAGE, HYBRID),
+        (language.ATTENTION, HYBRID.attention),
+        (hybrid.MAMBA, HYBRID.mamba),
+        (language.MOE, HYBRID.moe),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -308,11 +309,11 @@ def test_tables_name_what_exists(table: dict[str, str], node: object) -> None:
 @pytest.mark.parametrize(
     ("node", "tables", "elsewhere"),
     [
-        (Attention, (configs._ATTENTION,), {"kv_groups"}),
-        (Mamba, (configs._MAMBA,), set()),
+        (Attention, (language.ATTENTION,), {"kv_groups"}),
+        (Mamba, (hybrid.MAMBA,), set()),
         (
             Moe,
-            (configs._MOE,),
+            (language.MOE,),
             {"score", "balance", "router_dtype", "dispatcher", "grouped_gemm", "permute_fusion"},
         ),
     ],
@@ -325,4 +326,4 @@ def test_no_knob_of_a_block_is_ignored(
 
 
 def test_norms_have_megatrons_names() -> None:
-    assert configs.NORMS == {Norm.LAYERNORM: "LayerNorm", Norm.RMSNORM: "RMSNorm"}
+    assert common.NORMS == {Norm.LAYERNORM: "LayerNorm", Norm.RMSNORM: "RMSNorm"}

@@ -7,8 +7,7 @@ from megatron.core.models.mimo.submodules.vision import VisionModalitySubmodules
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.spec_utils import build_module
 
-from mimodsl.builder.projector import modality_spec
-from mimodsl.builder.radio import encoder_spec, pixel_shuffle
+from mimodsl.builder.families.vision import pixel_shuffle
 from mimodsl.ir import (
     AffineProjector,
     MlpProjector,
@@ -18,6 +17,7 @@ from mimodsl.ir import (
     VisionEncoder,
 )
 from mimodsl.ir.kinds import Norm
+from tests.unit.builder.built import encoder_spec, modality_spec
 from tests.unit.builder.models import HYBRID, RADIO, VIT, spec
 from tests.unit.builder.unwrapped import left_to_autograd
 
@@ -77,7 +77,7 @@ def test_dropped_class_tokens_are_the_first(groups: ProcessGroupCollection) -> N
     whole = spec(encoder=kept)
     encoder = build_module(encoder_spec(whole, whole.module("vision"), groups))
     everything = encoder(x=images())
-    encoder.kind = attrs.evolve(kept, drop_class_tokens=True)
+    encoder.dropped = kept.class_tokens
     assert torch.equal(encoder(x=images()), everything[:, kept.class_tokens :])
 
 

@@ -19,9 +19,9 @@ from megatron.core.tensor_parallel.layers import ColumnParallelLinear
 from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from mimodsl.builder import layer_specs
-from mimodsl.builder.configs import encoder_config, language_config, projector_config
-from mimodsl.builder.language import language_spec
+from mimodsl.builder import program
+from mimodsl.builder.families.projector import affine_spec
+from mimodsl.builder.kernels import LocalKernels, TransformerEngineKernels
 from mimodsl.builder.model import modules_of
 from mimodsl.ir import Attention, Gpt, Grid, Kernels, Moe, Precision, Spec, Train
 from mimodsl.megatron import meta_device
@@ -29,6 +29,12 @@ from mimodsl.megatron.cpu import backend
 from mimodsl.planner.plan import plan
 from mimodsl.runtime import meta
 from mimodsl.runtime.data import SyntheticData, microbatches
+from tests.unit.builder.built import (
+    encoder_config,
+    language_config,
+    language_spec,
+    projector_config,
+)
 from tests.unit.builder.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, spec
 from tests.unit.planner.specs import GPT, PIPELINE, SHARED, SIDE_BY_SIDE, vlm
 
@@ -181,7 +187,7 @@ def test_a_config_has_no_sizes_of_layers_that_are_not_there() -> None:
 
 def test_experts_with_biases_have_no_fused_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(layer_specs, "find_spec", lambda _name: object())
+    monkeypatch.setattr(program, "find_spec", lambda _name: object())
     moe = Moe(experts=4, topk=2, ffn=24, permute_fusion=False)
     base = Gpt(hidden=64, vocabulary=512, layers=2, attention=Attention(heads=4), moe=moe)
 
@@ -204,7 +210,10 @@ def test_what_auto_cannot_have_here_is_refused_by_its_rule() -> None:
 
 
 def test_an_affine_projector_gathers_with_either_kernels() -> None:
-    assert layer_specs.projector_affine().linear_fc1 is ColumnParallelLinear
+    nothing: Any = None
+    for kernels in (LocalKernels(), TransformerEngineKernels()):
+        built = affine_spec(nothing, kernels, ProcessGroupCollection(tp=nothing), input_size=1)
+        assert built.submodules.linear_fc1 is ColumnParallelLinear
 
 
 def test_text_embeddings_are_scattered_once() -> None:

@@ -7,8 +7,8 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.spec_utils import build_module
 from torch import Tensor, nn
 
-from mimodsl.builder.language import language_spec
 from mimodsl.ir import Dispatcher, LanguageModel, Precision
+from tests.unit.builder.built import language_spec
 from tests.unit.builder.models import DENSE_GPT, HYBRID, MOE, MOE_GPT, spec
 from tests.unit.builder.unwrapped import left_to_autograd
 

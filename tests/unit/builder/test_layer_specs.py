@@ -8,18 +8,20 @@ import attrs
 import pytest
 import torch
 import torch.nn.functional as F
+from megatron.core.models.hybrid.hybrid_block import HybridStack
 from megatron.core.models.hybrid.hybrid_layer_specs import hybrid_stack_spec
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.moe.moe_layer import MoELayer
 from megatron.core.transformer.spec_utils import ModuleSpec, build_module
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from mimodsl.builder import layer_specs
-from mimodsl.builder.configs import language_config
-from mimodsl.builder.language import language_spec
+from mimodsl.builder import kernels, program
+from mimodsl.builder.families.decoder import gpt_block
+from mimodsl.builder.families.hybrid import hybrid_stack
 from mimodsl.ir import Kernels
 from mimodsl.ir.kinds import Norm
 from mimodsl.megatron.local_layers import LocalNorm, NormColumnParallelLinear
+from tests.unit.builder.built import language_config, language_spec
 from tests.unit.builder.models import DENSE_GPT, HYBRID, MOE_GPT, spec
 
 
@@ -27,7 +29,7 @@ def plain(value: Any) -> Any:
     """A spec as nested tuples, its builders by what they build and from what; where experts have a
     choice, what megatron-core has."""
     if isinstance(value, partial):
-        if value.func is layer_specs.grouped_experts:
+        if value.func is kernels.grouped_experts:
             return plain(value.keywords["theirs"])
         keywords = {name: plain(item) for name, item in sorted(value.keywords.items())}
         return getattr(value.func, "__func__", value.func), keywords
@@ -42,7 +44,7 @@ def plain(value: Any) -> Any:
 @pytest.mark.parametrize("layer", ["mamba_layer", "attention_layer", "mlp_layer", "moe_layer"])
 def test_transformer_engine_stack_is_megatrons_own(layer: str) -> None:
     grouped = dataclasses.replace(language_config(spec(HYBRID)), moe_grouped_gemm=True)
-    ours = layer_specs.hybrid_stack(grouped, Kernels.TRANSFORMER_ENGINE)
+    ours = hybrid_stack(grouped, kernels.TransformerEngineKernels(), HybridStack)
     assert ours.module is hybrid_stack_spec.module
     mine, theirs = (getattr(stack.submodules, layer) for stack in (ours, hybrid_stack_spec))
     assert plain(mine) == plain(theirs)
@@ -76,27 +78,25 @@ def test_experts_of_transformer_engine_are_torchs_product_where_it_takes_them(
     def made(which: str) -> Any:
         return lambda count, config, **kwargs: (which, count, kwargs)
 
-    found = layer_specs.grouped_experts(
-        4, config, ours=made("ours"), theirs=made("theirs"), name="x"
-    )
+    found = kernels.grouped_experts(4, config, ours=made("ours"), theirs=made("theirs"), name="x")
     assert found == (expected, 4, {"name": "x"})
 
 
 def test_auto_is_local_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(layer_specs, "find_spec", lambda _name: object())
-    assert layer_specs.resolve(Kernels.AUTO) is Kernels.LOCAL
-    assert layer_specs.resolve(Kernels.LOCAL) is Kernels.LOCAL
+    monkeypatch.setattr(program, "find_spec", lambda _name: object())
+    assert program.resolve(Kernels.AUTO) is Kernels.LOCAL
+    assert program.resolve(Kernels.LOCAL) is Kernels.LOCAL
     with pytest.raises(ValueError, match="needs a GPU"):
-        layer_specs.resolve(Kernels.TRANSFORMER_ENGINE)
+        program.resolve(Kernels.TRANSFORMER_ENGINE)
 
 
 def test_auto_is_transformer_engine_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(layer_specs, "find_spec", lambda _name: object())
-    assert layer_specs.resolve(Kernels.AUTO) is Kernels.TRANSFORMER_ENGINE
-    monkeypatch.setattr(layer_specs, "find_spec", lambda _name: None)
-    assert layer_specs.resolve(Kernels.AUTO) is Kernels.LOCAL
+    monkeypatch.setattr(program, "find_spec", lambda _name: object())
+    assert program.resolve(Kernels.AUTO) is Kernels.TRANSFORMER_ENGINE
+    monkeypatch.setattr(program, "find_spec", lambda _name: None)
+    assert program.resolve(Kernels.AUTO) is Kernels.LOCAL
 
 
 def test_experts_stand_in_every_nth_layer_of_the_whole_decoder() -> None:
@@ -104,7 +104,7 @@ def test_experts_stand_in_every_nth_layer_of_the_whole_decoder() -> None:
     config.pipeline_model_parallel_size = 2
 
     def has_experts(stage: int) -> list[bool]:
-        block = layer_specs.gpt_block(config, Kernels.LOCAL, stage)
+        block = gpt_block(config, kernels.LocalKernels(), stage)
         assert block.layer_specs is not None
         return [layer.submodules.mlp.func is MoELayer for layer in block.layer_specs]
 
@@ -116,11 +116,11 @@ def test_layers_that_do_not_divide_into_stages_are_refused_not_dropped() -> None
     config = language_config(spec(attrs.evolve(DENSE_GPT, layers=3)))
     config.pipeline_model_parallel_size = 2
     with pytest.raises(AssertionError, match="num_layers=3 should be divisible"):
-        layer_specs.gpt_block(config, Kernels.LOCAL, 0)
+        gpt_block(config, kernels.LocalKernels(), 0)
 
 
 def test_a_dense_decoder_has_no_experts() -> None:
-    block = layer_specs.gpt_block(language_config(spec(DENSE_GPT)), Kernels.LOCAL, 0)
+    block = gpt_block(language_config(spec(DENSE_GPT)), kernels.LocalKernels(), 0)
     assert block.layer_specs is not None
     assert all(layer.submodules.mlp.func is not MoELayer for layer in block.layer_specs)
 

@@ -17,11 +17,10 @@ from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.spec_utils import build_module
 from torch import Tensor, nn
 
-from mimodsl.builder.configs import language_config
-from mimodsl.builder.language import language_spec
 from mimodsl.ir import Attention
 from mimodsl.ir.kinds import Recompute
 from mimodsl.megatron.local_attention import FlashAttention
+from tests.unit.builder.built import language_config, language_spec
 from tests.unit.builder.models import DENSE_GPT, spec
 from tests.unit.builder.unwrapped import left_to_autograd
 

@@ -16,12 +16,12 @@ from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from megatron.core.transformer.moe.experts import SequentialMLP
 from torch import Tensor, nn
 
-from mimodsl.builder.configs import language_config
-from mimodsl.builder.layer_specs import LocalKernels
+from mimodsl.builder.kernels import LocalKernels
 from mimodsl.ir.kinds import Activation
 from mimodsl.ir.train import Precision
 from mimodsl.megatron.local_experts import GroupedMLP, GroupedProduct
 from mimodsl.megatron.weight_gradients import provide_weight_gradients
+from tests.unit.builder.built import language_config
 from tests.unit.builder.models import MOE_GPT, spec
 from tests.unit.builder.unwrapped import left_to_autograd
 

@@ -8,7 +8,8 @@ import torch.distributed as dist
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.tensor_parallel.cross_entropy import vocab_parallel_cross_entropy
 
-from mimodsl.builder.language import GptDecoder, HybridDecoder
+from mimodsl.builder.families.decoder import GptDecoder
+from mimodsl.builder.families.hybrid import HybridDecoder
 from mimodsl.megatron.cross_entropy import ROWS_AT_ONCE, cross_entropy
 
 TOKENS, VOCABULARY = (3, 2 * ROWS_AT_ONCE + 5), 96
@@ -95,7 +96,7 @@ def test_models_take_it() -> None:
     """Both decoders have one definition of it."""
     ours = GptDecoder.compute_language_model_loss
     assert HybridDecoder.compute_language_model_loss is ours
-    assert ours.__module__ == "mimodsl.builder.language"
+    assert ours.__module__ == "mimodsl.builder.decoders"
 
 
 @pytest.mark.gpu

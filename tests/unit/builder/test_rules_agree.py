@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from torch import nn
 
-from mimodsl.builder.configs import encoder_config, language_config
 from mimodsl.checker.rule import Cost, Rule
 from mimodsl.checker.rules import RULES
 from mimodsl.checker.rules.names import MODULE_DICT_NAMES
 from mimodsl.ir import LanguageModel, Spec, VisionEncoder
 from mimodsl.lower import parse
 from tests.citations import CORE, place_lines
+from tests.unit.builder.built import encoder_config, language_config
 
 CONFIGS = ("transformer/transformer_config.py", "model_parallel_config.py")
 SCHEDULE = "\nschedule 1f1b {\n  sequence = 64\n}\n"

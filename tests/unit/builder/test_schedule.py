@@ -4,33 +4,28 @@ import itertools
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 from mimodsl.builder.schedule import MicrobatchSchedule
 from mimodsl.ir.train import LossPer
+from mimodsl.planner.program.samples import batches
 from tests.unit.builder.models import HYBRID, spec
 
 
-class Refusing:
-    """A bridge that takes the first of a step alone."""
-
-    encoder = "vision"
-
-    def check(self, microbatch: Any, *, encodes: bool) -> None:
-        assert encodes
-        if microbatch["number"]:
-            raise ValueError("not this one")
+def refuse(microbatch: Any) -> None:
+    """Take the first of a step alone."""
+    if microbatch["number"]:
+        raise ValueError("not this one")
 
 
-def schedule(microbatches: int, *bridges: Any) -> MicrobatchSchedule:
+def schedule(microbatches: int, check: Any = None) -> MicrobatchSchedule:
     nothing: Any = None
     return MicrobatchSchedule(
         model=nothing,
         communicator=nothing,
         groups={"vision": nothing},
-        schedule=evolve(spec(HYBRID).schedule, microbatches=microbatches),
-        loss_per=LossPer.TOKEN,
-        bridges=bridges,
+        batches=batches(spec(HYBRID))._replace(microbatches=microbatches),
+        loss_per=LossPer.TOKEN.value,
+        check=check,
     )
 
 
@@ -42,5 +37,5 @@ def test_too_few_microbatches_are_refused() -> None:
 def test_every_microbatch_is_checked_and_no_more_than_a_step_taken() -> None:
     endless = ({"number": number} for number in itertools.count())
     with pytest.raises(ValueError, match="not this one"):
-        schedule(2, Refusing()).forward_backward(endless)
+        schedule(2, refuse).forward_backward(endless)
     assert next(endless)["number"] == 2

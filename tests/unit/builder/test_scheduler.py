@@ -8,7 +8,6 @@ import attrs
 import pytest
 
 import mimodsl
-from mimodsl.builder.optimizer import optimizer_config
 from mimodsl.builder.scheduler import build_scheduler, learning_rate
 from mimodsl.ir import (
     AdamW,
@@ -20,6 +19,7 @@ from mimodsl.ir import (
     WsdLr,
 )
 from mimodsl.ir.lr_decay import Anneal
+from mimodsl.planner.program.training import optimizer_fields, scheduler_fields
 
 SPEC = Path(__file__).parents[3] / "specs" / "nemotron_vlm.mimo"
 LR = 0.1
@@ -49,9 +49,9 @@ CURVES = {
 def test_a_learning_rate(decay, expected):
     train = Train(optimizer=AdamW(lr=LR, weight_decay=0.3), lr_decay=decay)
     spec = attrs.evolve(mimodsl.load(SPEC), train=train)
-    config = optimizer_config(spec)
-    group = {"max_lr": config.lr, "min_lr": config.min_lr, "wd_mult": 0.5}
-    scheduler = build_scheduler(SimpleNamespace(param_groups=[group]), train)
+    config = optimizer_fields(spec)
+    group = {"max_lr": config["lr"], "min_lr": config["min_lr"], "wd_mult": 0.5}
+    scheduler = build_scheduler(SimpleNamespace(param_groups=[group]), scheduler_fields(train))
     found = []
     for _ in expected:
         assert learning_rate(scheduler) == group["lr"]

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mimodsl.builder import configs
 from mimodsl.builder.assembly import assemble
 from mimodsl.ir import LanguageModel, Precision, Schedule, ScheduleKind
 from mimodsl.ir.train import Ddp
 from mimodsl.megatron.weight_gradients import add_product
+from mimodsl.planner.program import common
 from mimodsl.runtime.data import SyntheticData, microbatches
 from tests.unit.builder.models import DENSE_GPT, HYBRID, MOE_GPT, spec
 
@@ -72,8 +72,8 @@ def gradients(
     schedule = Schedule(kind=ScheduleKind.NO_PIPELINING, sequence=32, microbatches=3)
     train = attrs.evolve(whole.train, ddp=Ddp(overlap_grad_reduce=overlap))
     whole = attrs.evolve(whole, schedule=schedule, train=train)
-    kernels = partial(configs._kernels, fuse_gradients=fused)
-    with mock.patch.object(configs, "_kernels", kernels):
+    kernels = partial(common.kernels, fuse_gradients=fused)
+    with mock.patch.object(common, "kernels", kernels):
         assembly = assemble(whole)
     samples = list(microbatches(SyntheticData(spec=whole), 0, assembly.process_groups))
     assembly.model.zero_grad_buffer()

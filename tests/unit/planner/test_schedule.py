@@ -62,3 +62,9 @@ def test_slots_respect_what_passes_wait_for(stages: int, microbatches: int) -> N
             before = stage + (-1 if step.kind is PassKind.FORWARD else 1)
             assert not 0 <= before < stages or slots[before][step] < slot
     assert max(map(max, (own.values() for own in slots))) == 2 * (microbatches + stages - 1) - 1
+
+
+def test_long_orders_keep_their_ends() -> None:
+    schedule = StageSchedule(stage=0, stages=2, microbatches=100)
+    assert schedule.text(8) == "F0 F1 B0 F2 B1 … B98 B99"
+    assert StageSchedule(stage=1, stages=2, microbatches=2).text() == "F0 B0 F1 B1"

@@ -2,6 +2,7 @@
 
 from typing import Any, cast, override
 
+from megatron.core.models.backends import BackendSpecProvider
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.spec_utils import (
@@ -11,26 +12,46 @@ from megatron.core.transformer.spec_utils import (
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
-from mimodsl.builder.configs import custom_config
-from mimodsl.ir import Module, Role, Spec
-from mimodsl.ir.package import Claims, theirs, told_of
+from mimodsl.ir.package import theirs, told_of
 from mimodsl.ir.registry import named
+from mimodsl.planner.program.package import Claimed
 
 
-def custom_spec(spec: Spec, module: Module, groups: ProcessGroupCollection) -> ModuleSpec:
-    """What megatron-core builds an encoder or a projector of another package from."""
-    return ModuleSpec(
-        module=CustomProjection if module.role is Role.PROJECTOR else Custom,
-        params={
-            "config": custom_config(spec, module),
-            "claims": Claims.of(spec, module),
-            "groups": groups,
-        },
-    )
+def encoder_spec(
+    config: TransformerConfig,
+    kernels: BackendSpecProvider,  # noqa: ARG001 - the package has its own
+    groups: ProcessGroupCollection,
+    *,
+    claimed: Claimed,
+) -> ModuleSpec:
+    """What megatron-core builds an encoder of another package from."""
+    return ModuleSpec(module=Custom, params=_given(config, groups, claimed))
+
+
+def projector_spec(
+    config: TransformerConfig,
+    kernels: BackendSpecProvider,  # noqa: ARG001 - the package has its own
+    groups: ProcessGroupCollection,
+    *,
+    claimed: Claimed,
+) -> ModuleSpec:
+    """What megatron-core builds a projector of another package from."""
+    return ModuleSpec(module=CustomProjection, params=_given(config, groups, claimed))
+
+
+def _given(
+    config: TransformerConfig, groups: ProcessGroupCollection, claimed: Claimed
+) -> dict[str, Any]:
+    return {"config": config, "groups": groups, "claimed": claimed}
 
 
 class Custom(MegatronModule):
     """A module of another package, in the precision of the spec.
+
+    Args:
+        config: read for its precision.
+        groups: read for `tp`.
+        claimed: what the module is built from, and what its kind says of it.
 
     Raises:
         ValueError: where the package's builder fails, or what it builds has other weights, or
@@ -38,13 +59,13 @@ class Custom(MegatronModule):
     """
 
     def __init__(
-        self, config: TransformerConfig, claims: Claims, groups: ProcessGroupCollection
+        self, config: TransformerConfig, groups: ProcessGroupCollection, claimed: Claimed
     ) -> None:
         super().__init__(config=config)
-        self.keyword = claims.kind.keyword
-        self.inputs, self.outputs = claims.inputs, claims.outputs
-        self.inner = _built(claims).to(config.params_dtype)
-        _compare(claims, self.inner)
+        self.keyword = claimed.keyword
+        self.inputs, self.outputs = claimed.inputs, claimed.outputs
+        self.inner = _built(claimed).to(config.params_dtype)
+        _compare(claimed, self.inner)
         # MegatronModule.sharded_state_dict asks parallel_state where a module has no tp_group.
         self.tp_group = groups.tp
 
@@ -73,12 +94,11 @@ class CustomProjection(Custom):
         return super().forward(x.view(-1, *self.inputs)).flatten(0, 1)
 
 
-def _built(claims: Claims) -> nn.Module:
-    kind = claims.kind
-    builder = f"{kind.builder}, which builds {kind.keyword}"
+def _built(claimed: Claimed) -> nn.Module:
+    """The module that a package's function builds, perhaps by way of a ModuleSpec."""
+    builder = f"{claimed.builder}, which builds {claimed.keyword}"
     try:
-        build = named(kind.builder)
-        spec: Any = build(kind, *claims.place)
+        spec: Any = named(claimed.builder)(*claimed.called_with)
         module = cast(object, build_module(spec)) if isinstance(spec, ModuleSpec) else None
     except Exception as error:
         # megatron-core makes its own exception of another, and loses its notes (spec_utils.py).
@@ -88,18 +108,18 @@ def _built(claims: Claims) -> nn.Module:
     return module
 
 
-def _compare(claims: Claims, module: nn.Module) -> None:
-    """Hold the weights that were made to those that memory was planned with."""
-    kind, said = claims.kind, claims.weights
+def _compare(claimed: Claimed, module: nn.Module) -> None:
+    """Compare the weights that were made with the ones that memory was planned with."""
+    keyword, builder, weights = claimed.keyword, claimed.builder, claimed.weights
     made = {name: tuple(weight.shape) for name, weight in module.named_parameters()}
-    for name in dict.fromkeys([*said, *made]):
-        if said.get(name) != made.get(name):
+    for name in dict.fromkeys([*weights, *made]):
+        if weights.get(name) != made.get(name):
             raise ValueError(
-                f"the weight {name} of {kind.keyword} is {made.get(name, 'not there')} as built "
-                f"by {kind.builder}, and {said.get(name, 'not there')} as its kind says"
+                f"the weight {name} of {keyword} is {made.get(name, 'not there')} as built "
+                f"by {builder}, and {weights.get(name, 'not there')} as its kind says"
             )
-    if list(made) != list(said):
+    if list(made) != list(weights):
         raise ValueError(
-            f"the weights of {kind.keyword} are {', '.join(made)} in the order of {kind.builder}, "
-            f"and {', '.join(said)} in that of its kind"
+            f"the weights of {keyword} are {', '.join(made)} in the order of {builder}, "
+            f"and {', '.join(weights)} in that of its kind"
         )

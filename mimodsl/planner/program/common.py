@@ -1,0 +1,145 @@
+"""The fields of a TransformerConfig that modules of every family share.
+
+A field that no function here or in the families sets keeps megatron-core's default.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mimodsl.ir.grid import Grid
+from mimodsl.ir.kinds import Activation, Norm, Recompute, TransformerKind
+from mimodsl.ir.module import Module
+from mimodsl.ir.spec import Spec
+from mimodsl.ir.train import Kernels, Precision
+from mimodsl.planner.program.names import Call, Fields, Name
+from mimodsl.planner.program.values import Part
+
+DTYPES: Final = {
+    Precision.FP32: Name("torch:float32"),
+    Precision.BF16: Name("torch:bfloat16"),
+    Precision.FP16: Name("torch:float16"),
+}
+
+_GELU: Final = Name("torch.nn.functional:gelu")
+_SILU: Final = Name("torch.nn.functional:silu")
+
+ACTIVATIONS: Final = {
+    Activation.GELU: _GELU,
+    # megatron-core's own computes the same in single steps, for torch to compile
+    # (activations.py:21).
+    Activation.FAST_GELU: Call(Name("functools:partial"), (_GELU,), {"approximate": "tanh"}),
+    Activation.QUICK_GELU: Name("megatron.core.activations:quick_gelu"),
+    Activation.SILU: _SILU,
+    Activation.RELU: Name("torch.nn.functional:relu"),
+    Activation.SQUARED_RELU: Name("megatron.core.activations:squared_relu"),
+    Activation.SWIGLU: _SILU,
+    Activation.GEGLU: _GELU,
+}
+"""The function of an MLP. The gated forms are a function and `gated_linear_unit`."""
+
+NORMS: Final = {Norm.LAYERNORM: "LayerNorm", Norm.RMSNORM: "RMSNorm"}
+
+RECOMPUTE: Final[Mapping[Recompute, Fields]] = {
+    Recompute.NONE: {},
+    Recompute.SELECTIVE: {"recompute_granularity": "selective", "recompute_modules": ["core_attn"]},
+    Recompute.FULL: {
+        "recompute_granularity": "full",
+        "recompute_method": "uniform",
+        "recompute_num_layers": 1,
+    },
+}
+
+COMMON: Final[Fields] = {
+    # The same in every module, or encoder and language gradients are scaled differently.
+    "calculate_per_token_loss": True,
+    # What the multi-module schedule takes (pipeline_parallel/schedules.py:2154,2182); and a batched
+    # exchange can hang from four stages on (pipeline_parallel/p2p_communication.py:240).
+    "variable_seq_lengths": True,
+    "overlap_p2p_comm": False,
+    "batch_p2p_comm": False,
+    "deallocate_pipeline_outputs": False,
+}
+
+NO_EXPERTS: Final[Fields] = {
+    # The default, allgather, refuses variable lengths in dense modules too
+    # (transformer/transformer_config.py:2644).
+    "moe_token_dispatcher_type": "alltoall",
+    # An expert axis of the grid bites a module without experts (…:1468).
+    "expert_model_parallel_size": 1,
+    "expert_tensor_parallel_size": 1,
+}
+
+# Their field: our field of the same meaning.
+TRANSFORMER: Final = {
+    "init_method_std": "init_std",
+    "hidden_dropout": "dropout",
+    "attention_dropout": "attention_dropout",
+}
+
+
+def part(module: Module, build: Name, config: Fields, arguments: Fields) -> Part:
+    """A module as the program has it. The builder imports what `build` names."""
+    function: Any = build
+    return Part(
+        grid=module.grid,
+        build=function,
+        config=config,
+        arguments=arguments,
+        frozen=module.frozen,
+    )
+
+
+def pick(node: Any, names: Mapping[str, str]) -> Fields:
+    """Megatron's fields of a node, by a table from their names to ours."""
+    return {theirs: getattr(node, ours) for theirs, ours in names.items()}
+
+
+def precision(spec: Spec) -> Fields:
+    """The precision of weights, activations and what stages send each other."""
+    wanted = spec.train.precision
+    return {
+        "params_dtype": DTYPES[wanted],
+        # Bridges allocate what they receive in it (pipeline_parallel/bridge_communicator.py:418).
+        "pipeline_dtype": DTYPES[wanted],
+        "bf16": wanted is Precision.BF16,
+        "fp16": wanted is Precision.FP16,
+        "enable_autocast": False,
+    }
+
+
+def kernels(spec: Spec, *, fuse_dropout: bool = True, fuse_gradients: bool = True) -> Fields:
+    """The kernel set and what it fuses. `spec` has resolved kernels."""
+    wanted = spec.train.kernels
+    return {
+        "transformer_impl": wanted.value,
+        # In apex's product or in ours (`provide_weight_gradients`).
+        "gradient_accumulation_fusion": fuse_gradients,
+        "bias_dropout_fusion": fuse_dropout and wanted is Kernels.TRANSFORMER_ENGINE,
+        # Both are TransformerConfig's defaults, where apex's kernels are not at hand.
+        "bias_activation_fusion": False,
+        "masked_softmax_fusion": False,
+    }
+
+
+def parallel(grid: Grid) -> Fields:
+    """The sizes of the axes that every module knows."""
+    return {
+        "tensor_model_parallel_size": grid.size("tp"),
+        "context_parallel_size": grid.size("cp"),
+        "pipeline_model_parallel_size": grid.size("pp"),
+    }
+
+
+def transformer(kind: TransformerKind) -> Fields:
+    """Initial weights, dropout and recomputation of transformer layers."""
+    return pick(kind, TRANSFORMER) | RECOMPUTE[kind.recompute]
+
+
+def activation(wanted: Activation) -> Fields:
+    """The nonlinearity of an MLP."""
+    return {"activation_func": ACTIVATIONS[wanted], "gated_linear_unit": wanted.gated}
+
+
+def no_attention(grid: Grid) -> Fields:
+    """Heads for a config that has none: TransformerConfig divides by them, and them by tp."""
+    return {"num_attention_heads": grid.size("tp"), "kv_channels": 1}
