@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mimodsl.ir.grid import Grid
-from mimodsl.ir.kinds import Activation, Norm, Recompute, TransformerKind
+from mimodsl.ir.kinds import Activation, Recompute
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels, Precision
@@ -36,8 +36,6 @@ ACTIVATIONS: Final = {
     Activation.GEGLU: _GELU,
 }
 """The function of an MLP. The gated forms are a function and `gated_linear_unit`."""
-
-NORMS: Final = {Norm.LAYERNORM: "LayerNorm", Norm.RMSNORM: "RMSNorm"}
 
 RECOMPUTE: Final[Mapping[Recompute, Fields]] = {
     Recompute.NONE: {},
@@ -69,13 +67,6 @@ NO_EXPERTS: Final[Fields] = {
     "expert_tensor_parallel_size": 1,
 }
 
-# Their field: our field of the same meaning.
-TRANSFORMER: Final = {
-    "init_method_std": "init_std",
-    "hidden_dropout": "dropout",
-    "attention_dropout": "attention_dropout",
-}
-
 
 def part(module: Module, build: Name, config: Fields, arguments: Fields) -> Part:
     """A module as the program has it. The builder imports what `build` names."""
@@ -87,11 +78,6 @@ def part(module: Module, build: Name, config: Fields, arguments: Fields) -> Part
         arguments=arguments,
         frozen=module.frozen,
     )
-
-
-def pick(node: Any, names: Mapping[str, str]) -> Fields:
-    """Megatron's fields of a node, by a table from their names to ours."""
-    return {theirs: getattr(node, ours) for theirs, ours in names.items()}
 
 
 def precision(spec: Spec) -> Fields:
@@ -128,11 +114,6 @@ def parallel(grid: Grid) -> Fields:
         "context_parallel_size": grid.size("cp"),
         "pipeline_model_parallel_size": grid.size("pp"),
     }
-
-
-def transformer(kind: TransformerKind) -> Fields:
-    """Initial weights, dropout and recomputation of transformer layers."""
-    return pick(kind, TRANSFORMER) | RECOMPUTE[kind.recompute]
 
 
 def activation(wanted: Activation) -> Fields:

@@ -11,10 +11,9 @@ from mimodsl.planner.program.values import Part
 
 def gpt(spec: Spec, module: Module, kind: Gpt) -> Part:
     """A gpt."""
-    stack = {"num_layers": kind.layers, "moe_layer_freq": kind.moe_every}
     return common.part(
         module,
         Name("mimodsl.builder.families.decoder:gpt_spec"),
-        language_config(spec, module, kind, stack),
+        language_config(spec, module, kind, {}),
         language_arguments(spec, kind),
     )

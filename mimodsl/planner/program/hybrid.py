@@ -3,6 +3,7 @@
 from typing import Final
 
 from mimodsl.ir.hybrid import Hybrid
+from mimodsl.ir.megatron_fields import megatron_fields
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels
@@ -10,15 +11,6 @@ from mimodsl.planner.program import common
 from mimodsl.planner.program.language import language_arguments, language_config
 from mimodsl.planner.program.names import Name
 from mimodsl.planner.program.values import Part
-
-# Their field: our field of the same meaning.
-MAMBA: Final = {
-    "mamba_num_heads": "heads",
-    "mamba_head_dim": "head_dim",
-    "mamba_state_dim": "state",
-    "mamba_num_groups": "groups",
-}
-
 
 _STACKS: Final = {
     Kernels.LOCAL: Name("mimodsl.megatron.local_layers:LocalHybridStack"),
@@ -29,7 +21,7 @@ _STACKS: Final = {
 def hybrid(spec: Spec, module: Module, kind: Hybrid) -> Part:
     """A hybrid."""
     kind = kind.in_use()
-    mamba = {} if kind.mamba is None else common.pick(kind.mamba, MAMBA)
+    mamba = {} if kind.mamba is None else megatron_fields(kind.mamba)
     stack = {"num_layers": len(kind.layers), "is_hybrid_model": True} | mamba
     return common.part(
         module,

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mimodsl.ir.megatron_fields import megatron_fields
 from mimodsl.ir.module import Module
 from mimodsl.ir.projector import AffineProjector, LinearProjector, MlpProjector
 from mimodsl.ir.spec import Spec
@@ -27,12 +28,9 @@ def mlp(spec: Spec, module: Module, kind: MlpProjector) -> Part:
     width = _input(spec, module)
     config = merged(
         _linear(spec, module, kind),
-        {} if kind.norm is None else {"normalization": common.NORMS[kind.norm]},
+        {} if kind.norm is None else {"normalization": kind.norm.megatron},
         common.activation(kind.activation),
-        {
-            "ffn_hidden_size": kind.inner_width(width),
-            "layernorm_epsilon": kind.norm_eps,
-        },
+        {"ffn_hidden_size": kind.inner_width(width)},
     )
     arguments = {"input_size": width, "norm": kind.norm is not None}
     return common.part(module, Name(f"{_BUILDER}:mlp_spec"), config, arguments)
@@ -53,11 +51,7 @@ def _linear(spec: Spec, module: Module, kind: LinearProjector) -> Fields:
         common.kernels(spec),
         common.NO_EXPERTS,
         common.parallel(grid),
-        {
-            "num_layers": 1,
-            "hidden_size": spec.language_kind.hidden,
-            "add_bias_linear": kind.bias,
-            "init_method_std": kind.init_std,
-        },
+        {"num_layers": 1, "hidden_size": spec.language_kind.hidden},
+        megatron_fields(kind),
         common.no_attention(grid),
     )

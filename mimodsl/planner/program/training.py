@@ -11,6 +11,7 @@ from mimodsl.ir.lr_decay import (
     LrDecay,
     WsdLr,
 )
+from mimodsl.ir.megatron_fields import megatron_fields
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Ddp, Precision, Train
@@ -29,30 +30,18 @@ _STYLES: Final[dict[type[LrDecay], str]] = {
 
 def ddp_fields(ddp: Ddp) -> Fields:
     """Arguments of DistributedDataParallelConfig."""
-    return {
-        "use_distributed_optimizer": True,
-        "overlap_grad_reduce": ddp.overlap_grad_reduce,
-        "overlap_param_gather": ddp.overlap_param_gather,
-        "grad_reduce_in_fp32": ddp.grad_fp32,
-        "bucket_size": ddp.bucket,
-    }
+    return {"use_distributed_optimizer": True} | megatron_fields(ddp)
 
 
 def optimizer_fields(spec: Spec) -> Fields:
     """Arguments of OptimizerConfig."""
     train = spec.train
-    adamw = train.optimizer
     is_fp16 = train.precision is Precision.FP16
     return {
         "optimizer": "adam",
-        "lr": adamw.lr,
+        **megatron_fields(train.optimizer),
         "min_lr": _floor(train.lr_decay),
-        "weight_decay": adamw.weight_decay,
         "decoupled_weight_decay": True,
-        "adam_beta1": adamw.beta1,
-        "adam_beta2": adamw.beta2,
-        "adam_eps": adamw.eps,
-        "clip_grad": adamw.clip,
         "params_dtype": DTYPES[train.precision],
         "bf16": train.precision is Precision.BF16,
         "fp16": is_fp16,

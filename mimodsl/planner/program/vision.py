@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
+from mimodsl.ir.megatron_fields import megatron_fields
 from mimodsl.ir.module import Module
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.types import Size
@@ -9,17 +10,6 @@ from mimodsl.ir.vision import Radio, VisionEncoder, Vit
 from mimodsl.planner.program import common
 from mimodsl.planner.program.names import Fields, Name, merged
 from mimodsl.planner.program.values import Part
-
-# Their field: our field of the same meaning.
-ENCODER: Final = {
-    "num_layers": "layers",
-    "hidden_size": "hidden",
-    "num_attention_heads": "heads",
-    "ffn_hidden_size": "ffn",
-    "layernorm_epsilon": "norm_eps",
-    "add_bias_linear": "bias",
-    "add_qkv_bias": "qkv_bias",
-}
 
 
 class ImageSizes(NamedTuple):
@@ -83,10 +73,9 @@ def _config(spec: Spec, module: Module, kind: VisionEncoder) -> Fields:
         common.kernels(spec),
         common.NO_EXPERTS,
         common.parallel(spec.grid_of(module)),
-        common.transformer(kind),
-        common.pick(kind, ENCODER),
+        common.RECOMPUTE[kind.recompute],
+        megatron_fields(kind),
         common.activation(kind.activation),
-        {"normalization": common.NORMS[kind.norm]},
     )
 
 

@@ -15,6 +15,7 @@ from mimodsl.ir import (
     Grid,
     Hybrid,
     Kernels,
+    LanguageModel,
     Mamba,
     MlpProjector,
     Moe,
@@ -22,9 +23,12 @@ from mimodsl.ir import (
     Radio,
 )
 from mimodsl.ir.blocks import Balance, RouterPrecision, Score
-from mimodsl.ir.kinds import Activation, Norm, Recompute
-from mimodsl.ir.node import KNOB
-from mimodsl.planner.program import common, hybrid, language, vision
+from mimodsl.ir.facts import Derived
+from mimodsl.ir.kinds import Activation, Recompute
+from mimodsl.ir.megatron_fields import megatron_fields
+from mimodsl.ir.node import Node
+from mimodsl.ir.schema import schema
+from tests.unit.builder import built
 from tests.unit.builder.built import encoder_config, language_config, projector_config
 from tests.unit.builder.models import DENSE_GPT, HYBRID, MOE_GPT, RADIO, VIT, spec
 
@@ -288,42 +292,36 @@ def test_they_are_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> No
     assert fusions(monkeypatch, te, grouped_gemm=False) == [True, True, False]
 
 
-@pytest.mark.parametrize(
-    ("table", "node"),
-    [
-        (vision.ENCODER, RADIO),
-        (common.TRANSFORMER, RADIO),
-        (language.LANGUAGE, HYBRID),
-        (language.ATTENTION, HYBRID.attention),
-        (hybrid.MAMBA, HYBRID.mamba),
-        (language.MOE, HYBRID.moe),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_tables_name_what_exists(table: dict[str, str], node: object) -> None:
-    for theirs, ours in table.items():
-        assert theirs in TransformerConfig.__dataclass_fields__
-        assert hasattr(node, ours)
+NODES = {
+    "encoder": RADIO,
+    "projector": MlpProjector(),
+    "hybrid": HYBRID,
+    "gpt": MOE_GPT,
+    "attention": HYBRID.attention,
+    "mamba": HYBRID.mamba,
+    "experts": HYBRID.moe,
+}
 
 
-@pytest.mark.parametrize(
-    ("node", "tables", "elsewhere"),
-    [
-        (Attention, (language.ATTENTION,), {"kv_groups"}),
-        (Mamba, (hybrid.MAMBA,), set()),
-        (
-            Moe,
-            (language.MOE,),
-            {"score", "balance", "router_dtype", "dispatcher", "grouped_gemm", "permute_fusion"},
-        ),
-    ],
-)
-def test_no_knob_of_a_block_is_ignored(
-    node: type, tables: tuple[dict[str, str], ...], elsewhere: set[str]
-) -> None:
-    knobs = {field.name for field in attrs.fields(node) if KNOB in field.metadata}
-    assert knobs == {ours for table in tables for ours in table.values()} & knobs | elsewhere
+def config_fields(node: Node) -> dict[str, object]:
+    """The config of the module that a node is, or is a block of, where all is recomputed."""
+    if isinstance(node, MlpProjector):
+        projector = built.program(spec(projector=node)).modalities["vision"].projector
+        assert projector is not None
+        return projector.config
+    if isinstance(node, Radio):
+        encoder = attrs.evolve(node, recompute=Recompute.FULL)
+        return built.program(spec(encoder=encoder)).modalities["vision"].encoder.config
+    language = node if isinstance(node, LanguageModel) else HYBRID
+    return built.program(spec(attrs.evolve(language, recompute=Recompute.FULL))).language.config
 
 
-def test_norms_have_megatrons_names() -> None:
-    assert common.NORMS == {Norm.LAYERNORM: "LayerNorm", Norm.RMSNORM: "RMSNorm"}
+@pytest.mark.parametrize("node", NODES.values(), ids=NODES)
+def test_no_field_that_megatron_has_a_name_for_is_ignored(node: Node) -> None:
+    config = config_fields(node)
+    assert config.keys() <= TransformerConfig.__dataclass_fields__.keys()
+    assert megatron_fields(node).items() <= config.items()
+    for field in schema(type(node)):
+        named = field.facts and field.facts.megatron
+        if isinstance(named, Derived):
+            assert set(named.names) <= config.keys(), field.name
