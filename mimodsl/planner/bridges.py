@@ -1,15 +1,14 @@
 """Bridges: how each flow's embeddings get from the encoder's ranks to the language model's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
 from attrs import frozen
 
 from mimodsl.ir.flow import Flow
-from mimodsl.ir.kinds import Role
-from mimodsl.ir.spec import Spec
 from mimodsl.planner.grids import BASE_VIEW, GridPlan
 from mimodsl.planner.groups import GroupKind, GroupPlan
+from mimodsl.planner.module import ModulePlan
 from mimodsl.planner.ranks import Factor, Groups
 
 
@@ -128,22 +127,23 @@ class BridgePlan:
         return range(0)
 
 
-def bridge_plans(spec: Spec, grids: dict[str, GridPlan]) -> tuple[BridgePlan, ...]:
+def bridge_plans(
+    flows: Iterable[Flow], modules: Mapping[str, ModulePlan]
+) -> tuple[BridgePlan, ...]:
     """The bridge of each flow, in order of the flows."""
-    return tuple(_bridge(spec, flow, grids) for flow in spec.flows)
+    return tuple(_bridge(flow, modules) for flow in flows)
 
 
-def _bridge(spec: Spec, flow: Flow, grids: dict[str, GridPlan]) -> BridgePlan:
-    destination = grids[spec.module(flow.language).grid]
-    sender = spec.module(flow.path[-2])
-    projected = sender.role is Role.PROJECTOR
+def _bridge(flow: Flow, modules: Mapping[str, ModulePlan]) -> BridgePlan:
+    sender, language = modules[flow.path[-2]], modules[flow.language]
+    tokens, width = sender.outputs
     return BridgePlan(
         flow=flow,
-        source=grids[sender.grid],
-        destination=destination,
-        samples=spec.schedule.micro_batch * destination.axis("dp"),
-        tokens_per_sample=spec.sample_tokens(flow),
-        width=spec.language_kind.hidden if projected else spec.encoder(flow).output_width,
+        source=sender.grid,
+        destination=language.grid,
+        samples=language.samples,
+        tokens_per_sample=flow.images * tokens,
+        width=width,
     )
 
 

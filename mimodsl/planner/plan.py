@@ -230,11 +230,11 @@ def plan(spec: Spec) -> Plan:
     Raises `ValueError` where a view doesn't cover its grid's ranks.
     """
     grids = grid_plans(spec)
-    by_name = {grid.name: grid for grid in grids}
+    modules = module_plans(spec, {grid.name: grid for grid in grids})
     return Plan(
         spec=spec,
         world=spec.world,
         grids=grids,
-        bridges=bridge_plans(spec, by_name),
-        modules=module_plans(spec, by_name),
+        bridges=bridge_plans(spec.flows, modules),
+        modules=modules,
     )

@@ -150,6 +150,10 @@ class Family[K: Kind](ABC):
         """Which activations are computed again in the backward pass."""
         return Recompute.NONE
 
+    def fully_recomputed(self, kind: K) -> K | None:  # noqa: ARG002
+        """The kind with `recompute = full`; `None` where its layers cannot be computed again."""
+        return None
+
     def dropout(self, kind: K) -> float:  # noqa: ARG002
         """The share of hidden states that are dropped."""
         return 0.0

@@ -125,6 +125,10 @@ class LanguageFamily[K: TransformerLanguage](Family[K]):
         return kind.recompute
 
     @override
+    def fully_recomputed(self, kind: K) -> K:
+        return evolve(kind, recompute=Recompute.FULL)
+
+    @override
     def dropout(self, kind: K) -> float:
         return kind.dropout
 

@@ -10,7 +10,7 @@ from mimodsl.planner.families.package import PACKAGE_FAMILIES
 from mimodsl.planner.families.projector import AffineFamily, MlpFamily
 from mimodsl.planner.families.vision import VisionFamily
 
-_FAMILIES: Final[tuple[Family[Any], ...]] = (
+FAMILIES: Final[tuple[Family[Any], ...]] = (
     VisionFamily(),
     MlpFamily(),
     AffineFamily(),
@@ -22,7 +22,7 @@ _FAMILIES: Final[tuple[Family[Any], ...]] = (
 
 def family_of[K: Kind](kind: K) -> Family[K]:
     """The family of a kind. `TypeError` for a kind that no family has."""
-    for family in _FAMILIES:
+    for family in FAMILIES:
         if isinstance(kind, family.kinds):
             return family
     raise TypeError(f"{type(kind).__name__} belongs to no family")

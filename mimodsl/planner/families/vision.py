@@ -87,6 +87,10 @@ class VisionFamily(Family[VisionEncoder]):
         return kind.recompute
 
     @override
+    def fully_recomputed(self, kind: VisionEncoder) -> VisionEncoder:
+        return evolve(kind, recompute=Recompute.FULL)
+
+    @override
     def dropout(self, kind: VisionEncoder) -> float:
         return kind.dropout
 

@@ -60,7 +60,7 @@ class PatchEmbedding(Layer):
         kind = self.kind
         pixels = share.sequences * kind.patches * 3 * kind.patch**2
         yield SavedTensor(name="patches", size=pixels * share.element, for_weights=True)
-        if not isinstance(kind, Radio):
+        if not kind.splits_patches:
             yield SavedTensor(name="embedded", size=share.tokens * kind.hidden * share.element)
             statistics = statistics_size(share.tokens, kind.norm)
             yield SavedTensor(name="norm statistics", size=statistics)
@@ -80,7 +80,7 @@ class PatchEmbedding(Layer):
         kind = self.kind
         rows, width = share.sequences * kind.patches, 3 * kind.patch**2
         product = 2 * rows * width * kind.hidden
-        if isinstance(kind, Radio):
+        if kind.splits_patches:
             size = rows * kind.hidden * share.element
             yield Operation(
                 name="patches",

@@ -7,8 +7,8 @@ from typing import Final
 import attrs
 from attrs import frozen
 
-from mimodsl.ir.kinds import Recompute, TransformerKind
 from mimodsl.ir.spec import Spec
+from mimodsl.planner.families import family_of
 from mimodsl.planner.memory.peak import RoleMemory, peak_memory, role_memories
 from mimodsl.planner.plan import Plan, plan
 
@@ -69,10 +69,9 @@ def _remedies(planned: Plan, role: RoleMemory) -> Iterator[Remedy]:
 def _changes(spec: Spec, planned: Plan, rank: int) -> Iterator[tuple[str, Spec]]:
     here = {role.name for role in planned.rank(rank).modules}
     for module in spec.modules:
-        kind = module.kind
-        is_open = isinstance(kind, TransformerKind) and kind.recompute is not Recompute.FULL
-        if module.name in here and is_open:
-            changed = attrs.evolve(module, kind=attrs.evolve(kind, recompute=Recompute.FULL))
+        kind = family_of(module.kind).fully_recomputed(module.kind)
+        if module.name in here and kind is not None and kind != module.kind:
+            changed = attrs.evolve(module, kind=kind)
             modules = (changed if one is module else one for one in spec.modules)
             what = f"recompute = full in {module.name}"
             yield what, attrs.evolve(spec, modules=tuple(modules))

@@ -108,7 +108,7 @@ def peak_memory(plan: Plan, rank: int) -> PeakMemory:
     activations = memory.microbatch * memory.in_flight
     lasting = weights + gradients + optimizer + samples + activations
     temporary = max(
-        memory.working + _gathered(plan, roles) + WORKSPACE,
+        memory.working + _gathered(roles) + WORKSPACE,
         _update(buffers) - activations + WORKSPACE,
         _build(weights, gradients, buffers) - lasting,
     )
@@ -154,18 +154,21 @@ def _handed_on(plan: Plan, rank_plan: RankPlan, roles: list[ModuleRole]) -> int:
     if last is None or (last.module.role is Role.LANGUAGE and last.last):
         return 0
     spec, share, flow = plan.spec, last.share, last.plan.flow
-    rows = share.rows if flow is None else last.samples_each * spec.sample_tokens(flow)
-    size = rows * spec.language_kind.hidden * share.residual
+    rows = share.rows if flow is None else share.sequences * last.plan.outputs[0]
+    size = rows * plan.modules[spec.language.name].widths.hidden * share.residual
     return size * (rank_plan.schedule.in_flight + 1)
 
 
-def _gathered(plan: Plan, roles: list[ModuleRole]) -> int:
+def _gathered(roles: list[ModuleRole]) -> int:
     """The buffer in which the local linears of a split sequence gather their input, one for all
     linears (tensor_parallel/layers.py:579)."""
-    shares = [role.share for role in roles]
-    hidden = plan.spec.language_kind.hidden
     return max(
-        (share.tokens * hidden * share.element for share in shares if share.split), default=0
+        (
+            role.share.tokens * role.plan.widths.hidden * role.share.element
+            for role in roles
+            if role.share.split
+        ),
+        default=0,
     )
 
 

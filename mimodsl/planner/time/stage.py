@@ -135,7 +135,7 @@ def _crossings(
     for role in own.modules:
         grid = planned.grid(role.module.grid)
         if not role.last:
-            seconds = interconnect.stage_seconds(grid, role.stage, stage_output(planned, role))
+            seconds = interconnect.stage_seconds(grid, role.stage, stage_output(role))
             yield seconds, seconds
     element = element_size(planned.spec.train.precision)
     for bridge in planned.bridges:

@@ -93,7 +93,7 @@ def _microbatch(planned: Plan, own: RankPlan) -> Iterator[Call]:
         yield from module_work(role).calls
     for role in own.modules:
         if role.stages > 1:
-            grid, size = planned.grid(role.module.grid), stage_output(planned, role)
+            grid, size = planned.grid(role.module.grid), stage_output(role)
             yield from stage_calls(grid, own.rank, planned.world, size)
     element = element_size(spec.train.precision)
     for bridge in planned.bridges:
@@ -105,14 +105,14 @@ def _microbatch(planned: Plan, own: RankPlan) -> Iterator[Call]:
             yield from bridge_calls(bridge, own.rank, groups, element)
 
 
-def stage_output(planned: Plan, role: ModuleRole) -> int:
+def stage_output(role: ModuleRole) -> int:
     """Bytes that a stage of the language model sends to the next one for each microbatch.
 
     It is the residual stream `[s, b, h]` of the rank's tokens, in its own precision
     (pipeline_parallel/p2p_communication.py).
     """
     share = role.share
-    return share.rows * planned.spec.language_kind.hidden * share.residual
+    return share.rows * role.plan.widths.hidden * share.residual
 
 
 def _merged(calls: Iterable[Call]) -> Iterator[Call]:

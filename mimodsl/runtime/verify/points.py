@@ -87,7 +87,7 @@ class Watcher:
     def _watch_language(self, module: nn.Module) -> None:
         name = self.assembly.spec.language.name
         groups = self.assembly.process_groups[name]
-        split = self.assembly.spec.splits_sequence(self.assembly.spec.language)
+        split = self.roles[name].plan.split_sequence
         whole = (groups.cp.rank(),)
         part = (*whole, groups.tp.rank()) if split else whole
         arrival = self._before("decoder_input", _by_second, Point(module=name, name="input"), part)
