@@ -20,5 +20,6 @@ def stage_blocks(role: ModuleRole) -> tuple[Block, ...]:
 def module_layers(plan: ModulePlan) -> tuple[Layer, ...]:
     """All layers of a module, each weight once: tied embeddings are one weight."""
     family = family_of(plan.kind)
-    whole = family.stage(plan.kind, 0, 1)
-    return tuple(layer for block in family.blocks(plan.kind, plan, whole) for layer in block)
+    kind = family.on_one_rank(plan.kind)
+    whole = family.stage(kind, 0, 1)
+    return tuple(layer for block in family.blocks(kind, plan, whole) for layer in block)

@@ -12,6 +12,7 @@ from mimodsl.planner.families import Neighbours, family_of
 from mimodsl.planner.families.registry import FAMILIES
 from mimodsl.planner.module import ExpertKernels
 from mimodsl.planner.plan import plan
+from mimodsl.planner.stack import module_layers
 
 ROOT = Path(__file__).parents[3]
 PP = mimodsl.load(ROOT / "specs" / "nemotron_vlm_pp.mimo")
@@ -79,6 +80,13 @@ def test_ranks_take_the_plan_of_their_modules() -> None:
     roles = [role for rank in range(layout.world) for role in layout.rank(rank).modules]
     assert {role.name for role in roles} == set(layout.modules)
     assert all(role.plan is layout.modules[role.name] for role in roles)
+
+
+def test_all_stages_of_a_marked_pattern_make_the_whole() -> None:
+    marked, plain = PP, PP.with_module("language", pattern="MEM*EM")
+    whole = [module_layers(plan(spec).modules["language"]) for spec in (marked, plain)]
+    assert whole[0] == whole[1]
+    assert len(whole[0]) == 6 + 2  # with the embedding and the output
 
 
 def test_stages_of_a_gpt_say_where_its_experts_are() -> None:
