@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from html import escape
 from typing import Any, Final
 
 from facts import ENDS, Area, Fact, load
@@ -87,6 +88,7 @@ def _places(at: tuple[str, ...]) -> str:
     for place in at:
         separator = ", " if '"' in place else ":"
         file, _, rest = place.partition(separator)
+        rest = escape(rest, quote=False).replace("*", "&#42;").replace("[", "&#91;")
         places.setdefault((file, separator), []).append(rest)
     return "; ".join(
         f"{file}{separator}{', '.join(rest)}" for (file, separator), rest in places.items()

@@ -146,8 +146,12 @@ def test_limits_say_why() -> None:
     assert all(len(fact.words) > 20 for fact in FACTS if fact.end == "limit")
 
 
+def _condition(node: ast.If) -> set[int]:
+    return {*range(node.lineno, (node.test.end_lineno or 0) + 1)}
+
+
 def _refusals(path: Path, qualified: str) -> dict[int, set[int]]:
-    """Each raise and assert of a function, with its lines and that of the `if` right around it."""
+    """Each raise and assert of a function, with its lines and those of the `if` right around it."""
     tree: ast.AST = ast.parse(path.read_text(encoding="utf-8"))
     for name in qualified.split("."):
         tree = next(
@@ -161,7 +165,7 @@ def _refusals(path: Path, qualified: str) -> dict[int, set[int]]:
         if isinstance(node, ast.Raise | ast.Assert):
             found[node.lineno] = {*range(node.lineno, (node.end_lineno or 0) + 1), *around}
         for child in ast.iter_child_nodes(node):
-            visit(child, {node.lineno} if isinstance(node, ast.If) else around)
+            visit(child, _condition(node) if isinstance(node, ast.If) else around)
 
     visit(tree, set())
     return found
