@@ -94,7 +94,7 @@ def _evaluated(
 
 
 def _replacements(scopes: Scopes, overrides: Mapping[str, str]) -> dict[str, ast.Value]:
-    own = {let.name.text: let for let in scopes.main.file.of(ast.Let)}
+    own = {let.name.text: let for let in scopes.main.file.declarations_of(ast.Let)}
     words = {*LITERAL_WORDS, *scopes.of(scopes.main).names(ast.Let)}
     found: dict[str, ast.Value] = {}
     for name, text in overrides.items():
@@ -143,7 +143,7 @@ def _words(value: ast.Value) -> Iterator[ast.Word]:
         case ast.Word():
             if value.text not in LITERAL_WORDS:
                 yield value
-        case ast.Group():
+        case ast.ParenthesisedValue():
             yield from _words(value.value)
         case ast.Negation():
             yield from _words(value.operand)

@@ -52,7 +52,7 @@ class Evaluator:
             case ast.Word():
                 known = value.text in LITERAL_WORDS
                 found = LITERAL_WORDS[value.text] if known else self.constant(value)
-            case ast.Group():
+            case ast.ParenthesisedValue():
                 found = self.evaluate(value.value)
             case ast.List():
                 found = self._list(value)

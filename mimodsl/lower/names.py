@@ -137,7 +137,7 @@ class Scopes:
         """All declarations of one kind with their scopes; of those of one name the first."""
         seen: set[str] = set()
         for unit in self.main.reach():
-            for declaration in unit.file.of(kind):
+            for declaration in unit.file.declarations_of(kind):
                 if declaration.name.text not in seen:
                     seen.add(declaration.name.text)
                     yield declaration, self.of(unit)

@@ -13,7 +13,7 @@ def read_placement(placement: ast.Placement, scope: Scope) -> Place | None:
         case ast.Placed():
             name = scope.resolved(ast.Grid, placement.name)
             return Placed(grid=name, origin=origin) if name else None
-        case ast.Parenthesised():
+        case ast.ParenthesisedPlacement():
             return read_placement(placement.inner, scope)
         case ast.Beside() | ast.Together():
             parts = [read_placement(part, scope) for part in placement.parts]

@@ -20,7 +20,7 @@ def shipped_preset(name: ast.Name, unit: Unit) -> tuple[tuple[str, ...], tuple[E
     if file is None or name.span.file is not unit.file.source:
         return (), ()
     use = f'use "{PRESETS}{file}"'
-    uses = unit.file.of(ast.Use)
+    uses = unit.file.declarations_of(ast.Use)
     start = uses[-1].span.end if uses else min(one.span.start for one in unit.file.declarations)
     text = f"\n{use}" if uses else f"{use}\n\n"
     edit = Edit(Span(name.span.file, start, start), text)
@@ -34,6 +34,6 @@ def _files() -> dict[str, str]:
     for path in sorted(presets_folder().glob("*.mimo")):
         source = read_source(path, str(path))
         assert isinstance(source, SourceFile)
-        for preset in parse_source(source).file.of(ast.Preset):
+        for preset in parse_source(source).file.declarations_of(ast.Preset):
             found.setdefault(preset.name.text, path.name)
     return found

@@ -37,7 +37,7 @@ def lower(main: Unit, overrides: Mapping[str, str], report: Report) -> Draft:
     ]
     reader = ModuleReader(main=scope, constants=constants, presets=presets)
     modules = [reader.read(one, its) for one, its in scopes.each(ast.Module)]
-    flows = [_flow(one, context) for one in main.file.of(ast.Flow)]
+    flows = [_flow(one, context) for one in main.file.declarations_of(ast.Flow)]
     return Draft(
         grids=tuple(one for one in grids if one is not None),
         place=_place(main, scope),
@@ -53,8 +53,8 @@ def _report_missing(main: Unit, scope: Scope) -> None:
     grids = tuple(scope.names(ast.Grid))
     wanted = {
         "grid": bool(grids),
-        "place": len(grids) < 2 or bool(main.file.of(ast.Place)),
-        "schedule": bool(main.file.of(ast.Schedule)),
+        "place": len(grids) < 2 or bool(main.file.declarations_of(ast.Place)),
+        "schedule": bool(main.file.declarations_of(ast.Schedule)),
     }
     missing = [
         word for word, found in wanted.items() if not found and not scope.lost.may_hold(word)
@@ -84,7 +84,7 @@ def _only[D: (ast.Place, ast.Schedule, ast.Train)](
     main: Unit, kind: type[D], scope: Scope
 ) -> D | None:
     """The one declaration of a kind; more than one are reported."""
-    found = main.file.of(kind)
+    found = main.file.declarations_of(kind)
     for second in found[1:]:
         spans = ast.keyword_span(second), ast.keyword_span(found[0])
         scope.report(declared_twice(f"`{ast.keyword(second)}`", *spans))

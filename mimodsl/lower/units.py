@@ -79,7 +79,7 @@ class UnitReader:
         file = self._within_limit(parsed.file)
         self._characters += len(source.text)
         self._declarations += len(file.declarations)
-        used = [self._use(use, place) for use in file.of(ast.Use)]
+        used = [self._use(use, place) for use in file.declarations_of(ast.Use)]
         found = tuple(unit for unit in used if unit is not None)
         return Unit(file=file, used=found, incomplete=len(found) < len(used))
 

@@ -127,7 +127,7 @@ def _change(code: str, one: Diagnostic, analysis: Analysis) -> Edit | None:
 def _axis(name: str, code: str, spans: list[Span], analysis: Analysis) -> Edit | None:
     """Write an axis anew, in the view that a span lies in, else in its grid."""
     for span in spans:
-        for grid in _around(analysis.main.file.of(ast.Grid), span):
+        for grid in _around(analysis.main.file.declarations_of(ast.Grid), span):
             views = [field for field in grid.fields if isinstance(field, ast.View)]
             for view in (*_around(views, span), *views):
                 for axis in view.axes:

@@ -118,7 +118,7 @@ def placed(placement: ast.Placement) -> Iterator[ast.Name]:
     match placement:
         case ast.Placed():
             yield placement.name
-        case ast.Parenthesised():
+        case ast.ParenthesisedPlacement():
             yield from placed(placement.inner)
         case ast.Beside() | ast.Together():
             for part in placement.parts:
@@ -158,7 +158,7 @@ def _value(value: ast.Value, field: FieldSchema | None) -> Iterator[Occurrence]:
             chosen = field is not None and any(value.text in enum for enum in field.type.enums)
             if not chosen and value.text not in (*LITERAL_WORDS, "_"):
                 yield _of(ast.Let, value)
-        case ast.Group():
+        case ast.ParenthesisedValue():
             yield from _value(value.value, None)
         case ast.Negation():
             yield from _value(value.operand, None)

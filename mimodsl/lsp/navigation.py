@@ -29,7 +29,8 @@ def definition(analysis: Analysis, position: types.Position) -> types.Location |
     if found is not None:
         declared = analysis.declared(found.symbol)
         return analysis.specs.location(declared.span) if declared else None
-    for use, unit in zip(analysis.main.file.of(ast.Use), analysis.main.used, strict=False):
+    uses = analysis.main.file.declarations_of(ast.Use)
+    for use, unit in zip(uses, analysis.main.used, strict=False):
         if use.path.span.start <= offset <= use.path.span.end:
             return analysis.specs.location(Span(unit.file.source, 0, 0))
     axis = _base_axis(analysis.main.file, offset)
@@ -38,7 +39,7 @@ def definition(analysis: Analysis, position: types.Position) -> types.Location |
 
 def _base_axis(file: ast.File, offset: int) -> Span | None:
     """The axis of the base view that a shared one at an offset stands for."""
-    for grid in file.of(ast.Grid):
+    for grid in file.declarations_of(ast.Grid):
         views = [field for field in grid.fields if isinstance(field, ast.View)]
         for view in views[1:]:
             shared = at(view.axes, lambda axis: axis.name.span, offset)

@@ -1,6 +1,6 @@
-"""The syntax tree: what was written, with its spans, before any name or value is resolved.
+"""The syntax tree: what the text says, with spans, before names and values are resolved.
 
-Two trees are equal when they say the same; spans take no part in it.
+Two trees are equal if they say the same; spans do not count.
 """
 
 from attrs import field, frozen
@@ -59,7 +59,7 @@ class Word(Syntax):
 
 
 @frozen(kw_only=True)
-class Group(Syntax):
+class ParenthesisedValue(Syntax):
     """A value in parentheses."""
 
     value: "Value"
@@ -74,7 +74,7 @@ class Negation(Syntax):
 
 @frozen(kw_only=True)
 class Arithmetic(Syntax):
-    """Operands of one precedence, worked out from left to right: `a * b // c`."""
+    """Operands with the same precedence, evaluated from left to right: `a * b // c`."""
 
     first: "Value"
     rest: "tuple[tuple[str, Value], ...]"
@@ -101,7 +101,18 @@ class Block(Syntax):
     fields: tuple[Field, ...]
 
 
-type Value = Integer | Float | Size | String | Word | Group | Negation | Arithmetic | List | Block
+type Value = (
+    Integer
+    | Float
+    | Size
+    | String
+    | Word
+    | ParenthesisedValue
+    | Negation
+    | Arithmetic
+    | List
+    | Block
+)
 
 
 # Declarations.
@@ -120,10 +131,10 @@ class Let(Syntax):
 
 @frozen(kw_only=True)
 class Axis(Syntax):
-    """`tp:2`, or `pp` where it is shared with the base view; the word `_` as a size is filled."""
+    """`tp:2`, or `pp` for an axis that the base view shares; `_` as the size means to fill it."""
 
     name: Name
-    size: Integer | Word | Group | None
+    size: Integer | Word | ParenthesisedValue | None
 
 
 @frozen(kw_only=True)
@@ -169,13 +180,13 @@ class Together(Syntax):
 
 
 @frozen(kw_only=True)
-class Parenthesised(Syntax):
+class ParenthesisedPlacement(Syntax):
     """A placement in parentheses."""
 
     inner: "Placement"
 
 
-type Placement = Placed | Beside | Together | Parenthesised
+type Placement = Placed | Beside | Together | ParenthesisedPlacement
 
 
 @frozen(kw_only=True)
@@ -216,7 +227,7 @@ class Train(Syntax):
 
 @frozen(kw_only=True)
 class Broken(Syntax):
-    """A declaration that could not be read; its keyword and name as far as they could be."""
+    """A declaration with a syntax error; its keyword and name as far as they are known."""
 
     keyword: str | None
     name: str | None
@@ -237,13 +248,15 @@ def keyword_span(declaration: Declaration) -> Span:
 
 @frozen(kw_only=True)
 class File:
-    """One file: its declarations in order, those that could not be read, and its comments."""
+    """A file: its declarations in order, the broken ones, and its comments."""
 
     source: SourceFile = field(eq=False, repr=False)
     declarations: tuple[Declaration, ...]
     broken: tuple[Broken, ...] = ()
     comments: tuple[Span, ...] = field(default=(), eq=False, repr=False)
 
-    def of[D: Syntax](self, kind: type[D]) -> tuple[D, ...]:
+    def declarations_of[D: Syntax](self, kind: type[D]) -> tuple[D, ...]:
         """The declarations of one kind, in order."""
-        return tuple(found for found in self.declarations if isinstance(found, kind))
+        return tuple(
+            declaration for declaration in self.declarations if isinstance(declaration, kind)
+        )

@@ -1,4 +1,4 @@
-"""From lark's tree to the syntax tree, by one plain function a rule."""
+"""Builds the syntax tree from lark's tree, with one function per grammar rule."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ type Child = Branch | Token
 
 
 class Unreadable(Exception):
-    """A literal that has the right shape and no value."""
+    """A literal with the right form that has no value, such as an integer that is too large."""
 
     def __init__(self, diagnostic: Diagnostic) -> None:
         super().__init__(diagnostic.message)
@@ -91,7 +91,7 @@ def _size(builder: Builder, branch: Branch) -> ast.Size:
     span = builder.span(branch)
     height, width = (_digits(span, side) for side in span.text.split("x"))
     if height == 0 or width == 0:
-        raise Unreadable(codes.BAD_NUMBER.at(span, "a size has no side of 0"))
+        raise Unreadable(codes.BAD_NUMBER.at(span, "a side of a size must be at least 1"))
     return ast.Size(height=height, width=width, span=span)
 
 
@@ -104,8 +104,10 @@ def _string(builder: Builder, branch: Branch) -> ast.String:
         raise Unreadable(
             codes.BAD_STRING.at(
                 span,
-                "the string has an escape that means nothing",
-                notes=('the escapes are those of JSON: `\\"`, `\\\\`, `\\n`, `\\t`, `\\u00e9`',),
+                "the string has an unknown escape",
+                notes=(
+                    'the escapes are the same as in JSON: `\\"`, `\\\\`, `\\n`, `\\t`, `\\u00e9`',
+                ),
             )
         ) from None
     return ast.String(value=value, span=span)
@@ -116,8 +118,8 @@ def _word(builder: Builder, branch: Branch) -> ast.Word:
     return ast.Word(text=span.text, span=span)
 
 
-def _group(builder: Builder, branch: Branch) -> ast.Group:
-    return ast.Group(value=builder.value(_trees(branch)[0]), span=builder.span(branch))
+def _group(builder: Builder, branch: Branch) -> ast.ParenthesisedValue:
+    return ast.ParenthesisedValue(value=builder.value(_trees(branch)[0]), span=builder.span(branch))
 
 
 def _negation(builder: Builder, branch: Branch) -> ast.Negation:
@@ -201,7 +203,9 @@ def _grid_field(builder: Builder, branch: Branch) -> ast.Ranks | ast.View:
 
 def _axis(builder: Builder, branch: Branch) -> ast.Axis:
     sizes = [builder.value(tree) for tree in _trees(branch)]
-    size = cast("ast.Integer | ast.Word | ast.Group | None", sizes[0] if sizes else None)
+    size = cast(
+        "ast.Integer | ast.Word | ast.ParenthesisedValue | None", sizes[0] if sizes else None
+    )
     return ast.Axis(name=builder.names(branch)[0], size=size, span=builder.span(branch))
 
 
@@ -216,7 +220,7 @@ def _placement(builder: Builder, branch: Branch) -> ast.Placement:
         return ast.Placed(name=builder.names(branch)[0], span=span)
     parts = tuple(_placement(builder, tree) for tree in _trees(branch))
     if branch.data == "parenthesised":
-        return ast.Parenthesised(inner=parts[0], span=span)
+        return ast.ParenthesisedPlacement(inner=parts[0], span=span)
     if branch.data == "beside":
         return ast.Beside(parts=parts, span=span)
     return ast.Together(parts=parts, span=span)

@@ -1,4 +1,4 @@
-"""The one style of `.mimo` text: indented, aligned, and with every comment where it belongs."""
+"""Formats `.mimo` text: indents, aligns, and keeps every comment at its construct."""
 
 import re
 from itertools import zip_longest
@@ -9,22 +9,22 @@ from attrs import frozen
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax import ast
-from mimodsl.syntax.layout import INDENT, Entry, Piece, Region, indented
+from mimodsl.syntax.layout import INDENT, Entry, Fragment, Region, indented
 from mimodsl.syntax.parser import parse_source
 
-WIDEST: Final = 100
+MAX_WIDTH: Final = 100
 
 
 @frozen(kw_only=True)
 class Formatted:
-    """The text in the one style; `None` where it does not parse, with the reasons."""
+    """The formatted text; `None` for text with syntax errors, with their diagnostics."""
 
     text: str | None
     diagnostics: tuple[Diagnostic, ...]
 
 
 def format_source(source: SourceFile) -> Formatted:
-    """Format a file. Broken text is refused, never changed."""
+    """Format a file. A file with syntax errors stays unchanged."""
     parsed = parse_source(source)
     if parsed.diagnostics:
         return Formatted(text=None, diagnostics=parsed.diagnostics)
@@ -32,7 +32,7 @@ def format_source(source: SourceFile) -> Formatted:
 
 
 def format_file(file: ast.File) -> str:
-    """The text of a file that parsed well."""
+    """The formatted text of a file without syntax errors."""
     lines = _Formatter(source=file.source, comments=file.comments).file(file)
     return "".join(f"{line}\n" for line in lines)
 
@@ -46,11 +46,13 @@ class _Formatter:
         runs = _let_widths(file)
         entries = [
             Entry(
-                span=one.span,
-                piece=self._declaration(one, runs.get(id(one), 0)),
-                group=ast.keyword(one) if isinstance(one, ast.Use | ast.Let) else "",
+                span=declaration.span,
+                fragment=self._declaration(declaration, runs.get(id(declaration), 0)),
+                group=ast.keyword(declaration)
+                if isinstance(declaration, ast.Use | ast.Let)
+                else "",
             )
-            for one in file.declarations
+            for declaration in file.declarations
         ]
         return self._region(0, len(self.source.text)).body(entries, blank_between=True)
 
@@ -59,38 +61,40 @@ class _Formatter:
 
     # Declarations.
 
-    def _declaration(self, one: ast.Declaration, width: int) -> Piece:
-        match one:
+    def _declaration(self, declaration: ast.Declaration, width: int) -> Fragment:
+        match declaration:
             case ast.Use():
-                piece = _line(f"use {one.path.span.text}")
+                fragment = _line(f"use {declaration.path.span.text}")
             case ast.Let():
-                prefix = f"let {one.name.text:{width}} = "
-                piece = self._value(one.value, 0, len(prefix)).after(prefix)
+                prefix = f"let {declaration.name.text:{width}} = "
+                fragment = self._value(declaration.value, 0, len(prefix)).after(prefix)
             case ast.Grid():
-                piece = self._grid(one)
+                fragment = self._grid(declaration)
             case ast.Place():
-                piece = _line(f"place {_placement(one.placement)}")
+                fragment = _line(f"place {_placement(declaration.placement)}")
             case ast.Preset() | ast.Module():
-                header = f"{ast.keyword(one)} {one.name} : {one.base}"
-                piece = self._headed(header, one.block)
+                header = f"{ast.keyword(declaration)} {declaration.name} : {declaration.base}"
+                fragment = self._headed(header, declaration.block)
             case ast.Flow():
-                piece = self._headed(f"flow {' -> '.join(map(str, one.path))}", one.block)
+                fragment = self._headed(
+                    f"flow {' -> '.join(map(str, declaration.path))}", declaration.block
+                )
             case ast.Schedule():
-                piece = self._headed(f"schedule {one.kind}", one.block)
+                fragment = self._headed(f"schedule {declaration.kind}", declaration.block)
             case ast.Train():
-                piece = self._headed("train", one.block)
-        return piece
+                fragment = self._headed("train", declaration.block)
+        return fragment
 
-    def _headed(self, header: str, block: ast.Block | None) -> Piece:
+    def _headed(self, header: str, block: ast.Block | None) -> Fragment:
         return _line(header) if block is None else self._block(block, indent=0).after(f"{header} ")
 
-    def _grid(self, grid: ast.Grid) -> Piece:
+    def _grid(self, grid: ast.Grid) -> Fragment:
         width = max((len(_grid_key(field)) for field in grid.fields), default=0)
         columns = _columns([field for field in grid.fields if isinstance(field, ast.View)])
         entries = [
             Entry(
                 span=field.span,
-                piece=(
+                fragment=(
                     _line(_view(field, columns))
                     if isinstance(field, ast.View)
                     else self._value(field.value, len(INDENT), width + 3)
@@ -103,26 +107,26 @@ class _Formatter:
 
     # Values.
 
-    def _value(self, value: ast.Value, indent: int, before: int) -> Piece:
-        """A value on a line that is indented and has `before` characters before the value.
+    def _value(self, value: ast.Value, indent: int, before: int) -> Fragment:
+        """Format a value that follows `before` characters on a line with `indent`.
 
-        Blocks and lists stay on one line where they are written so and fit.
+        A block or list stays on one line if it is written on one line and fits.
         """
         text = _inline(value)
-        fits = "\n" not in value.span.text and indent + before + len(text) <= WIDEST
+        fits = "\n" not in value.span.text and indent + before + len(text) <= MAX_WIDTH
         if fits or not isinstance(value, ast.Block | ast.List):
             return _line(text)
         if isinstance(value, ast.Block):
             return self._block(value, indent)
         return self._list(value, indent)
 
-    def _block(self, block: ast.Block, indent: int) -> Piece:
+    def _block(self, block: ast.Block, indent: int) -> Fragment:
         inside = indent + len(INDENT)
         width = max((len(field.key.text) for field in block.fields), default=0)
         entries = [
             Entry(
                 span=field.span,
-                piece=self._value(field.value, inside, width + 3).after(
+                fragment=self._value(field.value, inside, width + 3).after(
                     f"{field.key.text:{width}} = "
                 ),
             )
@@ -133,17 +137,18 @@ class _Formatter:
         start = self.source.text.index("{", after_tag)
         return self._bracketed(entries, start, block.span.end).after(tag)
 
-    def _list(self, value: ast.List, indent: int) -> Piece:
+    def _list(self, value: ast.List, indent: int) -> Fragment:
         entries = [
             Entry(
-                span=item.span, piece=self._value(item, indent + len(INDENT), 0).before_break(",")
+                span=item.span,
+                fragment=self._value(item, indent + len(INDENT), 0).before_break(","),
             )
             for item in value.items
         ]
         return self._bracketed(entries, value.span.start, value.span.end)
 
-    def _bracketed(self, entries: list[Entry], start: int, end: int) -> Piece:
-        """Entries on lines of their own between the brackets at `start` and `end - 1`."""
+    def _bracketed(self, entries: list[Entry], start: int, end: int) -> Fragment:
+        """Format entries on their own lines between the brackets at `start` and `end - 1`."""
         opening, closing = self.source.text[start], self.source.text[end - 1]
         region = self._region(start + 1, end - 1)
         first = opening + region.opening(entries)
@@ -151,25 +156,25 @@ class _Formatter:
         lines = (first, *indented(body), closing)
         if lines == (opening, closing):
             lines = (opening + closing,)
-        return Piece(lines=lines, inner=(Span(self.source, start, end),))
+        return Fragment(lines=lines, inner=(Span(self.source, start, end),))
 
 
-def _line(text: str) -> Piece:
-    return Piece(lines=(text,))
+def _line(text: str) -> Fragment:
+    return Fragment(lines=(text,))
 
 
 _BLANK_LINE: Final = re.compile(r"\n[ \t\r\f]*\n")
 
 
 def _let_widths(file: ast.File) -> dict[int, int]:
-    """How wide the names of constants in lines below each other are made, by identity."""
+    """The width of the name column for each constant, by `id`, in runs of adjacent constants."""
     widths: dict[int, int] = {}
     run: list[ast.Let] = []
-    for one, following in zip_longest(file.declarations, file.declarations[1:]):
-        if not isinstance(one, ast.Let):
+    for declaration, following in zip_longest(file.declarations, file.declarations[1:]):
+        if not isinstance(declaration, ast.Let):
             continue
-        run.append(one)
-        between = file.source.text[one.span.end : following.span.start] if following else ""
+        run.append(declaration)
+        between = file.source.text[declaration.span.end : following.span.start] if following else ""
         if not isinstance(following, ast.Let) or _BLANK_LINE.search(between):
             width = max(len(let.name.text) for let in run)
             widths |= {id(let): width for let in run}
@@ -185,7 +190,7 @@ def _grid_key(field: ast.Ranks | ast.View) -> str:
 
 
 def _columns(views: list[ast.View]) -> list[int]:
-    """The widths of the columns that the axes of a grid's views stand in."""
+    """The widths of the columns in which the axes of a grid's views are aligned."""
     rows = [[_axis(axis) for axis in view.axes] for view in views]
     return [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
 
@@ -203,7 +208,7 @@ def _placement(placement: ast.Placement) -> str:
     match placement:
         case ast.Placed():
             return placement.name.text
-        case ast.Parenthesised():
+        case ast.ParenthesisedPlacement():
             return f"({_placement(placement.inner)})"
         case ast.Beside():
             return " | ".join(map(_placement, placement.parts))
@@ -213,7 +218,7 @@ def _placement(placement: ast.Placement) -> str:
 
 def _inline(value: ast.Value) -> str:
     match value:
-        case ast.Group():
+        case ast.ParenthesisedValue():
             text = f"({_inline(value.value)})"
         case ast.Negation():
             text = f"-{_inline(value.operand)}"

@@ -1,4 +1,4 @@
-"""The parser that lark makes of the grammar, and the line breaks that it gets to see."""
+"""Builds the parser from the grammar, and drops the line breaks that separate nothing."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -8,7 +8,7 @@ from lark import Lark, TextSlice, Token, Tree
 
 from mimodsl.resources import grammar_file
 from mimodsl.source import SourceFile
-from mimodsl.syntax.kept import kept
+from mimodsl.syntax.parser_cache import cached_parser
 
 FILE: Final = "start"
 VALUE: Final = "value"
@@ -21,7 +21,7 @@ _NO_BREAK_AFTER: Final = _OPERATORS | {"_NL", "LBRACE", "COMMA"}
 
 
 class LineBreaks:
-    """Lets a line break through only where it separates two declarations or fields."""
+    """Passes on only the line breaks that separate two declarations or fields."""
 
     always_accept: Final = ("_NL",)
 
@@ -43,12 +43,12 @@ class LineBreaks:
 
 @cache
 def grammar() -> Lark:
-    """The parser, made or read back once a process."""
+    """The parser of `.mimo` text, built or loaded once per process."""
     text = grammar_file().read_text(encoding="utf-8")
-    return kept(text, lambda: _made(text))
+    return cached_parser(text, lambda: _build_parser(text))
 
 
-def _made(text: str) -> Lark:
+def _build_parser(text: str) -> Lark:
     return Lark(
         text,
         parser="lalr",
@@ -60,5 +60,5 @@ def _made(text: str) -> Lark:
 
 
 def tree(source: SourceFile, start: int, end: int, rule: str) -> Tree[Token]:
-    """The tree of part of a file. Raises lark's `UnexpectedInput` where it does not parse."""
+    """The tree of part of a file. Raises lark's `UnexpectedInput` for a syntax error."""
     return grammar().parse(TextSlice(source.text, start, end), start=rule)  # pyright: ignore[reportUnknownMemberType]

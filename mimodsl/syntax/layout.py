@@ -1,4 +1,4 @@
-"""Lays entries and comments out on lines: what belongs to what, blank lines, aligned comments."""
+"""Lays out entries and comments on lines, with blank lines and aligned comments."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -14,34 +14,35 @@ _INLINE: Final = " \t\r\f"
 
 
 @frozen(kw_only=True)
-class Piece:
-    """The lines of a construct. Comments inside the `inner` spans are among them already."""
+class Fragment:
+    """The lines of a construct; they include the comments that lie in the `inner` spans."""
 
     lines: tuple[str, ...]
     inner: tuple[Span, ...] = ()
 
-    def after(self, prefix: str) -> "Piece":
-        """The piece with a prefix before its first line."""
+    def after(self, prefix: str) -> "Fragment":
+        """The fragment with a prefix before its first line."""
         return evolve(self, lines=(prefix + self.lines[0], *self.lines[1:]))
 
-    def before_break(self, suffix: str) -> "Piece":
-        """The piece with a suffix behind its last line."""
+    def before_break(self, suffix: str) -> "Fragment":
+        """The fragment with a suffix after its last line."""
         return evolve(self, lines=(*self.lines[:-1], self.lines[-1] + suffix))
 
 
 @frozen(kw_only=True)
 class Entry:
-    """One thing that stands on lines of its own; neighbours of one `group` may lack a blank line
-    between them."""
+    """A construct on lines of its own. Neighbours of the same `group` need no blank line between
+    them.
+    """
 
     span: Span
-    piece: Piece
+    fragment: Fragment
     group: str = ""
 
 
 @frozen(kw_only=True)
 class _Item:
-    """A comment on lines of its own, or an entry with the comment that trails it."""
+    """A comment on its own lines, or an entry with the comment that follows on its line."""
 
     lines: tuple[str, ...]
     blank_before: bool
@@ -51,7 +52,7 @@ class _Item:
 
 @frozen(kw_only=True)
 class Region:
-    """The inside of a file or of a pair of brackets, with the comments in it."""
+    """The inside of a file or of a pair of brackets, with its comments."""
 
     source: SourceFile
     start: int
@@ -68,8 +69,8 @@ class Region:
     def body(self, entries: list[Entry], *, blank_between: bool = False) -> tuple[str, ...]:
         """The lines of all entries and comments.
 
-        Blank lines are kept as one; with `blank_between` there is one around every entry, but for
-        neighbours of one group, which may do without.
+        Several blank lines become one. With `blank_between`, a blank line separates all entries;
+        neighbours of the same group keep the blank lines that they have.
         """
         items = list(self._items(entries))
         if blank_between:
@@ -79,13 +80,13 @@ class Region:
     def _between(self, start: int, end: int) -> str:
         return self.source.text[start:end]
 
-    def _follows(self, position: int, comment: Span, between: str) -> bool:
-        """Whether a comment follows with nothing but certain characters before it."""
-        return not self._between(position, comment.start).strip(between)
+    def _follows(self, position: int, comment: Span, allowed: str) -> bool:
+        """Whether nothing but `allowed` characters lies between a position and a comment."""
+        return not self._between(position, comment.start).strip(allowed)
 
     def _own_comments(self, entries: list[Entry]) -> Iterator[Span]:
-        """The comments here that are in no entry's inside."""
-        inner = [span for entry in entries for span in entry.piece.inner]
+        """The comments of this region that are not inside an entry."""
+        inner = [span for entry in entries for span in entry.fragment.inner]
         starts = [span.start for span in inner]
         for comment in within(self.comments, self.start, self.end):
             index = bisect_left(starts, comment.start) - 1
@@ -103,7 +104,7 @@ class Region:
                 position, at_start = max(position, min(comment.end, entry.span.start)), False
             trailing = self._trailing(comments, entry)
             yield _Item(
-                lines=entry.piece.lines,
+                lines=entry.fragment.lines,
                 blank_before=not at_start and self._blank(position, entry.span.start),
                 entry=entry,
                 trailing=trailing.text if trailing else "",
@@ -115,7 +116,7 @@ class Region:
             position, at_start = comment.end, False
 
     def _comment(self, comment: Span, position: int, entry: Span, *, first: bool) -> _Item:
-        """A comment before an entry, or one inside it, which moves before it."""
+        """A comment before an entry. A comment inside an entry moves before it."""
         start = min(comment.start, entry.start)
         blank = not first and self._blank(position, start)
         return _Item(lines=(comment.text,), blank_before=blank)
@@ -124,21 +125,21 @@ class Region:
         return self._between(start, end).count("\n") > 1
 
     def _trailing(self, comments: list[Span], entry: Entry) -> Span | None:
-        """Takes the comment that follows an entry on its line."""
+        """Remove and return the comment that follows an entry on its line."""
         if not comments or not self._follows(entry.span.end, comments[0], _INLINE + ","):
             return None
         return comments.pop(0)
 
 
 def within(comments: tuple[Span, ...], start: int, end: int) -> tuple[Span, ...]:
-    """The comments, which are in order, that begin inside a stretch of text."""
+    """The comments, in order, that begin inside a part of the text."""
     first = bisect_left(comments, start, key=lambda comment: comment.start)
     last = bisect_left(comments, end, key=lambda comment: comment.start)
     return comments[first:last]
 
 
 def _take(comments: list[Span], end: int) -> list[Span]:
-    """Takes the comments that begin before `end` off the list."""
+    """Remove and return the comments that begin before `end`."""
     count = bisect_left(comments, end, key=lambda comment: comment.start)
     taken = comments[:count]
     del comments[:count]
@@ -150,8 +151,8 @@ def _separated(items: list[_Item]) -> Iterator[_Item]:
     previous: Entry | None = None
     after_entry = False
     for item in items:
-        coming = following[0] if following else None
-        same_group = previous and coming and previous.group and previous.group == coming.group
+        upcoming = following[0] if following else None
+        same_group = previous and upcoming and previous.group and previous.group == upcoming.group
         yield evolve(item, blank_before=True) if after_entry and not same_group else item
         after_entry = item.entry is not None
         if item.entry is not None:
@@ -171,7 +172,7 @@ def _lines(items: Iterable[_Item]) -> Iterator[str]:
 
 
 def _runs(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    """Items between blank lines."""
+    """Groups of items that have no blank line between them."""
     run: list[_Item] = []
     for item in items:
         if item.blank_before and run:

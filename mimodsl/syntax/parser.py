@@ -1,7 +1,7 @@
-"""Text to syntax tree. A mistake costs the declaration that it is in, and nothing else."""
+"""Parses text to a syntax tree. A mistake loses only the declaration that it is in."""
 
 import re
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import cast
 
 from attrs import frozen
@@ -14,21 +14,21 @@ from mimodsl.source import SourceFile, Span
 from mimodsl.syntax import ast
 from mimodsl.syntax.builder import Builder, Unreadable
 from mimodsl.syntax.grammar import FILE, VALUE, tree
-from mimodsl.syntax.mistakes import explain
 from mimodsl.syntax.scan import KEYWORDS, Scan, declaration_lines, scan
+from mimodsl.syntax.syntax_errors import explain
 
 
 @frozen(kw_only=True)
 class Parsed:
-    """What could be read of a file, and what could not."""
+    """The part of a file that could be read, and a diagnostic for each part that could not."""
 
     file: ast.File
     diagnostics: tuple[Diagnostic, ...]
 
 
 @frozen(kw_only=True)
-class _Piece:
-    """The outcome for one stretch of text."""
+class _ParsedPart:
+    """The result of parsing part of a text."""
 
     declarations: tuple[ast.Declaration, ...] = ()
     broken: tuple[ast.Broken, ...] = ()
@@ -39,29 +39,28 @@ def parse_source(source: SourceFile) -> Parsed:
     """Parse a file; each broken declaration gives one diagnostic."""
     if len(source.text) > MAX_CHARACTERS:
         return _too_large(source)
-    whole = scan(source, 0, len(source.text))
-    pieces = _pieces(source, whole)
+    file_scan = scan(source, 0, len(source.text))
+    parts = _parse_in_parts(source, file_scan)
     file = ast.File(
         source=source,
-        declarations=tuple(one for piece in pieces for one in piece.declarations),
-        broken=tuple(one for piece in pieces for one in piece.broken),
-        comments=whole.comments,
+        declarations=tuple(chain.from_iterable(part.declarations for part in parts)),
+        broken=tuple(chain.from_iterable(part.broken for part in parts)),
+        comments=file_scan.comments,
     )
-    return Parsed(
-        file=file, diagnostics=tuple(one for piece in pieces for one in piece.diagnostics)
-    )
+    diagnostics = tuple(chain.from_iterable(part.diagnostics for part in parts))
+    return Parsed(file=file, diagnostics=diagnostics)
 
 
 def parse_value(source: SourceFile, start: int) -> ast.Value | Diagnostic:
-    """Parse text that, from `start` on, is one value and nothing else."""
+    """Parse text that contains exactly one value from `start` on."""
     end = len(source.text)
-    found = scan(source, start, end)
-    if found.too_deep is not None:
-        return _nested_too_deeply(found.too_deep)
+    value_scan = scan(source, start, end)
+    if value_scan.too_deep is not None:
+        return _nested_too_deeply(value_scan.too_deep)
     try:
         return Builder(source).value(tree(source, start, end, VALUE))
     except UnexpectedInput as error:
-        return explain(error, source, found, end)
+        return explain(error, source, value_scan, end)
     except Unreadable as error:
         return error.diagnostic
 
@@ -74,27 +73,27 @@ def _too_large(source: SourceFile) -> Parsed:
     return Parsed(file=file, diagnostics=(mistake,))
 
 
-def _pieces(source: SourceFile, whole: Scan) -> list[_Piece]:
-    """The whole file in one go if it parses; else stretch by stretch, as declarations begin."""
+def _parse_in_parts(source: SourceFile, file_scan: Scan) -> list[_ParsedPart]:
+    """Parse the file as one text; after a syntax error, declaration by declaration."""
     end = len(source.text)
-    if whole.too_deep is None:
+    if file_scan.too_deep is None:
         try:
             return [_parse(source, 0, end)]
         except UnexpectedInput:
             pass
     bounds = sorted({0, *declaration_lines(source), end})
-    pieces: list[_Piece] = []
+    parts: list[_ParsedPart] = []
     mistakes = 0
     for start, stop in pairwise(bounds):
         if mistakes >= MAX_MISTAKES:
-            return [*pieces, _lost(source, start, end, _too_many_mistakes(source, start))]
-        pieces.append(_read(source, start, stop))
-        mistakes += len(pieces[-1].diagnostics)
-    return pieces
+            return [*parts, _unparsed(source, start, end, _too_many_mistakes(source, start))]
+        parts.append(_parse_with_recovery(source, start, stop))
+        mistakes += len(parts[-1].diagnostics)
+    return parts
 
 
-def _parse(source: SourceFile, start: int, end: int) -> _Piece:
-    """Parse a stretch of text. Raises lark's `UnexpectedInput` where it does not parse."""
+def _parse(source: SourceFile, start: int, end: int) -> _ParsedPart:
+    """Parse part of a text. Raises lark's `UnexpectedInput` for a syntax error."""
     branches = cast(list[Tree[Token]], tree(source, start, end, FILE).children)
     builder = Builder(source)
     declarations: list[ast.Declaration] = []
@@ -106,43 +105,43 @@ def _parse(source: SourceFile, start: int, end: int) -> _Piece:
         except Unreadable as error:
             diagnostics.append(error.diagnostic)
             broken.append(_broken(builder.span(branch)))
-    return _Piece(
+    return _ParsedPart(
         declarations=tuple(declarations), broken=tuple(broken), diagnostics=tuple(diagnostics)
     )
 
 
-def _read(source: SourceFile, start: int, end: int) -> _Piece:
-    """Parse a stretch of text; where that fails, keep what stands before the mistake's line."""
-    found = scan(source, start, end)
-    if found.too_deep is not None:
-        return _lost(source, start, end, _nested_too_deeply(found.too_deep))
+def _parse_with_recovery(source: SourceFile, start: int, end: int) -> _ParsedPart:
+    """Parse part of a text; after a syntax error, keep what comes before the error's line."""
+    part_scan = scan(source, start, end)
+    if part_scan.too_deep is not None:
+        return _unparsed(source, start, end, _nested_too_deeply(part_scan.too_deep))
     try:
         return _parse(source, start, end)
     except UnexpectedInput as error:
-        mistake = explain(error, source, found, end)
-        place = cast(Span, mistake.primary.where).start
-    line_start = source.text.rfind("\n", start, place) + 1
+        mistake = explain(error, source, part_scan, end)
+        error_start = cast(Span, mistake.primary.where).start
+    line_start = source.text.rfind("\n", start, error_start) + 1
     if line_start > start:
         try:
             before = _parse(source, start, line_start)
         except UnexpectedInput:
-            return _lost(source, start, end, mistake)
-        after = _lost(source, line_start, end, mistake)
-        return _Piece(
+            return _unparsed(source, start, end, mistake)
+        after = _unparsed(source, line_start, end, mistake)
+        return _ParsedPart(
             declarations=before.declarations,
             broken=before.broken + after.broken,
             diagnostics=before.diagnostics + after.diagnostics,
         )
-    return _lost(source, start, end, mistake)
+    return _unparsed(source, start, end, mistake)
 
 
-def _lost(source: SourceFile, start: int, end: int, mistake: Diagnostic) -> _Piece:
-    return _Piece(broken=(_broken(Span(source, start, end)),), diagnostics=(mistake,))
+def _unparsed(source: SourceFile, start: int, end: int, mistake: Diagnostic) -> _ParsedPart:
+    return _ParsedPart(broken=(_broken(Span(source, start, end)),), diagnostics=(mistake,))
 
 
 def _too_many_mistakes(source: SourceFile, start: int) -> Diagnostic:
     return codes.TOO_MANY_MISTAKES.at(
-        Span(source, start, start), "too many mistakes: from here on nothing is read"
+        Span(source, start, start), "too many mistakes: the rest of the file is not read"
     )
 
 

@@ -1,4 +1,4 @@
-"""Files to text. What cannot be read is a diagnostic."""
+"""Reads files as text. A file that cannot be read gives a diagnostic."""
 
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -9,16 +9,16 @@ from mimodsl.source import SourceFile, Span
 
 STANDARD_INPUT: Final = Path("-")
 JSON: Final = ".json"
-"""The suffix of files that hold a spec's document."""
+"""The suffix of files that contain a spec as a JSON document."""
 
 
 def source_of(text: str, path: str) -> SourceFile:
-    """Text as a source; a byte order mark is no part of it."""
+    """A source file of this text, without its byte order mark."""
     return SourceFile(path, text.removeprefix("\ufeff"))
 
 
 def read_source(path: Path, shown: str) -> SourceFile | Diagnostic:
-    """Read a file that users know as `shown`."""
+    """Read a file. Users see it under the name `shown`."""
     try:
         if not path.exists():
             return _unreadable(shown, "there is no such file")
@@ -32,7 +32,7 @@ def read_source(path: Path, shown: str) -> SourceFile | Diagnostic:
 
 
 def read_stream(stream: BinaryIO, shown: str) -> SourceFile | Diagnostic:
-    """Read what is open, and no more of it than a spec may have. Raises `OSError`."""
+    """Read an open file, at most as much as a spec may have. Raises `OSError`."""
     data = stream.read(MAX_CHARACTERS + 1)
     if len(data) > MAX_CHARACTERS:
         return _unreadable(shown, f"it has more than {MAX_CHARACTERS:,} bytes")
@@ -40,7 +40,7 @@ def read_stream(stream: BinaryIO, shown: str) -> SourceFile | Diagnostic:
 
 
 def decoded(data: bytes, shown: str) -> SourceFile | Diagnostic:
-    """The text of a file that users know as `shown`."""
+    """The text of a file that users see under the name `shown`."""
     try:
         return source_of(data.decode(), shown)
     except UnicodeDecodeError as error:

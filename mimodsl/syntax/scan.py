@@ -1,4 +1,4 @@
-"""One pass over raw text for what the grammar does not see: comments, brackets, first lines."""
+"""One pass over the text for what the grammar ignores: comments, brackets, first lines."""
 
 import re
 from typing import Final
@@ -20,11 +20,11 @@ KEYWORDS: Final = (
     "train",
 )
 
-_PIECE = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|[\[({]|[\])}]')
+_TOKEN = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|[\[({]|[\])}]')
 _CLOSES = {"}": "{", ")": "(", "]": "["}
 
-# A field may be called like a keyword: `grid = llm`. An indented line may lie inside a block, so it
-# must show more than one at the margin.
+# A field may have a keyword as its name: `grid = llm`. An indented line may be inside a block, so
+# it needs more evidence than a line that is not indented.
 _DECLARATION_LINE = re.compile(
     rf"^(?:(?:{'|'.join(KEYWORDS)})\b(?![ \t]*[=,}}\])])"
     rf'|[ \t]+(?:{"|".join(KEYWORDS)})[ \t]+(?:"|\w))',
@@ -34,7 +34,7 @@ _DECLARATION_LINE = re.compile(
 
 @frozen(kw_only=True)
 class Scan:
-    """Comments in order, brackets that nothing closes, and the first that is nested too deeply."""
+    """Comments in order, brackets that are never closed, and the first too deep bracket."""
 
     comments: tuple[Span, ...]
     unclosed: tuple[Span, ...]
@@ -42,20 +42,20 @@ class Scan:
 
 
 def scan(source: SourceFile, start: int, end: int) -> Scan:
-    """Scan part of a file; strings are stepped over."""
+    """Scan part of a file. Brackets and `#` inside strings do not count."""
     comments: list[Span] = []
     openers: list[Span] = []
     too_deep: Span | None = None
-    for match in _PIECE.finditer(source.text, start, end):
-        first = source.text[match.start()]
+    for match in _TOKEN.finditer(source.text, start, end):
+        character = source.text[match.start()]
         span = Span(source, match.start(), match.end())
-        if first == "#":
+        if character == "#":
             comments.append(_without_carriage_return(span))
-        elif first in "[({":
+        elif character in "[({":
             openers.append(span)
             if len(openers) > MAX_DEPTH and too_deep is None:
                 too_deep = span
-        elif first in _CLOSES and openers and openers[-1].text == _CLOSES[first]:
+        elif character in _CLOSES and openers and openers[-1].text == _CLOSES[character]:
             openers.pop()
     return Scan(comments=tuple(comments), unclosed=tuple(openers), too_deep=too_deep)
 
@@ -65,5 +65,5 @@ def _without_carriage_return(span: Span) -> Span:
 
 
 def declaration_lines(source: SourceFile, start: int = 0) -> list[int]:
-    """Where lines start that begin with a declaration's keyword, judged without parsing."""
+    """Offsets of lines that begin with a declaration's keyword, without parsing."""
     return [match.start() for match in _DECLARATION_LINE.finditer(source.text, start)]

@@ -6,7 +6,7 @@ import pytest
 
 from mimodsl.resources import presets_folder
 from mimodsl.source import SourceFile
-from mimodsl.syntax.formatter import WIDEST, format_source
+from mimodsl.syntax.formatter import MAX_WIDTH, format_source
 
 SPECS = [*presets_folder().parent.glob("*.mimo"), *presets_folder().glob("*.mimo")]
 
@@ -145,7 +145,7 @@ def test_a_block_inside_stays_on_its_line_while_it_fits() -> None:
     fields = ", ".join(f"field_{index} = {index}" for index in range(10))
     lines = formatted(f"train {{\n  a = {{ {fields} }}\n}}\n").splitlines()
     assert lines[1:3] == ["  a = {", "    field_0 = 0"]
-    assert max(map(len, lines)) <= WIDEST
+    assert max(map(len, lines)) <= MAX_WIDTH
 
 
 def test_a_list_over_several_lines_has_an_item_a_line() -> None:

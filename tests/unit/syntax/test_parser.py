@@ -135,7 +135,7 @@ def test_a_view_has_axes_with_sizes_names_groups_blanks_and_none() -> None:
     (view,) = grid.fields
     assert isinstance(view, ast.View)
     kinds = [type(axis.size) for axis in view.axes]
-    assert kinds == [ast.Integer, ast.Word, ast.Group, ast.Word, type(None)]
+    assert kinds == [ast.Integer, ast.Word, ast.ParenthesisedValue, ast.Word, type(None)]
 
 
 def test_together_binds_tighter_than_beside() -> None:
@@ -145,7 +145,7 @@ def test_together_binds_tighter_than_beside() -> None:
     assert isinstance(beside, ast.Beside)
     together = beside.parts[1]
     assert isinstance(together, ast.Together)
-    assert isinstance(together.parts[1], ast.Parenthesised)
+    assert isinstance(together.parts[1], ast.ParenthesisedPlacement)
 
 
 def test_a_line_goes_on_after_an_operator_and_inside_brackets() -> None:
@@ -199,7 +199,7 @@ def test_each_broken_declaration_gives_one_mistake_and_the_others_are_read() -> 
         ("MIMO001", "radio"),
         ("MIMO001", "|"),
     ]
-    names = [one.name.text for one in result.file.of(ast.Let)]
+    names = [one.name.text for one in result.file.declarations_of(ast.Let)]
     assert names == ["good", "better"]
     lost = [(one.keyword, one.name) for one in result.file.broken]
     assert lost == [("grid", "a"), ("module", "b"), ("place", "a")]
@@ -210,7 +210,7 @@ def test_an_unclosed_block_ends_at_the_next_declaration() -> None:
     (mistake,) = result.diagnostics
     assert mistake.code == "MIMO003"
     assert spot(mistake) == "{"
-    assert len(result.file.of(ast.Module)) == 1
+    assert len(result.file.declarations_of(ast.Module)) == 1
 
 
 def test_a_field_called_like_a_keyword_does_not_begin_a_declaration() -> None:
@@ -220,7 +220,7 @@ def test_a_field_called_like_a_keyword_does_not_begin_a_declaration() -> None:
 def test_what_stands_before_stray_text_is_kept() -> None:
     result = parsed("let a = 1\n}\nlet b = 2\ngird g {\n  x = 1\n}\n")
     assert [one.code for one in result.diagnostics] == ["MIMO001", "MIMO002"]
-    assert [one.name.text for one in result.file.of(ast.Let)] == ["a", "b"]
+    assert [one.name.text for one in result.file.declarations_of(ast.Let)] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -234,35 +234,35 @@ def test_what_stands_before_stray_text_is_kept() -> None:
         ("grid g { d = tp:2 dp:2 }\n", "expected `*`, `,`, the end of the", "an axis is written"),
         ("grid g { rank = 8 }\n", "expected a name, found `8`", "did you mean `ranks`?"),
         ("grid g { dense = 8 }\n", "expected a name, found `8`", "an axis is written `name:"),
-        ("place a\n  | b\n", "`|` does not begin", "a line goes on in the next one where"),
-        ("let x = 2 × 3\n", "`×` has no meaning here", "`*` is perhaps what was meant"),
+        ("place a\n  | b\n", "`|` does not begin", "to continue a line, end it with"),
+        ("let x = 2 × 3\n", "`×` has no meaning here", "did you mean `*`?"),
         ("let x =\n", "expected a value, found the end of the file", None),
         ("let x = [1, 2)\n", "expected `,` or `]`, found `)`", None),
         ("schedule {\n}\n", "expected a schedule such as `1f1b`, found `{`", None),
         ("place\n", "expected a grid's name or `(`, found the end of the line", None),
         ("let \0 = 1\n", "U+0000 has no meaning here", None),
-        ("let tûr = 1\n", "`û` has no meaning here", "a name is made of the letters a to z"),
+        ("let tûr = 1\n", "`û` has no meaning here", "a name has only the letters a to z"),
         ("let x = - -1\n", "expected a value, found `-`", None),
         ("grid:\n  dense = tp:2\n", "expected a name, found `:`", "a block is written `name {"),
         ("train:\n", "expected `{`, found `:`", "a block is written `name {"),
         ("let a: 2\n", "expected `=`, found `:`", "a constant is written `let name = value`"),
         ("module m : vit\n{\n}\n", "`{` does not begin", "a block opens on the line of its"),
-        ('{"version": 1}\n', "`{` does not begin", "a JSON document is in a file"),
+        ('{"version": 1}\n', "`{` does not begin", "a JSON document needs a file name"),
         ("use presets\n", "expected a string, found `presets`", None),
-        ('train { "a" = 1 }\n', "expected a name or `}`", "a name stands without quotes"),
-        ('module "m" "vit" {\n}\n', "expected a name, found", "a name stands without quotes"),
+        ('train { "a" = 1 }\n', "expected a name or `}`", "write the name without quotes"),
+        ('module "m" "vit" {\n}\n', "expected a name, found", "write the name without quotes"),
         ("module m vit {\n}\n", "expected `:`, found `vit`", "a module is written `module name"),
         ("flow a, b\n", "expected `->`, found `,`", "a flow is written `flow encoder -> "),
-        ("place a, b\n", "expected `|`, `&` or", "`a | b` are side by side"),
+        ("place a, b\n", "expected `|`, `&` or", "`a | b` places grids side by side"),
         ("train { o = adamw(lr=1) }\n", "found `(`", "a block is written `name {"),
         ("train { a 1 }\n", "expected `=`, found `1`", "a value follows `=`"),
         ("train {\n  a 1\n}\n", "expected `=`, found `1`", "a field is written `key = value`"),
         ("train { v = 32,000 }\n", "found `000`", "a large number is written"),
         ("grid g { d = tp:2, dp:2 }\n", "expected `=`, found `:`", "an axis is written `name:"),
-        ("grid g { d = tp:2*2 }\n", "expected a name, found `2`", "a size that is computed"),
+        ("grid g { d = tp:2*2 }\n", "expected a name, found `2`", "put a computed size"),
         ("train {\n}}\n", "this `}` closes nothing", None),
         ("let s = 8k\n", "`8k` is neither a number nor a name", "a number has no unit: `8 * 1024`"),
-        ("let a\N{NO-BREAK SPACE}= 1\n", "U+00A0 has no meaning here", "only spaces, tabs and"),
+        ("let a\N{NO-BREAK SPACE}= 1\n", "U+00A0 has no meaning here", "use only spaces, tabs and"),
     ],
 )
 def test_a_mistake_says_what_is_expected(text: str, message: str, help: str | None) -> None:
@@ -281,7 +281,7 @@ def test_brackets_nest_to_a_limit() -> None:
     assert mistakes(nested(MAX_DEPTH)) == []
     result = parsed(nested(30_000))
     assert [one.code for one in result.diagnostics] == ["MIMO007"]
-    assert [one.name.text for one in result.file.of(ast.Let)] == ["y"]
+    assert [one.name.text for one in result.file.declarations_of(ast.Let)] == ["y"]
 
 
 def test_long_chains_are_no_nesting() -> None:

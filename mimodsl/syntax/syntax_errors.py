@@ -1,4 +1,4 @@
-"""What a syntax error says: what was found, what may stand there, and what to do."""
+"""Turns a syntax error into a diagnostic: what was found, what was expected, and what to do."""
 
 import re
 from typing import Final, cast
@@ -9,8 +9,7 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
 from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.source import SourceFile, Span
-from mimodsl.syntax import habits
-from mimodsl.syntax.habits import OPERATORS, Found
+from mimodsl.syntax.advice import OPERATORS, UnexpectedText, advice, certain_edits
 from mimodsl.syntax.scan import KEYWORDS, Scan
 
 _VALUE: Final = frozenset(
@@ -20,7 +19,7 @@ _OPERAND: Final = _VALUE - {"MINUS"}
 _SIZE: Final = frozenset(("INTEGER", "NAME", "LPAR"))
 _CLOSERS: Final = {"RBRACE": "{", "RPAR": "(", "RSQB": "["}
 
-# In the order in which they are said.
+# In the order in which a message lists them.
 _WORDS: Final = {
     "NAME": "a name",
     "INTEGER": "an integer",
@@ -63,33 +62,34 @@ _LOOKALIKES: Final = {
 }
 
 
-# A quotation mark has a partner, and a separator may stand where the language has none.
+# Replacements that are certain. A quotation mark also needs a second one, and a separator may stand
+# where the language has none.
 _CERTAIN: Final = ("*", "->", "-", " ")
 
 
-def explain(error: UnexpectedInput, source: SourceFile, text: Scan, end: int) -> Diagnostic:
-    """The diagnostic for what lark could not read in the scanned text, which ends at `end`."""
+def explain(error: UnexpectedInput, source: SourceFile, text_scan: Scan, end: int) -> Diagnostic:
+    """The diagnostic for lark's error in a text that was scanned and ends at `end`."""
     if not isinstance(error, UnexpectedToken):
         return _character(source, cast(int, error.pos_in_stream))
-    found = _found(error, source, end)
-    if found.kind == "$END" and text.unclosed:
-        return _unclosed(text.unclosed[-1], source, end)
-    if found.kind == "KIND":
-        return _not_a_number(source, found.span.start)
-    if "MODULE" in found.accepted:
-        return _no_declaration(found)
-    if found.kind in _CLOSERS and found.wants("$END"):
-        return codes.UNEXPECTED.at(found.span, f"this `{found.span.text}` closes nothing")
-    expected = _expected(found)
+    unexpected = _unexpected_text(error, source, end)
+    if unexpected.kind == "$END" and text_scan.unclosed:
+        return _unclosed(text_scan.unclosed[-1], source, end)
+    if unexpected.kind == "KIND":
+        return _not_a_number(source, unexpected.span.start)
+    if "MODULE" in unexpected.accepted:
+        return _no_declaration(unexpected)
+    if unexpected.kind in _CLOSERS and unexpected.wants("$END"):
+        return codes.UNEXPECTED.at(unexpected.span, f"this `{unexpected.span.text}` closes nothing")
+    expected = _expected(unexpected)
     return codes.UNEXPECTED.at(
-        found.span,
-        f"expected {expected}, found {_words(found)}",
-        help=habits.advice(found),
-        edits=habits.edits(found),
+        unexpected.span,
+        f"expected {expected}, found {_words(unexpected)}",
+        help=advice(unexpected),
+        edits=certain_edits(unexpected),
     )
 
 
-def _found(error: UnexpectedToken, source: SourceFile, end: int) -> Found:
+def _unexpected_text(error: UnexpectedToken, source: SourceFile, end: int) -> UnexpectedText:
     token = cast(Token, error.token)
     start = token.start_pos or 0
     if token.type == "$END":
@@ -98,23 +98,23 @@ def _found(error: UnexpectedToken, source: SourceFile, end: int) -> Found:
         span = Span(source, start, start)
     else:
         span = Span(source, start, start + len(token))
-    return Found(kind=token.type, span=span, accepted=frozenset(error.accepts))
+    return UnexpectedText(kind=token.type, span=span, accepted=frozenset(error.accepts))
 
 
-def _words(found: Found) -> str:
-    if found.kind == "$END":
+def _words(unexpected: UnexpectedText) -> str:
+    if unexpected.kind == "$END":
         return "the end of the file"
-    return "the end of the line" if found.kind == "_NL" else _shown(found.span.text)
+    return "the end of the line" if unexpected.kind == "_NL" else _shown(unexpected.span.text)
 
 
 def _last_line_end(source: SourceFile, end: int) -> int:
     return len(source.text[:end].rstrip())
 
 
-def _expected(found: Found) -> str:
-    """What the parser accepts, in a user's words."""
-    accepted = found.accepted
-    if not found.in_view and ("$END" in accepted or "_NL" in accepted):
+def _expected(unexpected: UnexpectedText) -> str:
+    """What the parser accepts here, in a user's words."""
+    accepted = unexpected.accepted
+    if not unexpected.in_view and ("$END" in accepted or "_NL" in accepted):
         accepted = accepted - OPERATORS
     words: list[str] = []
     for kinds, name in ((_VALUE, "a value"), (_OPERAND, "a value"), (_SIZE, "a size")):
@@ -142,52 +142,56 @@ def _unclosed(opener: Span, source: SourceFile, end: int) -> Diagnostic:
     )
 
 
-def _no_declaration(found: Found) -> Diagnostic:
-    span = found.span
+def _no_declaration(unexpected: UnexpectedText) -> Diagnostic:
+    span = unexpected.span
     word = span.text
-    if found.kind in _CLOSERS:
+    if unexpected.kind in _CLOSERS:
         return codes.UNEXPECTED.at(span, f"this `{word}` closes nothing")
-    advice = habits.advice(found) or did_you_mean(word, KEYWORDS)
-    if not advice and re.match(r"[ \t]*=", span.file.text[span.end :]):
-        advice = (f"a constant is declared with `let {word} = …`; a field belongs inside a block",)
+    help_lines = advice(unexpected) or did_you_mean(word, KEYWORDS)
+    if not help_lines and re.match(r"[ \t]*=", span.file.text[span.end :]):
+        help_lines = (
+            f"a constant is declared with `let {word} = …`; a field belongs inside a block",
+        )
     return codes.NO_DECLARATION.at(
         span,
         f"{_shown(word)} does not begin a declaration",
         notes=(f"a declaration begins with {listed(KEYWORDS)}",),
-        help=advice,
-        edits=corrected(span, KEYWORDS) if found.kind == "NAME" else (),
+        help=help_lines,
+        edits=corrected(span, KEYWORDS) if unexpected.kind == "NAME" else (),
     )
 
 
-def _character(source: SourceFile, place: int) -> Diagnostic:
-    character = source.text[place]
+def _character(source: SourceFile, offset: int) -> Diagnostic:
+    character = source.text[offset]
     if character == '"':
-        line_end = source.text.find("\n", place)
+        line_end = source.text.find("\n", offset)
         end = len(source.text) if line_end < 0 else line_end
         return codes.BAD_STRING.at(
-            Span(source, place, end),
-            "the string is not closed on its line, or holds a control character",
+            Span(source, offset, end),
+            "the string is not closed on its line, or contains a control character",
             help=('close it with `"`; a quote inside is written `\\"`',),
         )
     if character.isascii() and (character.isdigit() or character == "."):
-        return _not_a_number(source, place)
-    meant = _LOOKALIKES.get(character)
-    advice = (f"`{meant}` is perhaps what was meant",) if meant else ()
+        return _not_a_number(source, offset)
+    replacement = _LOOKALIKES.get(character)
+    help_lines = (f"did you mean `{replacement}`?",) if replacement else ()
     if character.isspace():
-        advice = ("only spaces, tabs and line breaks stand between words",)
-        meant = " "
+        help_lines = ("use only spaces, tabs and line breaks between words",)
+        replacement = " "
     if character.isalpha():
-        advice = ("a name is made of the letters a to z and A to Z, digits and `_`",)
+        help_lines = ("a name has only the letters a to z and A to Z, digits and `_`",)
     return codes.UNKNOWN_CHARACTER.at(
-        Span(source, place, place + 1),
+        Span(source, offset, offset + 1),
         f"{_shown(character)} has no meaning here",
-        help=advice,
-        edits=(Edit(Span(source, place, place + 1), meant),) if meant in _CERTAIN else (),
+        help=help_lines,
+        edits=(Edit(Span(source, offset, offset + 1), replacement),)
+        if replacement in _CERTAIN
+        else (),
     )
 
 
-def _not_a_number(source: SourceFile, place: int) -> Diagnostic:
-    match = re.compile(r"[\w.]+").match(source.text, place)
+def _not_a_number(source: SourceFile, offset: int) -> Diagnostic:
+    match = re.compile(r"[\w.]+").match(source.text, offset)
     assert match is not None
     span = Span(source, *match.span())
     thousands = re.fullmatch(r"([0-9]+)[kK]", span.text)
@@ -201,7 +205,7 @@ def _not_a_number(source: SourceFile, place: int) -> Diagnostic:
 
 
 def _shown(text: str) -> str:
-    """Text of the file as it may stand in a message."""
+    """Text of the file in the form that a message may contain."""
     short = text if len(text) <= 40 else f"{text[:39]}…"
     if short.isprintable():
         return f"`{short}`"

@@ -6,7 +6,7 @@ import pytest
 from lark import Lark
 
 from mimodsl.syntax.grammar import LineBreaks
-from mimodsl.syntax.kept import kept
+from mimodsl.syntax.parser_cache import cached_parser
 
 GRAMMAR = 'start: "let" NAME\nNAME: /[a-z]+/\n_NL: /\\n/\n%ignore " "\n'
 
@@ -24,7 +24,7 @@ def made(grammar: str, times: list[str]) -> str:
         times.append(grammar)
         return Lark(grammar, parser="lalr", postlex=LineBreaks())
 
-    return str(kept(grammar, make).parse("let x").children[0])
+    return str(cached_parser(grammar, make).parse("let x").children[0])
 
 
 def test_tables_are_made_once(cache: Path) -> None:
