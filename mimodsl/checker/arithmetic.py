@@ -1,4 +1,4 @@
-"""The whole numbers that help lines are made of: divisors, nearest fits, sums of a division."""
+"""Arithmetic for help lines: divisors, nearest fits, and divisions written out."""
 
 from collections.abc import Callable, Iterable
 from math import isqrt, log
@@ -10,7 +10,7 @@ _MOST_STEPS: Final = 1 << 16
 def divisors(number: int) -> tuple[int, ...]:
     """The divisors of a positive number, ascending.
 
-    Above 2**32, those are left out that are neither small nor have a small cofactor: help lines are
+    Above 2**32, a divisor is left out if it and its cofactor are both above 65,536: help lines are
     not worth a search of seconds.
     """
     steps = min(isqrt(number), _MOST_STEPS)
@@ -26,11 +26,11 @@ def nearest(wanted: int, candidates: Iterable[int]) -> tuple[int, ...]:
             below = candidate if below is None else max(below, candidate)
         else:
             above = candidate if above is None else min(above, candidate)
-    return tuple(found for found in (below, above) if found is not None)
+    return tuple(candidate for candidate in (below, above) if candidate is not None)
 
 
 def by_distance(wanted: int, candidates: Iterable[int]) -> list[int]:
-    """Candidates by their ratio to a number, the nearest first; of two equals the larger."""
+    """Candidates by their ratio to a number, nearest first; of two equals, the larger first."""
     return sorted(candidates, key=lambda candidate: (abs(log(candidate / wanted)), -candidate))
 
 
@@ -40,12 +40,12 @@ def next_multiple(number: int, factor: int) -> int:
 
 
 def divides_one_way(a: int, b: int) -> bool:
-    """Whether one of two numbers is a multiple of the other."""
+    """Whether one of two numbers is a multiple of the other, as fan-in and fan-out need."""
     return a % b == 0 or b % a == 0
 
 
 def division(number: int, divisor: int) -> str:
-    """A division that leaves a remainder, written out: `32 = 3·10 + 2`."""
+    """A division with its remainder, written out: `32 = 3·10 + 2`."""
     quotient, remainder = divmod(number, divisor)
     return f"{number} = {divisor}·{quotient} + {remainder}"
 

@@ -1,4 +1,4 @@
-"""What rules see of a spec: its declarations, where they stand, and what may be missing."""
+"""The view of a spec that rules get: its declarations and their places in the text."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -14,14 +14,14 @@ from mimodsl.source import SourceFile, Span
 
 @attrs.frozen(eq=False, slots=False)
 class Context:
-    """A draft as rules see it. What a broken declaration leaves unknown is `None` here."""
+    """A draft as rules see it. Values that a broken declaration leaves unknown are `None`."""
 
     draft: Draft
 
     def at(self, node: Node, field: str | None = None) -> Where:
-        """Where a field (or the whole node) was written; its object path where Python made it.
+        """The place of a field, or of the whole node; an object path if Python made the node.
 
-        A block that only defaults made stands where its nearest written parent does.
+        A block that comes from defaults has the place of its nearest written parent.
         """
         span = node.span(field)
         if span is not None:
@@ -40,7 +40,7 @@ class Context:
         return Label(self.at(node, field), text)
 
     def part_label(self, node: Node, field: str, part: range, text: str = "") -> Label:
-        """A label on some characters of a field's string; on all of it where escapes hide them."""
+        """A label on some characters of a string; on the whole string if it has escapes."""
         where = self.at(node, field)
         value = getattr(node, field)
         if isinstance(where, Span) and part and where.text == f'"{value}"':
@@ -49,18 +49,18 @@ class Context:
         return Label(where, text)
 
     def writing(self, node: Node, field: str, value: str) -> tuple[Edit, ...]:
-        """The edit that gives a field another value; none where the spec's own file has it not."""
+        """The edit that sets a field to a value; none if the main file does not set the field."""
         span = node.origin.fields.get(field) if node.origin else None
         if span is None or self.main_file not in (None, span.file):
             return ()
         return (Edit(span, value),)
 
     def in_main_file(self, label: Label) -> bool:
-        """Whether a label is in the spec's own file, rather than in a preset's."""
+        """Whether a label is in the main file, not in a file that it uses."""
         return isinstance(label.where, Span) and label.where.file is self.main_file
 
     def axis_label(self, grid: Grid, name: str, text: str = "") -> Label:
-        """A label on an axis of a grid, in the view that sizes it; on the grid where none does."""
+        """A label on an axis, in the view that gives its size; on the grid if no view does."""
         for view in grid.views:
             axis = view.axis(name)
             if axis is not None and axis.size is not None:
@@ -75,12 +75,12 @@ class Context:
         return self.draft.grid(module.grid)
 
     def flow_through(self, module: Module) -> Flow | None:
-        """The flow that an encoder or projector belongs to."""
+        """The flow of an encoder or a projector."""
         return next((flow for flow in self.draft.flows if module.name in flow.path[:-1]), None)
 
     @cached_property
     def main_file(self) -> SourceFile | None:
-        """The spec's own file, known by a declaration that used files may not hold."""
+        """The main file of the spec, found by a declaration that used files cannot contain."""
         draft = self.draft
         for node in (draft.schedule, *draft.flows, draft.place, draft.train):
             if node is not None and node.origin is not None:

@@ -1,6 +1,6 @@
-"""Kinds of other packages in a spec: what they claim of themselves, and the rules that they bring.
+"""Checks kinds of other packages: runs their rules, and checks the sizes that they claim.
 
-Whatever a package does wrong is a diagnostic about the package, and the other rules still run.
+A mistake of a package is a diagnostic about the package, and the other rules still run.
 """
 
 from collections.abc import Iterator
@@ -27,92 +27,94 @@ from mimodsl.ir.projector import Between
 from mimodsl.ir.registry import installed_kinds, named
 
 CRASH: Final = codes.BROKEN_RULE.id
-"""The code of a rule that failed itself: a bug of whoever wrote it, never the spec's mistake."""
+"""The code of a rule that crashed: a bug of the rule, never a mistake in the spec."""
 
-_THEIRS: Final = ("this is a mistake of the package that brings the kind",)
+_NOTES: Final = ("this is a mistake of the package that brings the kind",)
 
 
 @frozen(kw_only=True)
-class Packages:
-    """What was found about kinds of other packages, and the draft without those of their modules
-    that have no sizes: what would follow from these is silent."""
+class CheckedPackages:
+    """The diagnostics about kinds of other packages, and the draft for the other rules.
 
-    found: tuple[Diagnostic, ...]
+    The draft lacks the modules without valid sizes, so that no rule reports what follows from them.
+    """
+
+    diagnostics: tuple[Diagnostic, ...]
     draft: Draft
 
 
-def of_packages(context: Context) -> Packages:
-    """Run the rules of packages, and hold what their kinds claim to what it has to be.
+def check_packages(context: Context) -> CheckedPackages:
+    """Run the rules of packages, and check the sizes that their kinds claim.
 
-    Senseless claims are told unless a rule of the package says what is wrong with the spec.
+    Impossible sizes are reported only if no rule of the package reports an error.
     """
-    draft, found, lost = context.draft, list[Diagnostic](), set[str]()
+    draft, diagnostics, invalid = context.draft, list[Diagnostic](), set[str]()
     for kind in dict.fromkeys(type(module.kind) for module in draft.modules):
         if not issubclass(kind, CustomKind):
             continue
-        ruled = list(_ruled(kind, context))
-        senseless = {
-            module.name: told
+        from_rules = list(_run_rules(kind, context))
+        bad_sizes = {
+            module.name: diagnostic
             for module in draft.modules
-            if type(module.kind) is kind and (told := _senseless(context, module))
+            if type(module.kind) is kind and (diagnostic := _bad_size(context, module))
         }
-        mistakes = [one for one in ruled if one.is_error and one.code != CRASH]
-        found += (mistakes or senseless.values()) if senseless else ruled
-        lost |= senseless.keys()
-    if lost:
-        sound = tuple(module for module in draft.modules if module.name not in lost)
-        draft = attrs.evolve(draft, modules=sound, complete=False)
-    return Packages(found=tuple(found), draft=draft)
+        errors = [one for one in from_rules if one.is_error and one.code != CRASH]
+        diagnostics += (errors or bad_sizes.values()) if bad_sizes else from_rules
+        invalid |= bad_sizes.keys()
+    if invalid:
+        valid = tuple(module for module in draft.modules if module.name not in invalid)
+        draft = attrs.evolve(draft, modules=valid, complete=False)
+    return CheckedPackages(diagnostics=tuple(diagnostics), draft=draft)
 
 
 def package_rules() -> dict[str, Rule[Any]]:
-    """The rules of all kinds of other packages that can be had, by code; broken ones left out."""
-    found: dict[str, Rule[Any]] = {}
+    """The rules of all installed kinds of other packages, by code; broken packages are left out."""
+    by_code: dict[str, Rule[Any]] = {}
     for kind in installed_kinds().values():
         try:
             rules = _rules(kind) if issubclass(kind, CustomKind) else ()
-        except Exception:  # noqa: BLE001, S112 - check says it of a spec that has the kind
+        except Exception:  # noqa: BLE001, S112 - `check` reports it for a spec with the kind
             continue
-        found |= {one.code: one for one in rules}
-    return found
+        by_code |= {rule.code: rule for rule in rules}
+    return by_code
 
 
 def _rules(kind: type[CustomKind]) -> tuple[Rule[Any], ...]:
     rules: Any = named(kind.rules) if kind.rules else ()
-    for one in rules:
-        if not isinstance(one, Rule):
-            raise TypeError(f"{one!r} is no rule")
+    for rule in rules:
+        if not isinstance(rule, Rule):
+            raise TypeError(f"{rule!r} is not a rule")
     return tuple(rules)
 
 
-def _ruled(kind: type[CustomKind], context: Context) -> Iterator[Diagnostic]:
+def _run_rules(kind: type[CustomKind], context: Context) -> Iterator[Diagnostic]:
     try:
         rules = _rules(kind)
-    except Exception as error:  # noqa: BLE001 - whatever a package does wrong
-        message = f"the rules of the kind `{kind.keyword}` cannot be had: {told_of(error)}"
+    except Exception as error:  # noqa: BLE001 - a package can do anything wrong
+        message = f"the rules of the kind `{kind.keyword}` cannot be loaded: {told_of(error)}"
         yield _crash(kind.keyword, message, kind.rules)
         return
-    for one in rules:
+    for rule in rules:
         try:
-            yield from list(one.run(context))
+            yield from list(rule.run(context))
         except Exception as error:  # noqa: BLE001 - as above
-            message = f"the rule {one.code} of the kind `{kind.keyword}` failed: {told_of(error)}"
-            yield _crash(one.code, message, one.title)
+            message = f"the rule {rule.code} of the kind `{kind.keyword}` failed: {told_of(error)}"
+            yield _crash(rule.code, message, rule.title)
 
 
 def _crash(name: str, message: str, label: str) -> Diagnostic:
     where = Label(ObjectPath(f"rules.{name}"), label)
-    return Diagnostic(code=CRASH, message=message, primary=where, notes=_THEIRS)
+    return Diagnostic(code=CRASH, message=message, primary=where, notes=_NOTES)
 
 
-def _senseless(context: Context, module: Module) -> Diagnostic | None:
-    """The first claim of a module's kind that makes no sense; none where its place is unknown."""
+def _bad_size(context: Context, module: Module) -> Diagnostic | None:
+    """The first impossible size that the kind claims; `None` where its place is unknown."""
     claims = _claims(context, module)
     mistake = next(claims.mistakes(), None) if claims else None
     if mistake is None:
         return None
     primary = context.label(module, "name", f"a `{module.kind.keyword}`")
-    return Diagnostic(code=codes.SENSELESS_KIND.id, message=mistake, primary=primary, notes=_THEIRS)
+    return Diagnostic(code=codes.SENSELESS_KIND.id, message=mistake, primary=primary, notes=_NOTES)
 
 
 def _claims(context: Context, module: Module) -> Claims | None:

@@ -1,4 +1,4 @@
-"""What a rule is: one small function about one kind of subject, and all that is said of it."""
+"""A rule: a function that checks one kind of subject, with the text of its page."""
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
@@ -22,15 +22,15 @@ class Cost(Enum):
 
     RAISES = "megatron-core refuses it while the model is built on the cluster"
     LATE = "the run fails at its first step or later"
-    HANGS = "ranks wait for each other for ever"
+    HANGS = "ranks wait for each other forever"
     SILENT = "the run goes on and trains something else"
-    WASTE = "what was asked for or paid for has no effect"
-    UNCLEAR = "the spec does not say what is to be built"
+    WASTE = "a setting or a resource has no effect"
+    UNCLEAR = "the spec does not say what to build"
 
 
 @frozen
 class Scope[S]:
-    """The kind of subject that a rule is about, and where a spec has them."""
+    """The subjects that a rule checks: what they are, and how to find them in a spec."""
 
     words: str
     subjects: Callable[[Context], Iterable[S]]
@@ -38,7 +38,7 @@ class Scope[S]:
 
 @frozen(kw_only=True)
 class Finding:
-    """One place where a rule is broken: a diagnostic but for what the rule itself says."""
+    """A place where a spec breaks a rule: a diagnostic without the code and the severity."""
 
     message: str
     primary: Label
@@ -56,10 +56,10 @@ class Rule[S]:
     """A rule with its page in the rule reference.
 
     `mirrors` are the places in megatron-core 0.19.2 (`file:line` below `megatron/core`) that the
-    rule comes from; none where the rule is the language's own. `seen` is what the mistake looks
-    like on a cluster: which error, hang or number; what it quotes in backquotes is the text of one
-    of those places. `example` is `.mimo` text that breaks this rule; empty where text cannot,
-    because lowering refuses it first.
+    rule comes from; a rule of the language itself has none. `seen` describes the mistake on a
+    cluster: an error, a hang or a number. Text in backticks is a quote from one of those places.
+    `example` is `.mimo` text that breaks this rule only; it is empty where lowering refuses such
+    text first.
     """
 
     code: str
@@ -93,7 +93,7 @@ class Rule[S]:
 
 
 def _own_file_first(spec: Context, finding: Finding) -> list[Label]:
-    """The labels of a finding, primary first: one in the spec's own file rather than a preset's."""
+    """The labels of a finding, primary first; labels in the main file before those in presets."""
     labels = [finding.primary, *finding.secondary]
     if isinstance(finding.primary.where, Span) and not spec.in_main_file(finding.primary):
         labels.sort(key=lambda label: not spec.in_main_file(label))
@@ -103,7 +103,7 @@ def _own_file_first(spec: Context, finding: Finding) -> list[Label]:
 _EXAMPLE: Final = "\nExample:\n"
 
 
-def rule[S](  # noqa: PLR0913 - what a rule says of itself, by keyword
+def rule[S](  # noqa: PLR0913 - the parts of a rule's page, by keyword
     code: str,
     title: str,
     *,
@@ -113,10 +113,10 @@ def rule[S](  # noqa: PLR0913 - what a rule says of itself, by keyword
     seen: str = "",
     severity: Severity = Severity.ERROR,
 ) -> Callable[[Callable[[Context, S], Iterable[Finding]]], Rule[S]]:
-    """Make a rule of a function that yields what it finds wrong with one subject.
+    """Make a rule from a function that yields the mistakes of one subject.
 
-    The function's docstring is the rule's page: what it does and why it matters, then `Example:`
-    and indented `.mimo` text that breaks it, which is also its test.
+    The docstring of the function is the page of the rule: what must hold and why, then `Example:`
+    and indented `.mimo` text that breaks the rule. The example is also a test.
     """
 
     def make(check: Callable[[Context, S], Iterable[Finding]]) -> Rule[S]:

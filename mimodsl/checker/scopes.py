@@ -1,7 +1,7 @@
 """The subjects of rules: grids, views, modules with their grids, flows with their modules.
 
-A subject is left out where a part of it is missing or malformed, which has a diagnostic of its own:
-this is how a broken declaration silences what only follows from it.
+A subject is left out if a part of it is missing or malformed. That part has its own diagnostic, so
+rules do not report mistakes that only follow from it.
 """
 
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ class GridView:
 
     @property
     def known_axes(self) -> tuple[str, ...] | None:
-        """The axes that the view may have; `None` where any name will do."""
+        """The axes that the view may have; `None` if any name is allowed."""
         if self.is_base:
             return BASE_AXES
         return (*EXPERT_AXES, "pp") if self.is_expert else None
@@ -72,18 +72,18 @@ class GridView:
 
     @property
     def shared(self) -> frozenset[str]:
-        """The axes that the view has in common with the base view; an expert view always pp."""
+        """The axes that the view shares with the base view; an expert view always shares pp."""
         named = {axis.name for axis in self.view.axes if axis.size is None}
         return frozenset(named | {"pp"} if self.is_expert else named)
 
     @property
     def own_ranks(self) -> int:
-        """The product of the axes that the view itself sizes."""
+        """The product of the sizes that the view itself gives."""
         return prod(self.sized.values())
 
     @property
     def base(self) -> dict[str, int]:
-        """The base view's axes that this one does not share: what it factors again."""
+        """The axes of the base view that this view does not share, with their sizes."""
         axes = self.grid.base.axes
         return {axis.name: axis.size or 1 for axis in axes if axis.name not in self.shared}
 
@@ -93,20 +93,20 @@ class GridView:
         return {axis.name: axis.size for axis in self.view.axes if axis.size is not None}
 
     def stride(self, axis: str) -> int:
-        """How many ranks neighbours along an axis of the view are apart: the first is fastest."""
-        return prod(size for _, size in takewhile(lambda one: one[0] != axis, self.sizes))
+        """The distance in ranks between neighbours along an axis; the first axis is fastest."""
+        return prod(size for _, size in takewhile(lambda item: item[0] != axis, self.sizes))
 
     @property
     def sizes(self) -> tuple[tuple[str, int], ...]:
-        """Every axis of the view with its size, shared or its own."""
+        """Every axis of the view with its size, also the shared axes."""
         return self.grid.sizes(self.view)
 
     def ordered(self, axis: str, stride: int) -> str | None:
-        """The view with neighbours along one axis that many ranks apart, if an order has it so."""
-        moved = [one for one in self.view.axes if one.name == axis]
-        rest = [one for one in self.view.axes if one.name != axis]
+        """The axes in an order that gives one axis this stride; `None` if no order does."""
+        moved = [other for other in self.view.axes if other.name == axis]
+        rest = [other for other in self.view.axes if other.name != axis]
         for before in range(len(rest) + 1):
-            if prod(self.grid.size(one.name) for one in rest[:before]) == stride:
+            if prod(self.grid.size(other.name) for other in rest[:before]) == stride:
                 return " * ".join(map(str, (*rest[:before], *moved, *rest[before:])))
         return None
 
@@ -118,18 +118,18 @@ def _views(spec: Context) -> Iterator[GridView]:
 
 
 def is_sound(grid: Grid) -> bool:
-    """Whether the base view says how many ranks lie along each base axis."""
+    """Whether the base view gives a size to each of its axes."""
     return bool(grid.views) and GridView(grid, grid.base).is_sound
 
 
 def _second_views(spec: Context) -> Iterator[GridView]:
-    for one in _views(spec):
-        if not one.is_base and one.is_sound and is_sound(one.grid):
-            yield one
+    for view in _views(spec):
+        if not view.is_base and view.is_sound and is_sound(view.grid):
+            yield view
 
 
 def span_size(grid: Grid | None) -> int | None:
-    """How many ranks a grid spans, where its base view and `ranks` leave no doubt."""
+    """The number of ranks of a grid; `None` if its base view and `ranks` do not agree."""
     if grid is None or not is_sound(grid) or grid.ranks not in (None, grid.world):
         return None
     return grid.world
@@ -145,7 +145,7 @@ SECOND_VIEW: Final = Scope[GridView]("one view of a grid against its base view",
 
 @frozen
 class Held[K: Kind]:
-    """A module of some kind, and the grid that holds it."""
+    """A module of some kind with the grid that holds it."""
 
     module: Module
     kind: K
@@ -156,7 +156,7 @@ class Held[K: Kind]:
         return self.module.name
 
     def size(self, axis: str) -> int:
-        """The ranks along an axis of the grid."""
+        """The number of ranks along an axis of the grid."""
         return self.grid.size(axis)
 
     @property
@@ -166,7 +166,7 @@ class Held[K: Kind]:
 
 
 def held[K: Kind](spec: Context, kind: type[K]) -> Iterator[Held[K]]:
-    """Every module of a kind whose grid can be read."""
+    """Every module of a kind whose grid has a sound base view."""
     for module in spec.draft.modules:
         grid = spec.grid_of(module)
         if isinstance(module.kind, kind) and grid is not None and is_sound(grid):
@@ -175,7 +175,7 @@ def held[K: Kind](spec: Context, kind: type[K]) -> Iterator[Held[K]]:
 
 @frozen
 class HeldMoe:
-    """A language model with experts on its grid, and its expert view if that can be read."""
+    """A language model with experts on its grid."""
 
     language: Held[TransformerLanguage]
     moe: Moe
@@ -190,17 +190,18 @@ class HeldMoe:
 
     @property
     def expert(self) -> GridView | None:
-        """The expert view, where there is one and it factors the ranks of a stage."""
-        view = self.grid.expert
-        if view is None or not (found := GridView(self.grid, view)).is_sound:
+        """The expert view, if there is one and it factors the ranks of a stage."""
+        if self.grid.expert is None:
             return None
-        return found if found.own_ranks == prod(found.base.values()) else None
+        view = GridView(self.grid, self.grid.expert)
+        fits = view.is_sound and view.own_ranks == prod(view.base.values())
+        return view if fits else None
 
 
 def sequence_shards(language: Held[LanguageModel]) -> int:
-    """How many equal parts a sequence is cut into (models/mimo/partition/utils.py:127).
+    """The number of equal parts of a sequence (models/mimo/partition/utils.py:127).
 
-    Context parallelism gives each rank two, one from either end, to balance causal attention.
+    Context parallelism gives each rank two parts, one from each end, to balance causal attention.
     """
     tp = language.size("tp") if language.splits_sequence else 1
     cp = language.size("cp")
@@ -243,7 +244,7 @@ MOE: Final = Scope[HeldMoe]("the experts of a language model on its grid", _moes
 
 @frozen
 class Route:
-    """A flow of the right shape, with its modules on their grids."""
+    """A flow with the right roles, with its modules on their grids."""
 
     flow: Flow
     encoder: Held[Encoder]
@@ -252,9 +253,9 @@ class Route:
 
 
 def _routes(spec: Context) -> Iterator[Route]:
-    encoders = {one.name: one for one in held(spec, Encoder)}
-    projectors = {one.name: one for one in held(spec, Projector)}
-    languages = {one.name: one for one in held(spec, LanguageModel)}
+    encoders = {encoder.name: encoder for encoder in held(spec, Encoder)}
+    projectors = {projector.name: projector for projector in held(spec, Projector)}
+    languages = {language.name: language for language in held(spec, LanguageModel)}
     for flow in spec.draft.flows:
         if len(flow.path) not in (2, 3):
             continue
@@ -268,7 +269,7 @@ FLOW: Final = Scope[Flow]("one flow", lambda spec: spec.draft.flows)
 ROUTE: Final = Scope[Route]("one flow with its modules and their grids", _routes)
 
 
-# The whole.
+# The whole spec.
 
 
 def _whole(spec: Context) -> Iterator[Draft]:
@@ -281,11 +282,11 @@ def _complete(spec: Context) -> Iterator[Draft]:
 
 
 SPEC: Final = Scope[Draft]("the whole spec", _whole)
-COMPLETE: Final = Scope[Draft]("the whole spec, nothing of it broken", _complete)
+COMPLETE: Final = Scope[Draft]("the whole spec, with no broken declaration", _complete)
 
 
 def spans_of(draft: Draft) -> dict[str, range]:
-    """The ranks of every placed grid; empty where the placement or a size is in doubt."""
+    """The ranks of every placed grid; empty if the placement or a size is unknown."""
     place = draft.place
     if place is None:
         return {}

@@ -1,4 +1,4 @@
-"""What a diagnostic is: data about a mistake, rendered late."""
+"""Diagnostics: data about mistakes. `render` turns them into text."""
 
 from enum import StrEnum
 
@@ -14,7 +14,7 @@ class Severity(StrEnum):
 
 @frozen
 class ObjectPath:
-    """Where a mistake lies in a spec that was made in Python: `modules.language.moe.experts`."""
+    """The place of a mistake in a spec made in Python, such as `modules.language.moe.experts`."""
 
     path: str
 
@@ -27,7 +27,7 @@ type Where = Span | ObjectPath
 
 @frozen
 class Label:
-    """A place and what is to be said of it; the text may be empty."""
+    """A place with a short text about it; the text may be empty."""
 
     where: Where
     text: str = ""
@@ -35,7 +35,7 @@ class Label:
 
 @frozen
 class Edit:
-    """A replacement of one span of text that makes the mistake go away safely."""
+    """A replacement of a span of text that safely removes the mistake."""
 
     span: Span
     replacement: str
@@ -43,9 +43,9 @@ class Edit:
 
 @frozen(kw_only=True)
 class Diagnostic:
-    """One mistake: the message states the fact, notes give context, help says what to do.
+    """A mistake: the message states the fact, notes give context, help says what to do.
 
-    `primary` is what the diagnostic is about; `secondary` is what it contradicts.
+    `primary` is the place of the mistake; `secondary` are the places that it contradicts.
     """
 
     code: str
@@ -58,7 +58,7 @@ class Diagnostic:
     edits: tuple[Edit, ...] = field(default=())
 
     def __str__(self) -> str:
-        """As the command line shows it, with the lines of source that it is about."""
+        """The diagnostic as the command line shows it, with its lines of source."""
         from mimodsl.diagnostics.render import full
 
         return full.render([self])
@@ -69,7 +69,7 @@ class Diagnostic:
 
 
 def in_order(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """Sorted by file, place and code; mistakes without a span come last."""
+    """Diagnostics by file, place and code; those without a span come last."""
 
     def key(diagnostic: Diagnostic) -> tuple[bool, str, int, str]:
         where = diagnostic.primary.where

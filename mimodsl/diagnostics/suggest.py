@@ -1,4 +1,4 @@
-"""The known name that a mistyped one was probably meant to be."""
+"""Suggests known names for a misspelt name."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -7,46 +7,49 @@ from typing import Final
 from mimodsl.diagnostics.diagnostic import Edit
 from mimodsl.source import Span
 
-_LONGEST: Final = 64
-_MOST: Final = 512
-_NEAR: Final = 0.6
+_LONGEST_WORD: Final = 64
+_MOST_KNOWN: Final = 512
+_CLOSE: Final = 0.6
 _CERTAIN: Final = 0.8
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word nearest to `word`; `None` where none is near."""
-    return next(iter(_near(word, tuple(known))), None)
+    """The known word closest to `word`; `None` if no word is close."""
+    return next(iter(_similar(word, tuple(known))), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:
-    """A help line with the nearest known name, or none."""
+    """A help line with the closest known name, if one is close."""
     match = closest(word, known)
     return (f"did you mean `{match}`?",) if match else ()
 
 
 def corrected(span: Span, known: Iterable[str]) -> tuple[Edit, ...]:
-    """The edit to the one known name that a word must have been meant to be, or none.
+    """The edit to the intended name; none unless exactly one known name is certain.
 
-    It has nearly the same letters, or the same in another order. Names that differ in their digits,
-    such as `vision_1` and `vision_2`, are different things.
+    A certain name has almost the same letters, or the same letters in another order. Names with
+    different digits, such as `vision_1` and `vision_2`, are never taken for each other.
     """
     word = span.text
-    near = _near(word, tuple(known))
+    near = _similar(word, tuple(known))
     matches = [name for name, ratio in near.items() if ratio >= _CERTAIN]
     matches = matches or [name for name in near if sorted(name) == sorted(word)]
-    same = [one for one in matches if _digits(one) == _digits(word)]
-    return (Edit(span, same[0]),) if len(matches) == len(same) == 1 else ()
+    same_digits = [name for name in matches if _digits(name) == _digits(word)]
+    return (Edit(span, same_digits[0]),) if len(matches) == len(same_digits) == 1 else ()
 
 
-@lru_cache(maxsize=1)  # what is told of a mistake and what would mend it ask the same in turn
-def _near(word: str, known: tuple[str, ...]) -> dict[str, float]:
-    """How near the two nearest known words are, 0 to 1; none for what is too long to compare."""
-    from difflib import SequenceMatcher, get_close_matches  # needed after a mistake only
+@lru_cache(maxsize=1)  # the help line and the edit of a mistake ask the same question
+def _similar(word: str, known: tuple[str, ...]) -> dict[str, float]:
+    """The two closest known words with their similarity, 0 to 1; none for a very long word."""
+    from difflib import (
+        SequenceMatcher,
+        get_close_matches,
+    )  # slow to import, and needed only after a mistake
 
-    if len(word) > _LONGEST:
+    if len(word) > _LONGEST_WORD:
         return {}
-    lowered = {name.lower(): name for name in known[:_MOST] if len(name) <= _LONGEST}
-    matches = get_close_matches(word.lower(), lowered, n=2, cutoff=_NEAR)
+    lowered = {name.lower(): name for name in known[:_MOST_KNOWN] if len(name) <= _LONGEST_WORD}
+    matches = get_close_matches(word.lower(), lowered, n=2, cutoff=_CLOSE)
     compared = SequenceMatcher(b=word.lower())
     ratios: dict[str, float] = {}
     for match in matches:
@@ -60,7 +63,7 @@ def _digits(word: str) -> str:
 
 
 def listed(words: Iterable[str], conjunction: str = "or") -> str:
-    """Words in a row, each as code: `` `a`, `b` or `c` ``."""
+    """Words in a row, each in backticks: `` `a`, `b` or `c` ``."""
     quoted = [f"`{word}`" for word in words]
     if len(quoted) < 2:
         return "".join(quoted)

@@ -278,7 +278,7 @@ def test_a_rule_of_the_package_speaks_before_its_sizes(package):
 def test_broken_rules_are_a_diagnostic_and_the_others_run(package, text):
     package("strokes_rules.py", text)
     found = codes(SPEC.replace("dp:2\n}", "tp:2\n}", 1))
-    assert "of the kind `strokes` cannot be had" in found["MIMO901"].message
+    assert "of the kind `strokes` cannot be loaded" in found["MIMO901"].message
     assert "MIMO559" in found
 
 
@@ -381,7 +381,7 @@ def test_images_that_leave_no_room_are_counted_behind_the_projector():
     full = FOLDED.replace("token = 511", "token = 511, images = 8")
     assert "MIMO612" not in codes(full)
     found = codes(full.replace("images = 8", "images = 16"))["MIMO612"]
-    assert found.message == "a sample's images take 32 of 32 tokens"
+    assert found.message == "the images of a sample take 32 of 32 tokens"
     assert "or fewer images: `images = 15`" in found.help
 
 

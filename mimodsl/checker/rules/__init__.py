@@ -1,4 +1,4 @@
-"""The families of rules. A new rule is one function in one of them; nothing else changes."""
+"""All rules, a module per family. A new rule is one function in one of these modules."""
 
 from types import ModuleType
 from typing import Any, Final, cast
@@ -60,10 +60,10 @@ def _rules_of(family: ModuleType) -> list[Rule[Any]]:
 
 
 RULES: Final[tuple[Rule[Any], ...]] = tuple(
-    sorted((rule for family in FAMILIES for rule in _rules_of(family)), key=lambda one: one.code)
+    sorted((rule for family in FAMILIES for rule in _rules_of(family)), key=lambda rule: rule.code)
 )
 
 
 def rule_of(code: str) -> Rule[Any] | None:
-    """The rule with that code, as `mimodsl explain` shows it."""
+    """The rule with this code, or `None`."""
     return next((rule for rule in RULES if rule.code == code), None)

@@ -1,4 +1,4 @@
-"""How experts are kept equally busy: capacities, balancing losses and sinkhorn routing."""
+"""Rules about balancing experts: capacities, balancing losses and sinkhorn routing."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -13,7 +13,7 @@ from mimodsl.ir import Balance, Dispatcher, Moe, Score
 
 @rule(
     "MIMO547",
-    "padding to a capacity that cannot be had",
+    "a router that cannot pad to its capacity",
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/transformer_config.py:1687", "transformer/transformer_config.py:1601"),
@@ -24,8 +24,8 @@ from mimodsl.ir import Balance, Dispatcher, Moe, Score
 def padding(spec: Context, held: HeldMoe) -> Findings:
     """`pad_to_capacity` needs a `capacity_factor`, and a dispatcher that pads.
 
-    The capacity is what an expert's tokens are padded to, and the `flex` dispatcher (its deepep
-    backend) does not pad.
+    megatron-core pads the tokens of each expert up to its capacity. The `flex` dispatcher (its
+    deepep backend) does not pad.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -43,34 +43,34 @@ def padding(spec: Context, held: HeldMoe) -> Findings:
     moe = held.moe
     if moe.pad_to_capacity and moe.capacity_factor is None:
         yield Finding(
-            message=f"{code(held.name)} pads experts to a capacity that is not given",
-            primary=spec.label(moe, "pad_to_capacity", "to which capacity?"),
+            message=f"{code(held.name)} pads experts to a capacity, but sets no capacity factor",
+            primary=spec.label(moe, "pad_to_capacity", "no capacity to pad to"),
             secondary=(spec.label(moe, "experts", f"{moe.experts} experts"),),
-            help=(f"{code('capacity_factor = 1.0')} gives each an even share",),
+            help=(f"{code('capacity_factor = 1.0')} gives each expert an even share",),
         )
     if moe.pad_to_capacity and moe.dispatcher is Dispatcher.FLEX:
         yield Finding(
-            message=f"the {code('flex')} dispatcher of {code(held.name)} does not pad",
+            message=f"the {code('flex')} dispatcher of {code(held.name)} does not pad tokens",
             primary=spec.label(moe, "pad_to_capacity", "padded to capacity"),
             secondary=(spec.label(moe, "dispatcher", "does not pad"),),
-            help=(f"{code('dispatcher = alltoall')}, or {code('pad_to_capacity = false')}",),
+            help=(f"write {code('dispatcher = alltoall')} or {code('pad_to_capacity = false')}",),
         )
 
 
 @rule(
     "MIMO540",
-    "padding to more tokens than there are",
+    "experts padded to more tokens than exist",
     scope=MOE,
     cost=Cost.LATE,
     mirrors=("transformer/moe/moe_utils.py:442", "transformer/moe/moe_utils.py:241"),
-    seen="Every rank stops in its first forward pass: torch cannot view the probabilities as so "
+    seen="Every rank stops in its first forward pass: torch cannot reshape the probabilities to so "
     "many for each expert, such as 144 of 128.",
 )
 def overfull(spec: Context, held: HeldMoe) -> Findings:
-    """With `pad_to_capacity`, an expert's capacity is at most all the tokens.
+    """With `pad_to_capacity`, the capacity of an expert is at most the number of tokens.
 
-    The capacity is `capacity_factor` times an even share, tokens · topk / experts. megatron-core
-    takes as many of the tokens for each expert, and fails to find them.
+    The capacity is `capacity_factor` times an even share, tokens · topk / experts. For each expert,
+    megatron-core selects that many tokens, and fails where there are fewer.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -92,17 +92,17 @@ def overfull(spec: Context, held: HeldMoe) -> Findings:
     if share > moe.experts:
         enough = code(f"capacity_factor = {moe.experts // moe.topk}.0")
         yield Finding(
-            message=f"the experts of {code(held.name)} are padded to {share:g} tokens of every "
+            message=f"each expert of {code(held.name)} is padded to {share:g} tokens of every "
             f"{moe.experts}",
             primary=spec.label(moe, "capacity_factor", f"{factor:g} · topk = {share:g}"),
             secondary=(spec.label(moe, "experts", f"{moe.experts} experts"),),
-            help=(f"{enough} holds every token there can be", "or leave `pad_to_capacity` out"),
+            help=(f"{enough} has room for every token", "or leave `pad_to_capacity` out"),
         )
 
 
 @rule(
     "MIMO548",
-    "a capacity beside sinkhorn balancing",
+    "a capacity together with sinkhorn balancing",
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=(
@@ -112,7 +112,7 @@ def overfull(spec: Context, held: HeldMoe) -> Findings:
     seen="Every rank stops: `moe_expert_capacity_factor only works with aux_loss`.",
 )
 def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
-    """Tokens are dropped by capacity only beside an auxiliary loss, or none.
+    """A router drops tokens by capacity only with an auxiliary loss or without balancing.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -136,16 +136,16 @@ def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
     moe = held.moe
     if moe.capacity_factor is not None and moe.balance is Balance.SINKHORN:
         yield Finding(
-            message=f"the router of {code(held.name)} has a capacity beside sinkhorn balancing",
+            message=f"the router of {code(held.name)} combines a capacity with sinkhorn balancing",
             primary=spec.label(moe, "capacity_factor", "drops tokens"),
             secondary=(spec.label(moe, "balance", "sinkhorn"),),
-            help=(f"{code('capacity_factor = none')}, or {code('balance = aux_loss')}",),
+            help=(f"write {code('capacity_factor = none')} or {code('balance = aux_loss')}",),
         )
 
 
 @rule(
     "MIMO549",
-    "the coefficient of a loss that is not there",
+    "a coefficient for a loss that does not exist",
     scope=MOE,
     cost=Cost.LATE,
     mirrors=("transformer/moe/router.py:295", "transformer/moe/router.py:398"),
@@ -153,10 +153,10 @@ def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
     "loss.` Without a balancing loss, nothing: the coefficient is read as 0.",
 )
 def lone_coefficient(spec: Context, held: HeldMoe) -> Findings:
-    """`aux_loss` scales the balancing loss, so `balance` is one.
+    """`aux_loss` scales the balancing loss, so `balance` must select one.
 
-    With `sinkhorn` megatron-core refuses the first forward pass; with `none` the coefficient is
-    without effect.
+    With `sinkhorn`, megatron-core refuses the first forward pass; with `none`, the coefficient has
+    no effect.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -175,26 +175,27 @@ def lone_coefficient(spec: Context, held: HeldMoe) -> Findings:
     if moe.aux_loss > 0 and moe.balance in (Balance.NONE, Balance.SINKHORN):
         yield Finding(
             message=f"{code(held.name)} has a coefficient for a balancing loss, but no such loss",
-            primary=spec.label(moe, "aux_loss", f"{moe.aux_loss} of no loss"),
+            primary=spec.label(moe, "aux_loss", f"{moe.aux_loss}, but no loss"),
             secondary=(spec.label(moe, "balance", f"{moe.balance}: no loss"),),
-            help=(f"{code('balance = seq_aux_loss')}, or {code('aux_loss = 0')}",),
+            help=(f"write {code('balance = seq_aux_loss')} or {code('aux_loss = 0')}",),
         )
 
 
 @rule(
     "MIMO550",
-    "a router's knobs that sinkhorn balancing does not read",
+    "router settings that sinkhorn balancing ignores",
     scope=MOE,
     cost=Cost.SILENT,
     mirrors=("transformer/moe/router.py:766", "transformer/moe/router.py:288"),
-    seen="Nothing. The router's scores are others than those that were written.",
+    seen="Nothing. The router uses other scores than the spec says.",
     severity=Severity.WARNING,
 )
 def beside_sinkhorn(spec: Context, held: HeldMoe) -> Findings:
-    """Sinkhorn balancing makes scores of its own: of one expert a sigmoid, of several a softmax.
+    """Sinkhorn balancing computes its own scores: a sigmoid for one expert per token, a softmax for
+    several.
 
-    Another score, an expert bias, a scaling factor and expert groups are left out of it without a
-    word, so a router with other scores than the written ones is trained.
+    It silently ignores another score, an expert bias, a scaling factor and expert groups. So the
+    run trains a router with other scores than the spec says.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -212,27 +213,27 @@ def beside_sinkhorn(spec: Context, held: HeldMoe) -> Findings:
     moe = held.moe
     if moe.balance is not Balance.SINKHORN:
         return
-    for field, repair in _unread_by_sinkhorn(moe):
+    for field, neutral in _ignored_by_sinkhorn(moe):
         value = _written(getattr(moe, field))
         yield Finding(
-            message=f"sinkhorn balancing does not read {code(field)} of {code(held.name)}",
-            primary=spec.label(moe, field, f"{value}: not read"),
+            message=f"sinkhorn balancing ignores {code(field)} of {code(held.name)}",
+            primary=spec.label(moe, field, f"{value}: ignored"),
             secondary=(spec.label(moe, "balance", "sinkhorn"),),
-            help=(f"write {code(f'{field} = {repair}')}, or {code('balance = none')} to keep it",),
+            help=(f"write {code(f'{field} = {neutral}')}, or {code('balance = none')} to keep it",),
         )
 
 
-def _unread_by_sinkhorn(moe: Moe) -> Iterator[tuple[str, str]]:
-    """Fields that would have an effect without sinkhorn, and the value that says they have none."""
-    own = Score.SIGMOID if moe.topk == 1 else Score.SOFTMAX
-    if moe.score is not own:
-        yield "score", own.value
-    for field, repair in _OFF.items():
+def _ignored_by_sinkhorn(moe: Moe) -> Iterator[tuple[str, str]]:
+    """Fields that sinkhorn ignores, and the value that states the same."""
+    sinkhorn_score = Score.SIGMOID if moe.topk == 1 else Score.SOFTMAX
+    if moe.score is not sinkhorn_score:
+        yield "score", sinkhorn_score.value
+    for field, neutral in _NEUTRAL.items():
         if getattr(moe, field) not in (None, False):
-            yield field, repair
+            yield field, neutral
 
 
-_OFF: Final = {"expert_bias": "false", "scaling": "none", "groups": "none"}
+_NEUTRAL: Final = {"expert_bias": "false", "scaling": "none", "groups": "none"}
 
 
 def _written(value: object) -> str:

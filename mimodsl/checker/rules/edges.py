@@ -1,4 +1,4 @@
-"""Edges: how replicas of an encoder and of the language model meet at the bridge between grids."""
+"""Rules about bridges: how replicas of an encoder and of the language model exchange data."""
 
 from collections.abc import Iterable, Iterator
 
@@ -13,13 +13,13 @@ from mimodsl.planner.families import family_of
 
 
 def is_colocated(spec: Context, route: Route) -> bool:
-    """Whether a flow's encoder and language model share ranks, as far as that is known."""
+    """Whether a flow's encoder and language model share ranks, as far as the spec is sound."""
     a, b = route.encoder.grid.name, route.language.grid.name
     spans = spans_of(spec.draft)
-    return a == b or (a in spans and b in spans and _meet(spans[a], spans[b]))
+    return a == b or (a in spans and b in spans and _overlap(spans[a], spans[b]))
 
 
-def _meet(a: range, b: range) -> bool:
+def _overlap(a: range, b: range) -> bool:
     return max(a.start, b.start) < min(a.stop, b.stop)
 
 
@@ -33,13 +33,14 @@ def _meet(a: range, b: range) -> bool:
         "pipeline_parallel/bridge_communicator.py:113",
         "models/mimo/comm/colocated_communicator.py:143",
     ),
-    seen="Every rank stops as bridges are made: `Source grid CP size must be 1, got`, or `must "
+    seen="Every rank stops while bridges are built: `Source grid CP size must be 1, got`, or `must "
     "be 1 for`.",
 )
 def context_parallel(spec: Context, route: Route) -> Findings:
-    """With images, cp is 1 on the encoder's grid and on the language model's.
+    """With images, cp is 1 on the grid of the encoder and on the grid of the language model.
 
-    megatron-core 0.19.2 bridges no context-parallel grids; a language model alone may have cp.
+    megatron-core 0.19.2 cannot bridge grids with context parallelism; a language model alone may
+    have cp.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -79,7 +80,9 @@ def context_parallel(spec: Context, route: Route) -> Findings:
                 f"{code(f'cp:{cp}')}",
                 primary=spec.axis_label(held.grid, "cp", "context parallelism"),
                 secondary=(spec.label(route.flow, "path", "a bridge"),),
-                help=(f"{code('cp:1')} with {code(f'dp:{dp * cp}')} or {code(f'tp:{tp * cp}')}",),
+                help=(
+                    f"use {code('cp:1')} with {code(f'dp:{dp * cp}')} or {code(f'tp:{tp * cp}')}",
+                ),
             )
 
 
@@ -98,11 +101,11 @@ def _ends(route: Route) -> Iterator[Held[Kind]]:
         "models/mimo/comm/colocated_communicator.py:143",
         "models/mimo/config/role.py:86",
     ),
-    seen="Every rank stops as bridges are made: `must be 1 for`, `ColocatedBridgeCommunicator, "
+    seen="Every rank stops while bridges are built: `must be 1 for`, `ColocatedBridgeCommunicator, "
     "got`.",
 )
 def colocated_pipeline(spec: Context, route: Route) -> Findings:
-    """A language model on its encoder's ranks has one pipeline stage.
+    """A language model that shares ranks with its encoder has one pipeline stage.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -148,33 +151,33 @@ def colocated_pipeline(spec: Context, route: Route) -> Findings:
             spec.label(route.encoder.module, "grid", "on the same ranks"),
             *(() if shared or place is None else (spec.label(place, None, "placed here"),)),
         ),
-        help=(_apart_help(route), f"or {code('pp:1')} with {code(f'dp:{dp * pp}')}"),
+        help=(_apart_help(route), f"or use {code('pp:1')} with {code(f'dp:{dp * pp}')}"),
     )
 
 
 def _apart_help(route: Route) -> str:
     a, b = route.encoder.grid.name, route.language.grid.name
     if a == b:
-        return f"give {code(route.encoder.name)} a grid of its own, beside {code(b)}"
-    return f"{code(f'place {a} | {b}')} gives each ranks of its own"
+        return f"give {code(route.encoder.name)} its own grid, beside {code(b)}"
+    return f"{code(f'place {a} | {b}')} gives each its own ranks"
 
 
 @rule(
     "MIMO623",
-    "replicas that do not divide one way",
+    "replicas that do not divide evenly",
     scope=ROUTE,
     cost=Cost.RAISES,
     mirrors=(
         "pipeline_parallel/bridge_communicator.py:301",
         "models/mimo/comm/colocated_communicator.py:151",
     ),
-    seen="Every rank stops as bridges are made: `must be evenly divisible.` or `DP sizes must "
+    seen="Every rank stops while bridges are built: `must be evenly divisible.` or `DP sizes must "
     "be evenly divisible`.",
 )
 def fan(spec: Context, route: Route) -> Findings:
-    """The dp sizes of an encoder and of the language model divide one way.
+    """Of the dp sizes of an encoder and of the language model, one is a multiple of the other.
 
-    One replica feeds several (fan-out), or several feed one (fan-in), each the same number.
+    One replica feeds several (fan-out), or several feed one (fan-in), always the same number.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -210,19 +213,19 @@ def fan(spec: Context, route: Route) -> Findings:
     if not divides_one_way(a, b):
         fits = replicas(spec, route, (*divisors(b), next_multiple(a, b)))
         yield Finding(
-            message=f"{a} replicas of {code(route.encoder.name)} and {b} of "
-            f"{code(route.language.name)} do not divide one way",
+            message=f"{a} replicas of {code(route.encoder.name)} and {b} replicas of "
+            f"{code(route.language.name)} do not divide evenly",
             primary=spec.axis_label(route.encoder.grid, "dp", f"{a} replicas"),
             secondary=(
                 spec.axis_label(route.language.grid, "dp", f"{b} replicas"),
                 spec.label(route.flow, "path", "the bridge between them"),
             ),
-            help=(f"{fits} in {code(route.encoder.grid.name)} divides one way",),
+            help=(f"{fits} in {code(route.encoder.grid.name)} divides evenly",),
         )
 
 
 def replicas(spec: Context, route: Route, sizes: Iterable[int]) -> str:
-    """The nearest of some dp sizes for an encoder; on shared ranks, with a tp that keeps these."""
+    """The nearest of some dp sizes for an encoder; on shared ranks, with the tp that fits."""
     grid, dp = route.encoder.grid, route.encoder.size("dp")
     if not is_colocated(spec, route):
         return either(code(f"dp:{size}") for size in nearest(dp, sizes))
@@ -233,7 +236,7 @@ def replicas(spec: Context, route: Route, sizes: Iterable[int]) -> str:
 
 @rule(
     "MIMO625",
-    "embeddings of another precision than the residual stream",
+    "image embeddings in another precision than the residual stream",
     scope=ROUTE,
     cost=Cost.LATE,
     mirrors=(
@@ -241,14 +244,14 @@ def replicas(spec: Context, route: Route, sizes: Iterable[int]) -> str:
         "models/mimo/model/base.py:207",
         "transformer/transformer_config.py:1303",
     ),
-    seen="The first forward pass stops: `masked_scatter_` takes two tensors of one type; "
-    "between grids, a bridge reads bytes of one type as another.",
+    seen="The first forward pass stops: `masked_scatter_` needs two tensors of one type; between "
+    "grids, a bridge reads the bytes of one type as another type.",
 )
 def residual_precision(spec: Context, route: Route) -> Findings:
     """With images, the residual stream has the precision of the weights.
 
-    `residual_fp32` makes text embeddings fp32, while images arrive in the precision of training:
-    megatron-core fails to put the two into one tensor, and its bridges would receive images into
+    `residual_fp32` makes text embeddings fp32, while images arrive in the training precision.
+    megatron-core cannot put the two into one tensor, and its bridges would receive images into
     buffers of the wrong type.
 
     Example:
@@ -280,8 +283,8 @@ def residual_precision(spec: Context, route: Route) -> Findings:
     if train is not None and is_wide and train.precision is not Precision.FP32:
         yield Finding(
             message=f"the residual stream of {code(route.language.name)} is fp32, "
-            f"the embeddings of {code(route.encoder.name)} are {train.precision}",
+            f"but the embeddings of {code(route.encoder.name)} are {train.precision}",
             primary=spec.label(kind, "residual_fp32", "text embeddings in fp32"),
             secondary=(spec.label(train, "precision", f"images in {train.precision}"),),
-            help=(f"{code('residual_fp32 = false')}, or {code('precision = fp32')}",),
+            help=(f"write {code('residual_fp32 = false')} or {code('precision = fp32')}",),
         )

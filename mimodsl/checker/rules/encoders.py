@@ -1,4 +1,4 @@
-"""Vision encoders and projectors: images in whole patches, and what their ranks cannot do."""
+"""Rules about encoders and projectors: image sizes, and how ranks may split them."""
 
 from mimodsl.checker.arithmetic import division, next_multiple
 from mimodsl.checker.context import Context
@@ -9,22 +9,24 @@ from mimodsl.diagnostics import Severity
 from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Radio, Role, VisionEncoder
 
 
-def _around(size: int, step: int) -> tuple[int, ...]:
-    """The nearest multiples of a step, of which a size may be one; 0 is none."""
+def _nearest_multiples(size: int, step: int) -> tuple[int, ...]:
+    """The nearest positive multiples of a step, at most a size and at least the size."""
     below, above = size // step * step, next_multiple(size, step)
     return (below, above) if below else (above,)
 
 
 def _image_help(kind: VisionEncoder, step: int) -> str:
     """The nearest images whose sides are multiples of a step."""
-    heights, widths = (_around(side, step) for side in (kind.image.height, kind.image.width))
+    heights, widths = (
+        _nearest_multiples(side, step) for side in (kind.image.height, kind.image.width)
+    )
     sizes = dict.fromkeys((f"{heights[0]}x{widths[0]}", f"{heights[-1]}x{widths[-1]}"))
     return either(code(f"image = {size}") for size in sizes)
 
 
 @rule(
     "MIMO551",
-    "images that are no whole number of patches",
+    "images that do not divide into patches",
     scope=VISION,
     cost=Cost.RAISES,
     mirrors=(
@@ -33,10 +35,10 @@ def _image_help(kind: VisionEncoder, step: int) -> str:
         "models/vision/clip_vit_model.py:76",
         "models/vision/clip_vit_model.py:77",
     ),
-    seen="A bare assertion fails as the encoder is built.",
+    seen="A bare assertion fails while the encoder is built.",
 )
 def whole_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
-    """The height and the width of images divide by the side of a patch.
+    """The height and the width of images are multiples of the side of a patch.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -54,22 +56,22 @@ def whole_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
     odd = [side for side in (kind.image.height, kind.image.width) if side % kind.patch]
     if odd:
         yield Finding(
-            message=f"images of {kind.image} are no whole number of patches of {kind.patch}",
+            message=f"images of {kind.image} do not divide into patches of {kind.patch}",
             primary=spec.label(kind, "image", division(odd[0], kind.patch)),
             secondary=(spec.label(kind, "patch", f"patches of {kind.patch}"),),
-            help=(f"{_image_help(kind, kind.patch * (1 + kind.pixel_shuffle))} is whole",),
+            help=(f"{_image_help(kind, kind.patch * (1 + kind.pixel_shuffle))} divides evenly",),
         )
 
 
 @rule(
     "MIMO552",
-    "a pixel shuffle of an odd grid of patches",
+    "a pixel shuffle of an odd number of patches",
     scope=VISION,
     cost=Cost.LATE,
     seen="A shape error in the first forward pass.",
 )
 def even_patches(spec: Context, encoder: Held[VisionEncoder]) -> Findings:
-    """Pixel shuffle folds squares of 2 by 2 patches, so each side has an even number of them.
+    """Pixel shuffle folds squares of 2 by 2 patches, so each side has an even number of patches.
 
     Otherwise the last row or column has no partner, and the first forward pass fails.
 
@@ -125,26 +127,26 @@ def shuffled_class_tokens(spec: Context, encoder: Held[VisionEncoder]) -> Findin
     kind = encoder.kind
     if kind.pixel_shuffle and kind.class_tokens and not kind.drop_class_tokens:
         yield Finding(
-            message=f"{code(encoder.name)} keeps class tokens that pixel shuffle cannot fold",
+            message=f"{code(encoder.name)} keeps class tokens, which pixel shuffle cannot fold",
             primary=spec.label(kind, "drop_class_tokens", f"keeps {kind.class_tokens}"),
             secondary=(spec.label(kind, "pixel_shuffle", "folds 2 by 2 patches"),),
-            help=(f"{code('drop_class_tokens = true')}, or {code('pixel_shuffle = false')}",),
+            help=(f"write {code('drop_class_tokens = true')} or {code('pixel_shuffle = false')}",),
         )
 
 
 @rule(
     "MIMO554",
-    "an encoder in a pipeline",
+    "an encoder with several pipeline stages",
     scope=ENCODER,
     cost=Cost.SILENT,
     mirrors=("models/mimo/submodules/base.py:322", "models/vision/radio.py:237"),
     seen="Nothing. The loss falls as if the encoder had only the layers of its first stage.",
 )
 def encoder_pipeline(spec: Context, encoder: Held[Encoder]) -> Findings:
-    """An encoder is whole on its ranks: pp is 1.
+    """An encoder has one pipeline stage: pp is 1.
 
-    megatron-core passes what a later stage of an encoder receives straight on to the projector, so
-    the layers of every stage but the first would not run, and nothing would say so.
+    In megatron-core, a later stage of an encoder passes its input straight to the projector. The
+    layers of every stage except the first would not run, and no error would say so.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -160,11 +162,11 @@ def encoder_pipeline(spec: Context, encoder: Held[Encoder]) -> Findings:
     pp, tp, dp = (encoder.size(axis) for axis in ("pp", "tp", "dp"))
     if pp > 1:
         yield Finding(
-            message=f"the encoder {code(encoder.name)} is in a pipeline of {pp} stages",
+            message=f"the encoder {code(encoder.name)} has {pp} pipeline stages",
             primary=spec.axis_label(encoder.grid, "pp", f"{pp} stages"),
             secondary=(spec.label(encoder.module, "name", "an encoder"),),
-            notes=("megatron-core would skip the layers of every stage but the first",),
-            help=(f"{code('pp:1')} with {code(f'dp:{dp * pp}')} or {code(f'tp:{tp * pp}')}",),
+            notes=("megatron-core would skip the layers of every stage except the first",),
+            help=(f"use {code('pp:1')} with {code(f'dp:{dp * pp}')} or {code(f'tp:{tp * pp}')}",),
         )
 
 
@@ -178,11 +180,11 @@ def encoder_pipeline(spec: Context, encoder: Held[Encoder]) -> Findings:
         "models/vision/radio.py:406",
         "models/vision/radio.py:389",
     ),
-    seen="Without the sizes of images, the first forward pass fails. With them, no error where a "
-    "width is no multiple of a patch: images are cut at other places than their tokens begin.",
+    seen="Without image sizes, the first forward pass fails. With them, there is no error if a "
+    "width is not a multiple of a patch: images are not cut where their tokens begin.",
 )
 def dynamic_resolution(spec: Context, encoder: Held[Radio]) -> Findings:
-    """`dynamic_resolution` is not built yet: it takes image sizes and packed sequences.
+    """`dynamic_resolution` is not built yet: it needs image sizes and packed sequences.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -202,13 +204,15 @@ def dynamic_resolution(spec: Context, encoder: Held[Radio]) -> Findings:
             message=f"{code(encoder.name)} takes images of different sizes, which is not built yet",
             primary=spec.label(kind, "dynamic_resolution", "not built yet"),
             secondary=(spec.label(kind, "image", f"one size: {kind.image}"),),
-            help=(f"{code('dynamic_resolution = false')}, with every image {kind.image}",),
+            help=(
+                f"write {code('dynamic_resolution = false')}, so that every image is {kind.image}",
+            ),
         )
 
 
 @rule(
     "MIMO558",
-    "a bias of an affine projector that tensor parallelism splits",
+    "an affine projector with a bias and tensor parallelism",
     scope=AFFINE,
     cost=Cost.LATE,
     mirrors=("models/vision/multimodal_projector.py:82", "tensor_parallel/layers.py:1192"),
@@ -217,8 +221,8 @@ def dynamic_resolution(spec: Context, encoder: Held[Radio]) -> Findings:
 def affine_bias(spec: Context, projector: Held[AffineProjector]) -> Findings:
     """An affine projector has a bias only where tp is 1.
 
-    megatron-core gathers its output over tp, but not its bias: the first forward pass fails to add
-    a part of the bias to all of the output.
+    megatron-core gathers its output over tp, but not its bias: the first forward pass cannot add a
+    part of the bias to the whole output.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -255,10 +259,10 @@ def affine_bias(spec: Context, projector: Held[AffineProjector]) -> Findings:
     if kind.bias and tp > 1:
         yield Finding(
             message=f"the bias of {code(projector.name)} is split over {code(f'tp:{tp}')}, "
-            "the output that it is added to is not",
+            "but the output that it is added to is not",
             primary=spec.label(kind, "bias", "a part on every tp rank"),
             secondary=(spec.axis_label(projector.grid, "tp", f"{tp} ranks"),),
-            help=(f"{code('bias = false')}, or {code('mlp_projector')} in its place",),
+            help=(f"write {code('bias = false')}, or use {code('mlp_projector')} instead",),
         )
 
 
@@ -270,19 +274,23 @@ def affine_bias(spec: Context, projector: Held[AffineProjector]) -> Findings:
     severity=Severity.WARNING,
 )
 def custom_encoder_is_whole(spec: Context, encoder: Held[CustomEncoder]) -> Findings:
-    """An encoder of a package of one's own is whole on every rank: dp alone shares its work.
+    """An encoder of another package is whole on every rank: only dp shares its work.
 
-    mimodsl knows of it what goes in and what comes out, not how its weights could be split. Ranks
-    along tp hold the same and compute the same: the model trains as it should, at that price.
+    mimodsl knows the input and the output of such an encoder, but not how to split its weights.
+    Ranks along tp hold the same weights and compute the same: the model trains correctly, but these
+    ranks save nothing.
     """
     tp, dp = encoder.size("tp"), encoder.size("dp")
     if tp > 1:
-        grids = {one.grid for one in spec.draft.modules if one.role is Role.LANGUAGE}
+        modules = spec.draft.modules
+        grids = {module.grid for module in modules if module.role is Role.LANGUAGE}
         where = "on a grid of its own" if encoder.grid.name in grids else "alone"
         yield Finding(
             message=f"{code(encoder.name)} is a {code(encoder.kind.keyword)}, which "
             f"{code(f'tp:{tp}')} does not split",
             primary=spec.axis_label(encoder.grid, "tp", f"{tp} ranks that compute the same"),
             secondary=(spec.label(encoder.module, "name", "whole on every rank"),),
-            help=(f"{code(f'dp:{tp * dp}')} {where} spreads samples over as many ranks",),
+            help=(
+                f"{code(f'dp:{tp * dp}')} {where} spreads samples over the same number of ranks",
+            ),
         )

@@ -1,4 +1,4 @@
-"""The order of axes of an expert view, where megatron-core takes one for granted."""
+"""Rules about the order of axes in an expert view, where megatron-core expects one order."""
 
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code
@@ -8,18 +8,19 @@ from mimodsl.checker.scopes import MOE, GridView, HeldMoe
 
 @rule(
     "MIMO313",
-    "expert parallelism that varies faster than expert tensor parallelism",
+    "ep before etp in an expert view",
     scope=MOE,
     cost=Cost.LATE,
     mirrors=("transformer/moe/token_dispatcher.py:568", "transformer/moe/token_dispatcher.py:1843"),
     seen="The first forward pass hangs or fails in an all-to-all: ranks send other numbers of "
-    "tokens than are received.",
+    "tokens than the receivers expect.",
 )
 def parts_first(spec: Context, held: HeldMoe) -> Findings:
-    """Where an expert view has etp and ep, etp stands before ep: the ranks of an expert come first.
+    """Where an expert view has etp and ep, etp stands before ep: the ranks that share an expert are
+    neighbours.
 
-    Ranks tell each other how many tokens they send, over etp and ep together, and megatron-core
-    reads what it gets in this order alone.
+    Ranks exchange their numbers of tokens over etp and ep together, and megatron-core reads the
+    result in this order only.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -33,38 +34,38 @@ def parts_first(spec: Context, held: HeldMoe) -> Findings:
           grid = llm
         }
     """
-    one = held.expert
-    if one is None or min(held.grid.size("etp"), held.grid.size("ep")) == 1:
+    view = held.expert
+    if view is None or min(held.grid.size("etp"), held.grid.size("ep")) == 1:
         return
-    ep = one.stride("ep")
-    if one.stride("etp") < ep:
+    ep = view.stride("ep")
+    if view.stride("etp") < ep:
         return
-    order = one.ordered("etp", ep)
-    assert order is not None, "etp has the place that ep has"
+    order = view.ordered("etp", ep)
+    assert order is not None, "etp can take the place of ep"
     yield Finding(
         message=f"{code('ep')} varies faster than {code('etp')} in the expert view of "
         f"{code(held.grid.name)}",
         primary=spec.axis_label(held.grid, "ep", "spreads experts over neighbours"),
-        secondary=(spec.axis_label(held.grid, "etp", "splits each of them"),),
+        secondary=(spec.axis_label(held.grid, "etp", "splits each expert"),),
         help=(f"order the view as {code(order)}",),
-        edits=spec.writing(one.view, "axes", order),
+        edits=spec.writing(view.view, "axes", order),
     )
 
 
 @rule(
     "MIMO314",
-    "experts split over other ranks than everything else",
+    "experts and other weights split over different ranks",
     scope=MOE,
     cost=Cost.SILENT,
     mirrors=("tensor_parallel/layers.py:1379", "extensions/transformer_engine.py:982"),
-    seen="Nothing. Gradients of experts are summed over ranks that hold other parts of them, and "
-    "the loss falls less than it should.",
+    seen="Nothing. Gradients of experts are summed over ranks that hold different parts of them, "
+    "and the loss falls less than it should.",
 )
 def same_parts(spec: Context, held: HeldMoe) -> Findings:
-    """Where ep is 1 and etp equals tp, experts are split over the very ranks of tp.
+    """Where ep is 1 and etp equals tp, experts are split over the same ranks as tp.
 
-    megatron-core then takes experts for weights like all others, and sums their gradients over dp
-    and cp. These ranks hold the same part of an expert only where etp joins the ranks that tp does.
+    megatron-core then treats experts like all other weights, and sums their gradients over dp and
+    cp. These ranks hold the same part of an expert only if etp joins the same ranks as tp.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -78,21 +79,21 @@ def same_parts(spec: Context, held: HeldMoe) -> Findings:
           grid = llm
         }
     """
-    one, tp = held.expert, held.grid.size("tp")
-    if one is None or held.grid.size("ep") > 1 or held.grid.size("etp") != tp or tp == 1:
+    view, tp = held.expert, held.grid.size("tp")
+    if view is None or held.grid.size("ep") > 1 or held.grid.size("etp") != tp or tp == 1:
         return
-    wanted, found = GridView(held.grid, held.grid.base).stride("tp"), one.stride("etp")
-    if wanted == found:
+    tp_stride, etp_stride = GridView(held.grid, held.grid.base).stride("tp"), view.stride("etp")
+    if tp_stride == etp_stride:
         return
-    order = one.ordered("etp", wanted)
+    order = view.ordered("etp", tp_stride)
     yield Finding(
-        message=f"{code(held.name)} splits experts over other ranks than the rest of its weights",
-        primary=spec.axis_label(held.grid, "etp", f"joins ranks {found} apart"),
-        secondary=(spec.axis_label(held.grid, "tp", f"joins ranks {wanted} apart"),),
+        message=f"{code(held.name)} does not split experts over the ranks of its other weights",
+        primary=spec.axis_label(held.grid, "etp", f"joins ranks {etp_stride} apart"),
+        secondary=(spec.axis_label(held.grid, "tp", f"joins ranks {tp_stride} apart"),),
         help=(
             f"order the view as {code(order)}"
             if order
-            else f"begin both views, with {code('tp')} and with {code('etp')}",
+            else f"begin the base view with {code('tp')} and the expert view with {code('etp')}",
         ),
-        edits=() if order is None else spec.writing(one.view, "axes", order),
+        edits=() if order is None else spec.writing(view.view, "axes", order),
     )

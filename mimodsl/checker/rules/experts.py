@@ -1,4 +1,4 @@
-"""Experts on their ranks: the expert view, what it divides, and what travels between its ranks."""
+"""Rules about experts on their ranks: the expert view, what it divides, and the dispatchers."""
 
 from mimodsl.checker.arithmetic import division, divisors, nearest, next_multiple
 from mimodsl.checker.context import Context
@@ -19,7 +19,7 @@ def _stage_ranks(grid: Grid) -> int:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/moe/moe_layer.py:185",),
-    seen="A bare assertion fails as a rank builds its first layer with experts.",
+    seen="A bare assertion fails while a rank builds its first layer with experts.",
 )
 def experts_by_ep(spec: Context, held: HeldMoe) -> Findings:
     """Every rank along ep holds the same number of experts.
@@ -59,14 +59,15 @@ def experts_by_ep(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.SILENT,
     mirrors=("process_groups_config.py:181", "transformer/moe/moe_layer.py:181"),
-    seen="Nothing at first. Gradients of experts are summed over ranks that hold other "
+    seen="Nothing at first. Gradients of experts are summed over ranks that hold different "
     "experts, and the loss falls less than it should.",
 )
 def no_expert_view(spec: Context, held: HeldMoe) -> Findings:
-    """A model with experts is on a grid that says how they are spread: one with an expert view.
+    """A model with experts needs a grid with an expert view, which says how the experts are spread.
 
-    Without it there are no expert groups. megatron-core reads a missing group as one rank here and
-    as the whole world there, and sums gradients of experts over ranks that do not share them.
+    Without it there are no expert groups. In some places megatron-core reads a missing group as one
+    rank, in others as the whole world, and it sums gradients of experts over ranks that do not
+    share them.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -85,7 +86,8 @@ def no_expert_view(spec: Context, held: HeldMoe) -> Findings:
     ep = max(size for size in divisors(stage) if held.moe.experts % size == 0)
     view = f"expert = etp:1 * ep:{ep} * edp:{stage // ep} * pp"
     yield Finding(
-        message=f"{code(held.name)} has experts, its grid {code(held.grid.name)} no expert view",
+        message=f"{code(held.name)} has experts, but its grid "
+        f"{code(held.grid.name)} has no expert view",
         primary=spec.label(held.grid, "name", "no expert view"),
         secondary=(spec.label(held.moe, "experts", f"{held.moe.experts} experts"),),
         help=(f"{code(view)} spreads them over the {stage} ranks of a stage",),
@@ -98,14 +100,14 @@ def no_expert_view(spec: Context, held: HeldMoe) -> Findings:
     scope=GRID,
     cost=Cost.WASTE,
     mirrors=("transformer/transformer_config.py:1468",),
-    seen="Nothing here. Given to a config without experts, `num_moe_experts must be non None "
-    "to use expert-parallel.`",
+    seen="Nothing here. A config without experts stops: `num_moe_experts must be non None to use "
+    "expert-parallel.`",
 )
 def idle_expert_view(spec: Context, grid: Grid) -> Findings:
     """An expert view with ep or etp above 1 is for a model with experts.
 
-    megatron-core refuses expert parallelism in a config without experts; here the view would simply
-    have no effect, which is not what was meant.
+    megatron-core refuses expert parallelism in a config without experts. Here the view would have
+    no effect, which is hardly intended.
 
     Example:
         grid llm {
@@ -148,7 +150,7 @@ def idle_expert_view(spec: Context, grid: Grid) -> Findings:
 def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
     """With tp above 1, a model with experts splits its sequence over tp.
 
-    Otherwise every tp rank would route the same tokens. megatron-core builds such a model, and
+    Otherwise every tp rank would route the same tokens. megatron-core builds such a model, but
     refuses its first forward pass in training.
 
     Example:
@@ -174,7 +176,7 @@ def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
                 spec.label(held.moe, "experts", "experts"),
             ),
             notes=("every tp rank would route the same tokens",),
-            help=("leave `sequence_parallel` out: it is on where tp is above 1",),
+            help=("leave `sequence_parallel` out: it is on when tp is above 1",),
             edits=spec.writing(held.language.kind, "sequence_parallel", "none"),
         )
 
@@ -185,7 +187,7 @@ def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("tensor_parallel/layers.py:965", "tensor_parallel/layers.py:1328"),
-    seen="A rank stops as it builds its experts, with an assertion that one number is not "
+    seen="A rank stops while it builds its experts: an assertion says that one number is not "
     "divisible by another.",
 )
 def expert_width(spec: Context, held: HeldMoe) -> Findings:
@@ -210,7 +212,7 @@ def expert_width(spec: Context, held: HeldMoe) -> Findings:
     fits = nearest(etp, (size for size in divisors(ffn) if stage % size == 0))
     options = [f"{code(f'etp:{size}')} with {code(f'edp:{stage // size}')}" for size in fits]
     yield Finding(
-        message=f"experts {ffn} wide do not divide over {code(f'etp:{etp}')}",
+        message=f"experts of width {ffn} do not divide over {code(f'etp:{etp}')}",
         primary=spec.axis_label(held.grid, "etp", division(ffn, etp)),
         secondary=(spec.label(held.moe, "ffn", f"{ffn} wide"),),
         help=(
@@ -229,7 +231,7 @@ def expert_width(spec: Context, held: HeldMoe) -> Findings:
     seen="Every rank stops: `Bias in Moe is only supported when ETP==1`.",
 )
 def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
-    """Experts with biases are whole on their rank: etp is 1.
+    """Experts with biases are not split: etp is 1.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -253,7 +255,7 @@ def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
             f"{code(f'etp:{etp}')}",
             primary=spec.axis_label(held.grid, "etp", "splits every expert"),
             secondary=(spec.label(held.language.kind, "bias", "biases in linear layers"),),
-            help=(f"{code('bias = false')}, or {code('etp:1')} with {code(f'edp:{edp}')}",),
+            help=(f"use {code('bias = false')}, or {code('etp:1')} with {code(f'edp:{edp}')}",),
         )
 
 
@@ -263,8 +265,8 @@ def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/moe/shared_experts.py:124",),
-    seen="A rank stops as it builds its first layer with experts: `bias is not supported in "
-    "the shared experts`.",
+    seen="A rank stops while it builds its first layer with experts: `bias is not supported in the "
+    "shared experts`.",
 )
 def bias_with_shared(spec: Context, held: HeldMoe) -> Findings:
     """Shared experts have no biases.
@@ -287,21 +289,21 @@ def bias_with_shared(spec: Context, held: HeldMoe) -> Findings:
             message=f"the shared experts of {code(held.name)} cannot have biases",
             primary=spec.label(held.language.kind, "bias", "biases in linear layers"),
             secondary=(spec.label(held.moe, "shared_ffn", "shared experts"),),
-            help=(f"{code('bias = false')}, or {code('shared_ffn = none')}",),
+            help=(f"write {code('bias = false')} or {code('shared_ffn = none')}",),
         )
 
 
 @rule(
     "MIMO538",
-    "a dispatcher for several ranks on one",
+    "a flex dispatcher with only one rank",
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/moe/token_dispatcher.py:1770",),
-    seen="A rank stops as it builds its first layer with experts: `DeepEP dispatcher requires "
+    seen="A rank stops while it builds its first layer with experts: `DeepEP dispatcher requires "
     "TPxEP > 1`.",
 )
 def lone_flex(spec: Context, held: HeldMoe) -> Findings:
-    """The `flex` dispatcher sends tokens over etp·ep ranks, so there are several.
+    """The `flex` dispatcher sends tokens between etp·ep ranks, so there must be several.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -319,17 +321,17 @@ def lone_flex(spec: Context, held: HeldMoe) -> Findings:
     flex = held.moe.dispatcher is Dispatcher.FLEX
     if flex and held.expert and held.grid.size("etp") * held.grid.size("ep") == 1:
         yield Finding(
-            message=f"the {code('flex')} dispatcher of {code(held.name)} has one rank to send to",
+            message=f"the {code('flex')} dispatcher of {code(held.name)} has only one rank",
             primary=spec.label(held.moe, "dispatcher", "needs etp·ep above 1"),
             secondary=(spec.view_label(held.expert.view, "etp·ep = 1"),),
-            help=(f"{code('dispatcher = alltoall')} works on one rank, too",),
+            help=(f"{code('dispatcher = alltoall')} also works on one rank",),
             edits=spec.writing(held.moe, "dispatcher", "alltoall"),
         )
 
 
 @rule(
     "MIMO539",
-    "a dispatcher that needs sequences of one length",
+    "a dispatcher that needs sequences of equal length",
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=(
@@ -340,10 +342,11 @@ def lone_flex(spec: Context, held: HeldMoe) -> Findings:
     seen="Every rank stops: `variable sequence length, please use alltoall dispatcher instead.`",
 )
 def allgather(spec: Context, held: HeldMoe) -> Findings:
-    """`allgather` cannot be used: every model here is built for sequences of varying length.
+    """The `allgather` dispatcher is not available: every model is built for sequences of varying
+    length.
 
-    The schedule over several modules asks for `variable_seq_lengths`, and megatron-core refuses the
-    allgather dispatcher beside it.
+    The schedule over several modules sets `variable_seq_lengths`, and megatron-core refuses the
+    allgather dispatcher with it.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -360,7 +363,7 @@ def allgather(spec: Context, held: HeldMoe) -> Findings:
     """
     if held.moe.dispatcher is Dispatcher.ALLGATHER:
         yield Finding(
-            message=f"the {code('allgather')} dispatcher needs sequences of one length",
+            message=f"the {code('allgather')} dispatcher needs sequences of equal length",
             primary=spec.label(held.moe, "dispatcher", "refused by megatron-core"),
             notes=("the schedule over several modules allows sequences of any length",),
             help=(f"write {code('dispatcher = alltoall')}",),

@@ -1,4 +1,4 @@
-"""Flows: which modules they join, and where these are."""
+"""Rules about flows: which modules they join, and on which grids these are."""
 
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, either
@@ -18,7 +18,7 @@ _ORDER = (Role.ENCODER, Role.PROJECTOR, Role.LANGUAGE)
 
 @rule(
     "MIMO601",
-    "a flow that is not encoder, projector, language model",
+    "a flow that does not lead from an encoder to the language model",
     scope=FLOW,
     cost=Cost.SILENT,
     mirrors=(
@@ -26,14 +26,15 @@ _ORDER = (Role.ENCODER, Role.PROJECTOR, Role.LANGUAGE)
         "models/mimo/model/base.py:740",
         "pipeline_parallel/multimodule_communicator.py:393",
     ),
-    seen="Nothing, or the gradients of all but one edge are lost; a language model that sends "
-    "on fails in the first step.",
+    seen="Nothing, or all edges but one lose their gradients; a language model that sends data to "
+    "another module fails in the first step.",
 )
 def path_roles(spec: Context, flow: Flow) -> Findings:
-    """A flow is the path of one modality: an encoder, perhaps a projector, the language model.
+    """A flow is the path of one modality: an encoder, optionally a projector, then the language
+    model.
 
-    megatron-core 0.19.2 runs stars into the language model alone. What an encoder sends to another
-    is never read, and what the language model sends anywhere fails.
+    megatron-core 0.19.2 runs only stars that end at the language model. No module reads what an
+    encoder sends to another encoder, and a language model that sends data fails.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -59,26 +60,28 @@ def path_roles(spec: Context, flow: Flow) -> Findings:
     if roles in (_ORDER, (Role.ENCODER, Role.LANGUAGE)):
         return
     yield Finding(
-        message=f"a flow cannot lead over {either(map(code, flow.path), 'and')}",
+        message=f"a flow cannot lead through {either(map(code, flow.path), 'and')}",
         primary=spec.label(flow, "path", " -> ".join(_A_ROLE[role] for role in roles)),
         secondary=tuple(
             spec.label(module, "name", _A_ROLE[module.role]) for module in dict.fromkeys(known)
         ),
-        notes=("a flow leads from an encoder, perhaps through a projector, to a language model",),
+        notes=(
+            "a flow leads from an encoder, optionally through a projector, to a language model",
+        ),
         help=_path_help(spec.draft, known),
     )
 
 
 def _path_help(draft: Draft, known: list[Module]) -> tuple[str, ...]:
-    """The same modules in order, or those of the spec that could stand in a flow."""
-    chosen: list[str] = []
+    """A flow of the same modules in the right order, with missing roles taken from the spec."""
+    path: list[str] = []
     for role in _ORDER:
         here = [module.name for module in known if module.role is role]
-        chosen += here or [module.name for module in draft.modules if module.role is role][:1]
+        path += here or [module.name for module in draft.modules if module.role is role][:1]
     roles = {module.role for module in draft.modules}
-    if len(set(chosen)) != len(chosen) or len(chosen) > len(_ORDER) or Role.ENCODER not in roles:
-        return ("write one flow an encoder, each into the language model",)
-    return (f"write {code(f'flow {" -> ".join(chosen)}')}",)
+    if len(set(path)) != len(path) or len(path) > len(_ORDER) or Role.ENCODER not in roles:
+        return ("write one flow per encoder, each ending at the language model",)
+    return (f"write {code(f'flow {" -> ".join(path)}')}",)
 
 
 @rule(
@@ -87,13 +90,12 @@ def _path_help(draft: Draft, known: list[Module]) -> tuple[str, ...]:
     scope=SPEC,
     cost=Cost.SILENT,
     mirrors=("models/mimo/config/base_configs.py:57",),
-    seen="Nothing. The second flow takes the place of the first, and the first's images are "
-    "never read.",
+    seen="Nothing. The second flow replaces the first, and the images of the first are never read.",
 )
 def shared_module(spec: Context, draft: Draft) -> Findings:
     """An encoder or a projector is in one flow: a modality is named after its encoder.
 
-    A second flow of the same encoder would take the place of the first.
+    A second flow of the same encoder would replace the first.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -126,7 +128,7 @@ def shared_module(spec: Context, draft: Draft) -> Findings:
                     message=f"{code(name)} is in two flows",
                     primary=here,
                     secondary=(first[name],),
-                    help=("give the second flow a module of its own, or leave it out",),
+                    help=("give the second flow its own module, or leave it out",),
                 )
             first.setdefault(name, Label(here.where, "first here"))
 
@@ -141,7 +143,7 @@ def shared_module(spec: Context, draft: Draft) -> Findings:
     "modality module names`.",
 )
 def idle_module(spec: Context, draft: Draft) -> Findings:
-    """Encoders and projectors are in a flow: without one, nothing would read what they compute.
+    """Encoders and projectors are in a flow: without one, nothing reads their output.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -168,9 +170,9 @@ def idle_module(spec: Context, draft: Draft) -> Findings:
         of_encoder = module.role is Role.ENCODER
         yield Finding(
             message=f"{code(module.name)} is in no flow",
-            primary=spec.label(module, "name", "nothing reads what it computes"),
+            primary=spec.label(module, "name", "nothing reads its output"),
             secondary=tuple(spec.label(other, "path", "a flow") for other in draft.flows),
-            help=(f"add {code(flow)}" if of_encoder else "put it into its encoder's flow",),
+            help=(f"add {code(flow)}" if of_encoder else "add it to the flow of its encoder",),
         )
 
 
@@ -182,7 +184,7 @@ def idle_module(spec: Context, draft: Draft) -> Findings:
     mirrors=("models/mimo/submodules/base.py:156",),
 )
 def projector_grid(spec: Context, route: Route) -> Findings:
-    """A projector is on its encoder's grid: megatron-core builds the two as one module.
+    """A projector is on the grid of its encoder: megatron-core builds the two as one module.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -217,7 +219,7 @@ def projector_grid(spec: Context, route: Route) -> Findings:
     projector, encoder = route.projector, route.encoder
     if projector is not None and projector.module.grid != encoder.module.grid:
         yield Finding(
-            message=f"{code(projector.name)} is on another grid than its encoder "
+            message=f"{code(projector.name)} is not on the grid of its encoder "
             f"{code(encoder.name)}",
             primary=spec.label(projector.module, "grid", f"on {code(projector.grid.name)}"),
             secondary=(spec.label(encoder.module, "grid", f"on {code(encoder.grid.name)}"),),
@@ -235,7 +237,7 @@ def projector_grid(spec: Context, route: Route) -> Findings:
     seen="Every rank stops: `module_to_grid_map keys must match modality module names`.",
 )
 def one_language(spec: Context, draft: Draft) -> Findings:
-    """A spec has one language model, where every flow ends.
+    """A spec has exactly one language model, where every flow ends.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -255,15 +257,15 @@ def one_language(spec: Context, draft: Draft) -> Findings:
     languages = [module for module in draft.modules if module.role is Role.LANGUAGE]
     for other in languages[1:]:
         yield Finding(
-            message="a spec has one language model",
+            message="the spec has more than one language model",
             primary=spec.label(other, "name", "a second one"),
-            secondary=(spec.label(languages[0], "name", "the first"),),
+            secondary=(spec.label(languages[0], "name", "the first one"),),
             help=("leave one of them out",),
         )
     if not languages and draft.grids:
         about = draft.modules[0] if draft.modules else draft.grids[0]
         yield Finding(
             message="the spec has no language model",
-            primary=spec.label(about, "name", "no language model beside it"),
+            primary=spec.label(about, "name", "no language model in the spec"),
             help=(f"declare {code('module language : hybrid { … }')} or one of kind `gpt`",),
         )

@@ -1,4 +1,4 @@
-"""A grid on its own: its axes have names and sizes that it can have."""
+"""Rules about one grid: the names and sizes of its axes."""
 
 from math import prod
 from typing import Final
@@ -21,14 +21,16 @@ from mimodsl.source import Span
 
 @rule(
     "MIMO302",
-    "the stated ranks are not the product of the base view",
+    "stated ranks that differ from the base view",
     scope=GRID,
     cost=Cost.UNCLEAR,
 )
 def stated_ranks(spec: Context, grid: Grid) -> Findings:
-    """`ranks` states how many ranks a grid has, and the axes of its base view multiply to it.
+    """`ranks` states the number of ranks of a grid, which is the product of the axes of its base
+    view.
 
-    One of the two is a mistake, and which one decides where every later grid begins in the world.
+    If the two differ, one of them is a mistake. It decides where every later grid begins in the
+    world.
 
     Example:
         grid llm {
@@ -39,14 +41,14 @@ def stated_ranks(spec: Context, grid: Grid) -> Findings:
     if grid.ranks is None or not is_sound(grid) or grid.ranks == grid.world:
         return
     names = "·".join(axis.name for axis in grid.base.axes)
-    help_line = f"{code(f'ranks = {grid.world}')} is what the axes make"
+    help_line = f"{code(f'ranks = {grid.world}')} matches the axes"
     dp = grid.size("dp")
     rest = grid.world // dp
     if grid.base.axis("dp") is not None and grid.ranks % rest == 0:
-        help_line = f"{code(f'dp:{grid.ranks // rest}')} makes it {grid.ranks}, and {help_line}"
+        help_line = f"{code(f'dp:{grid.ranks // rest}')} makes {grid.ranks} ranks, or {help_line}"
     yield Finding(
         message=f"grid {code(grid.name)} states {grid.ranks} ranks, "
-        f"its base view covers {grid.world}",
+        f"but its base view covers {grid.world}",
         primary=spec.label(grid, "ranks", f"{grid.ranks} ranks"),
         secondary=(spec.view_label(grid.base, f"{names} = {grid.world}"),),
         help=(help_line,),
@@ -62,14 +64,15 @@ _EXPERT_TWINS: Final = {"tp": "etp", "dp": "edp", "cp": None}
     scope=VIEW,
     cost=Cost.UNCLEAR,
     mirrors=("pipeline_parallel/bridge_communicator.py:256", "models/mimo/optimizer.py:345"),
-    seen="The first bridge or the optimizer fails to find a group: an axis of another name is "
-    "none it knows.",
+    seen="The first bridge or the optimizer cannot find a group: it does not know the name of the "
+    "axis.",
 )
 def unknown_axis(spec: Context, one: GridView) -> Findings:
-    """The base view has the axes tp, cp, dp and pp, an expert view etp, ep, edp and the shared pp.
+    """The base view has the axes tp, cp, dp and pp; an expert view has etp, ep, edp and the shared
+    pp.
 
-    Megatron's bridges and optimizers ask grids for groups by these names. Views of other names may
-    have axes of any name.
+    Megatron's bridges and optimizers ask grids for groups by these names. Views with other names
+    may have any axes.
 
     Example:
         grid llm {
@@ -91,7 +94,7 @@ def unknown_axis(spec: Context, one: GridView) -> Findings:
 
 
 def _axis_edits(axis: Axis, known: tuple[str, ...]) -> tuple[Edit, ...]:
-    """The edit to the one known name that the axis must have been meant to have."""
+    """The edit to the intended name, where only one known name is close."""
     span = axis.span()
     if span is None or axis.name in (*BASE_AXES, *EXPERT_AXES):
         return ()
@@ -105,14 +108,14 @@ def _axis_help(one: GridView, axis: Axis) -> tuple[str, ...]:
     if one.is_expert and axis.name in BASE_AXES:
         twin = _EXPERT_TWINS[axis.name]
         if twin is not None:
-            return (f"experts have {code(twin)} in its place",)
-        return ("leave it out: experts are shared out over all ranks of a pipeline stage",)
+            return (f"experts use {code(twin)} instead",)
+        return ("leave it out: experts are spread over all ranks of a pipeline stage",)
     near = did_you_mean(axis.name, one.known_axes or ())
-    return near or ("leave it out: only views of other names may have axes of any name",)
+    return near or ("leave it out: only views with other names may have any axes",)
 
 
 def _expert_line(grid: Grid) -> str:
-    """An expert view that fits the sizes a base view was wrongly given."""
+    """An expert view for the expert axes that stand in the base view."""
     sizes = {axis.name: axis.size or 1 for axis in grid.base.axes}
     etp, ep = sizes.get("etp", 1), sizes.get("ep", 1)
     stage = prod(size for name, size in sizes.items() if name in ("tp", "cp", "dp", *EXPERT_AXES))
@@ -125,14 +128,14 @@ def _expert_line(grid: Grid) -> str:
     scope=VIEW,
     cost=Cost.SILENT,
     mirrors=("hyper_comm_grid.py:159",),
-    seen="In the base view nothing is said. Groups join other ranks than were meant, and the "
-    "run goes on; a later view stops with `has duplicate dim_names`.",
+    seen="In the base view, nothing: groups join the wrong ranks, and the run goes on. A later "
+    "view stops with `has duplicate dim_names`.",
 )
 def repeated_axis(spec: Context, one: GridView) -> Findings:
     """A view names each of its axes once.
 
-    megatron-core refuses a repeated axis in a second view, but takes it in the base view and then
-    makes groups of the first one alone. In text, lowering says so already, as MIMO205.
+    megatron-core refuses a repeated axis in a second view. In the base view it accepts one, and
+    then makes groups of the first one only. In text, lowering already reports this as MIMO205.
     """
     seen: dict[str, Axis] = {}
     for axis in one.view.axes:
@@ -153,7 +156,7 @@ def repeated_axis(spec: Context, one: GridView) -> Findings:
     cost=Cost.UNCLEAR,
 )
 def unsized_axis(spec: Context, one: GridView) -> Findings:
-    """Every axis of the base view has a size; only a second view shares axes by leaving it out.
+    """Every axis of the base view has a size. Only a second view leaves sizes out, to share axes.
 
     Example:
         grid llm {
@@ -169,7 +172,9 @@ def unsized_axis(spec: Context, one: GridView) -> Findings:
             yield Finding(
                 message=f"axis {code(axis.name)} of the base view has no size",
                 primary=spec.label(axis, None, "how many ranks?"),
-                notes=("an axis without a size is shared with the base view, which this is",),
+                notes=(
+                    "a second view can leave a size out to share the axis, the base view cannot",
+                ),
                 help=(
                     f"write {code(f'{axis.name}:{fits or 1}')}"
                     + ("" if fits else ", or leave the axis out: it then has size 1"),
@@ -179,12 +184,13 @@ def unsized_axis(spec: Context, one: GridView) -> Findings:
 
 @rule(
     "MIMO310",
-    "an expert view in the place of the base view",
+    "an expert view where the base view belongs",
     scope=VIEW,
     cost=Cost.UNCLEAR,
 )
 def expert_first(spec: Context, one: GridView) -> Findings:
-    """The first view of a grid is its base view, over tp, cp, dp and pp, and not called `expert`.
+    """The first view of a grid is its base view: its axes are tp, cp, dp and pp, and it is not
+    called `expert`.
 
     Example:
         grid llm {
@@ -199,23 +205,23 @@ def expert_first(spec: Context, one: GridView) -> Findings:
     move = f"move {code(later[0].name)} before it" if later else begin
     yield Finding(
         message=f"grid {code(one.grid.name)} begins with its expert view",
-        primary=spec.label(one.view, "name", "the base view stands here"),
+        primary=spec.label(one.view, "name", "the base view comes first"),
         help=(f"{move}: the first view says how weights and batches are split",),
     )
 
 
 @rule(
     "MIMO311",
-    "a view twice in one grid",
+    "two views with one name in a grid",
     scope=GRID,
     cost=Cost.RAISES,
     mirrors=("hyper_comm_grid.py:155",),
-    seen="Every rank stops while its grids are made: `is already registered`.",
+    seen="Every rank stops while its grids are built: `is already registered`.",
 )
 def repeated_view(spec: Context, grid: Grid) -> Findings:
-    """The views of a grid have names of their own.
+    """The views of a grid have different names.
 
-    In text, lowering says so already, as MIMO205.
+    In text, lowering already reports this as MIMO205.
     """
     seen: dict[str, View] = {}
     for view in grid.views:
@@ -236,9 +242,9 @@ def repeated_view(spec: Context, grid: Grid) -> Findings:
     cost=Cost.UNCLEAR,
 )
 def no_view(spec: Context, grid: Grid) -> Findings:
-    """A grid is the product of its base view's axes.
+    """A grid is the product of the axes of its base view.
 
-    In text, lowering says so already, as MIMO210.
+    In text, lowering already reports this as MIMO210.
     """
     if not grid.views:
         yield Finding(

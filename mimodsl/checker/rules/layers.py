@@ -1,4 +1,4 @@
-"""The layers of a language model: what its pattern says, and how they fall on pipeline stages."""
+"""Rules about layers: the pattern of a language model, and its division into stages."""
 
 from itertools import pairwise
 from typing import Final
@@ -29,7 +29,7 @@ def _symbols_known(kind: Hybrid) -> bool:
 
 @rule(
     "MIMO521",
-    "a symbol that is no layer",
+    "a pattern symbol that is not a layer",
     scope=HYBRID,
     cost=Cost.RAISES,
     mirrors=(
@@ -38,10 +38,10 @@ def _symbols_known(kind: Hybrid) -> bool:
         "models/hybrid/hybrid_layer_allocation.py:298",
         "transformer/multi_token_prediction.py:635",
     ),
-    seen="A rank stops as it builds the language model: `is not a valid layer symbol`.",
+    seen="A rank stops while it builds the language model: `is not a valid layer symbol`.",
 )
 def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
-    """A pattern has a symbol a layer: `M` Mamba, `*` attention, `-` MLP, `E` experts.
+    """Each symbol of a pattern is a layer: `M` Mamba, `*` attention, `-` MLP, `E` experts.
 
     `|` stands between pipeline stages. A pattern has at least one layer.
 
@@ -64,7 +64,7 @@ def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
         if symbol not in _WORDS:
             upper = symbol.upper()
             yield Finding(
-                message=f"{code(symbol)} in a pattern is no layer",
+                message=f"{code(symbol)} in a pattern is not a layer",
                 primary=_part(spec, kind, kind.pattern.index(symbol), 1, "no such layer"),
                 notes=(_FOREIGN[symbol],) if symbol in _FOREIGN else (),
                 help=(
@@ -83,7 +83,7 @@ def unknown_symbol(spec: Context, language: Held[Hybrid]) -> Findings:
 
 
 def _in_capitals(spec: Context, kind: Hybrid, symbol: str) -> tuple[Edit, ...]:
-    """The edits that write every occurrence of a symbol in capitals."""
+    """The edits that write every occurrence of a symbol as a capital letter."""
     if not spec.writing(kind, "pattern", ""):
         return ()
     places = [place for place, other in enumerate(kind.pattern) if other == symbol]
@@ -104,13 +104,13 @@ def _part(spec: Context, kind: Hybrid, start: int, length: int, text: str) -> La
     scope=HYBRID,
     cost=Cost.SILENT,
     mirrors=("ssm/mamba_mixer.py:243", "transformer/moe/moe_layer.py:185"),
-    seen="Nothing. The layers are there, with 128 states, heads 64 wide and whatever else "
-    "megatron-core has for its own.",
+    seen="Nothing. The layers have 128 states, heads 64 wide and the other default sizes of "
+    "megatron-core.",
 )
 def missing_block(spec: Context, language: Held[Hybrid]) -> Findings:
-    """The layers of a pattern have their sizes in the blocks `mamba`, `attention` and `moe`.
+    """The blocks `mamba`, `attention` and `moe` give the sizes of the layers in a pattern.
 
-    megatron-core has sizes of its own where none are given, and would train those.
+    Without a block, megatron-core uses its own default sizes and trains those.
 
     Example:
         grid llm {
@@ -148,14 +148,14 @@ def _block_text(block: str) -> str:
 
 @rule(
     "MIMO523",
-    "a block that no layer has",
+    "a block without layers",
     scope=HYBRID,
     cost=Cost.WASTE,
-    seen="Nothing: the block is read by no layer.",
+    seen="Nothing: no layer reads the block.",
     severity=Severity.WARNING,
 )
 def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
-    """A block that gives the sizes of layers which the pattern does not have is without effect.
+    """A block has no effect if the pattern has none of its layers.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -175,16 +175,16 @@ def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
     for symbol, block in kind.blocks.items():
         if symbol not in kind.pattern and (node := getattr(kind, block)) is not None:
             yield Finding(
-                message=f"the {code(block)} block of {code(language.name)} is of no layer",
+                message=f"the {code(block)} block of {code(language.name)} has no layer",
                 primary=spec.label(kind, "pattern", f"no {code(symbol)}"),
-                secondary=(spec.label(node, None, "the sizes of no layer"),),
-                help=(f"write {code(f'{block} = none')}, or put {code(symbol)} into the pattern",),
+                secondary=(spec.label(node, None, "no layer reads it"),),
+                help=(f"write {code(f'{block} = none')}, or add {code(symbol)} to the pattern",),
             )
 
 
 @rule(
     "MIMO524",
-    "other stages in the pattern than in the grid",
+    "different numbers of stages in the pattern and in the grid",
     scope=HYBRID,
     cost=Cost.SILENT,
     mirrors=(
@@ -192,14 +192,14 @@ def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
         "models/hybrid/hybrid_layer_allocation.py:467",
         "models/hybrid/hybrid_layer_allocation.py:470",
     ),
-    seen="Nothing, where the parts are a multiple of the stages: a smaller model trains, "
-    "faster than expected. Otherwise `must be evenly divisible by`.",
+    seen="Nothing, if the number of parts is a multiple of the number of stages: a smaller model "
+    "trains, faster than expected. Otherwise `must be evenly divisible by`.",
 )
 def stage_marks(spec: Context, language: Held[Hybrid]) -> Findings:
     """A pattern with `|` has as many parts as its grid has pipeline stages.
 
-    megatron-core takes a multiple for virtual stages, which the schedule over several modules does
-    not run: every part beyond the first pp would be dropped, and a smaller model would be trained.
+    megatron-core reads a multiple as virtual stages, which the schedule over several modules does
+    not run: it would drop every part after the first pp parts, and train a smaller model.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -220,13 +220,13 @@ def stage_marks(spec: Context, language: Held[Hybrid]) -> Findings:
         return
     lost = sum(map(len, parts[pp:]))
     dropped = (
-        (f"megatron-core would drop the last {count(lost, 'layer')} without a word",)
+        (f"megatron-core would silently drop the last {count(lost, 'layer')}",)
         if lost and len(parts) % pp == 0
         else ()
     )
     yield Finding(
         message=f"the pattern of {code(language.name)} has {count(len(parts), 'stage')}, "
-        f"its grid has {pp}",
+        f"but its grid has {pp}",
         primary=spec.label(kind, "pattern", f"{len(parts)} parts"),
         secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
         notes=dropped,
@@ -242,13 +242,13 @@ def _stages(pp: int) -> str:
 
 
 def _offset(parts: list[str], stage: int) -> int:
-    """Where a stage begins in its pattern; the mark before it for an empty last stage."""
+    """The position in a pattern where a stage begins, or the mark before an empty last stage."""
     start = sum(len(part) + 1 for part in parts[: stage - 1])
     return start - (stage == len(parts))
 
 
-def _respread(kind: Hybrid, pp: int) -> str:
-    """The same layers in `pp` parts, at most one a layer, as even as can be."""
+def _even_parts(kind: Hybrid, pp: int) -> str:
+    """The same layers in `pp` parts that are as even as possible; `pp` is at most their number."""
     layers = kind.layers
     cuts = [stage * len(layers) // pp for stage in range(pp + 1)]
     return "|".join(layers[a:b] for a, b in pairwise(cuts))
@@ -263,11 +263,11 @@ def _respread(kind: Hybrid, pp: int) -> str:
         "models/hybrid/hybrid_layer_allocation.py:437",
         "transformer/transformer_block.py:152",
     ),
-    seen="A rank stops as it builds its stage: `must be evenly divisible` or `should be "
+    seen="A rank stops while it builds its stage: `must be evenly divisible` or `should be "
     "divisible by`.",
 )
 def uneven_stages(spec: Context, language: Held[TransformerLanguage]) -> Findings:
-    """Without `|` in its pattern, every pipeline stage has as many layers.
+    """Without `|` in the pattern, all pipeline stages have the same number of layers.
 
     Example:
         grid llm {
@@ -302,7 +302,7 @@ def _uneven_help(kind: TransformerLanguage, layers: int, pp: int) -> str:
         return f"and so does {code(f'layers = {next_multiple(layers, pp)}')} by {code(f'pp:{pp}')}"
     if layers < pp:
         return f"or give it {count(pp - layers, 'more layer')}"
-    return f"or say where stages end: {code(f'pattern = "{_respread(kind, pp)}"')}"
+    return f"or say where stages end: {code(f'pattern = "{_even_parts(kind, pp)}"')}"
 
 
 @rule(
@@ -311,10 +311,10 @@ def _uneven_help(kind: TransformerLanguage, layers: int, pp: int) -> str:
     scope=HYBRID,
     cost=Cost.WASTE,
     mirrors=("models/hybrid/hybrid_layer_allocation.py:478",),
-    seen="Nothing. The ranks of that stage are as idle as they look in a profile.",
+    seen="Nothing. The ranks of that stage are idle, as a profile shows.",
 )
 def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
-    """Every pipeline stage has a layer: the ranks of an empty one only pass tensors on.
+    """Every pipeline stage has a layer: the ranks of an empty stage only pass tensors on.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -346,12 +346,12 @@ def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
 def _fill_help(kind: Hybrid, pp: int) -> str:
     if len(kind.layers) < pp:
         return f"{code(f'pp:{len(kind.layers)}')} has a layer for every stage"
-    return f"write {code(f'pattern = "{_respread(kind, pp)}"')}"
+    return f"write {code(f'pattern = "{_even_parts(kind, pp)}"')}"
 
 
 @rule(
     "MIMO528",
-    "a pipeline that passes tensors one wide on",
+    "a pipeline that sends tensors of width one",
     scope=LANGUAGE,
     cost=Cost.LATE,
     mirrors=("pipeline_parallel/multimodule_communicator.py:76",),
@@ -360,8 +360,8 @@ def _fill_help(kind: Hybrid, pp: int) -> str:
 def one_wide(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """In a pipeline, the residual stream is more than one number wide.
 
-    Stages mark tensors of two dimensions by a third of size 1 while these are under way, and refuse
-    to send what would be taken for one.
+    To send a tensor of two dimensions, a stage adds a third dimension of size 1. So it refuses to
+    send a tensor that already looks like that.
 
     Example:
         grid llm {
@@ -380,8 +380,8 @@ def one_wide(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     if kind.hidden == 1 and pp > 1:
         dp = language.size("dp")
         yield Finding(
-            message=f"the stages of {code(language.name)} pass tensors one wide on",
+            message=f"the stages of {code(language.name)} send tensors of width one",
             primary=spec.label(kind, "hidden", "one wide"),
             secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
-            help=(f"{code('hidden = 2')}, or {code('pp:1')} with {code(f'dp:{dp * pp}')}",),
+            help=(f"use {code('hidden = 2')}, or {code('pp:1')} with {code(f'dp:{dp * pp}')}",),
         )

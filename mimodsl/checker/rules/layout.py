@@ -1,4 +1,4 @@
-"""The layout of modules: which of them share ranks, and with what."""
+"""Rules about the layout: which modules share ranks."""
 
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, either
@@ -15,14 +15,14 @@ from mimodsl.ir.draft import Draft
     scope=SPEC,
     cost=Cost.HANGS,
     mirrors=("models/mimo/model/base.py:463", "models/mimo/config/role.py:86"),
-    seen="The run hangs in its first step until NCCL's timeout: the language model's ranks run "
-    "encoders alone.",
+    seen="The run hangs in its first step until NCCL's timeout: the ranks of the language model "
+    "run only encoders.",
 )
 def mixed_layout(spec: Context, draft: Draft) -> Findings:
-    """The language model is on the ranks of every encoder, or of none.
+    """The language model shares the ranks of every encoder, or of none.
 
-    As soon as one grid lies elsewhere, megatron-core runs encoders only on every rank that has one.
-    A language model on such ranks never runs, and whoever waits for it waits for ever.
+    As soon as one grid lies elsewhere, megatron-core runs only encoders on every rank that has one.
+    A language model on such ranks never runs, and every rank that waits for it waits forever.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -56,18 +56,18 @@ def mixed_layout(spec: Context, draft: Draft) -> Findings:
     """
     spans = spans_of(draft)
     language = next((m for m in draft.modules if m.role is Role.LANGUAGE), None)
-    home = spans.get(language.grid) if language else None
-    if language is None or home is None or len(set(spans.values())) == 1:
+    language_ranks = spans.get(language.grid) if language else None
+    if language is None or language_ranks is None or len(set(spans.values())) == 1:
         return
-    llm = places_by_grid(draft.place)[language.grid][0]
-    for one in placed_grids(draft.place):
-        if one.grid != language.grid and spans[one.grid] == home:
-            others = [name for name, span in spans.items() if span != home]
+    language_place = places_by_grid(draft.place)[language.grid][0]
+    for placed in placed_grids(draft.place):
+        if placed.grid != language.grid and spans[placed.grid] == language_ranks:
+            others = [name for name, span in spans.items() if span != language_ranks]
             yield Finding(
-                message=f"the language model shares its ranks with {code(one.grid)}, "
+                message=f"the language model shares its ranks with {code(placed.grid)}, "
                 f"but not with {either(map(code, others), 'and')}",
-                primary=spec.label(llm, None, f"{code(language.name)} is here"),
-                secondary=(spec.label(one, None, "on the same ranks"),),
+                primary=spec.label(language_place, None, f"{code(language.name)} is here"),
+                secondary=(spec.label(placed, None, "on the same ranks"),),
                 help=_separate_help(spans, language.grid),
             )
 
@@ -76,24 +76,24 @@ def _separate_help(spans: dict[str, range], language: str) -> tuple[str, ...]:
     encoders = " | ".join(name for name in spans if name != language)
     together = " & ".join(spans)
     return (
-        f"{code(f'place {encoders} | {language}')} gives it ranks of its own",
-        f"or {code(f'place {together}')}, with grids of one size",
+        f"{code(f'place {encoders} | {language}')} gives it its own ranks",
+        f"or write {code(f'place {together}')}, with grids of equal size",
     )
 
 
 @rule(
     "MIMO406",
-    "a grid that holds no module",
+    "a grid without a module",
     scope=COMPLETE,
     cost=Cost.RAISES,
     mirrors=("models/mimo/config/role.py:134",),
-    seen="The idle ranks stop with `is not in any module grid`, and those beside them wait.",
+    seen="The idle ranks stop with `is not in any module grid`, and the ranks beside them wait.",
 )
 def idle_grid(spec: Context, draft: Draft) -> Findings:
-    """Every grid holds a module: its ranks would have nothing to run.
+    """Every grid holds a module; otherwise its ranks have nothing to run.
 
-    megatron-core refuses a rank without a module where encoders and language model lie side by
-    side. Where all modules share their ranks it does not notice.
+    megatron-core refuses a rank without a module if encoders and language model are side by side.
+    If all modules share their ranks, it does not notice.
 
     Example:
         grid spare {

@@ -1,4 +1,4 @@
-"""The learning rate over the steps: what megatron-core's scheduler refuses, or leaps in."""
+"""Rules about the learning-rate schedule that megatron-core's scheduler cannot follow."""
 
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, count
@@ -14,10 +14,10 @@ from mimodsl.ir.draft import Draft
     scope=SPEC,
     cost=Cost.RAISES,
     mirrors=("optimizer_param_scheduler.py:160",),
-    seen="A bare AssertionError on every rank, as the scheduler of the learning rate is made.",
+    seen="A bare AssertionError on every rank, while the learning-rate scheduler is built.",
 )
-def warmup(spec: Context, draft: Draft) -> Findings:
-    """A warm-up is part of the steps in which a learning rate falls, and shorter than these.
+def warmup_of_all_steps(spec: Context, draft: Draft) -> Findings:
+    """A warm-up is part of the steps of a decaying learning rate, and shorter than these steps.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -33,37 +33,38 @@ def warmup(spec: Context, draft: Draft) -> Findings:
           lr_decay = cosine { steps = 500, warmup = 500 }
         }
     """
-    decay = _falling(draft)
+    decay = _decay_of(draft)
     if decay is None or decay.warmup < decay.steps:
         return
     yield Finding(
-        message=f"a warm-up of {count(decay.warmup, 'step')} leaves none of {decay.steps} to fall",
-        primary=spec.label(decay, "warmup", "as long as the whole, or longer"),
-        secondary=(spec.label(decay, "steps", "the warm-up is part of these"),),
+        message=f"a warm-up of {count(decay.warmup, 'step')} leaves none of {decay.steps} to decay",
+        primary=spec.label(decay, "warmup", "not shorter than all steps"),
+        secondary=(spec.label(decay, "steps", "includes the warm-up"),),
         help=_less_warmup(decay.steps),
     )
 
 
 def _less_warmup(steps: int) -> tuple[str, ...]:
-    shorter = f"a warm-up has at most {count(steps - 1, 'step')} here"
+    shorter = f"the warm-up can have at most {count(steps - 1, 'step')} here"
     return (shorter if steps > 1 else f"raise {code('steps')}",)
 
 
-def _falling(draft: Draft) -> FallingLr | None:
+def _decay_of(draft: Draft) -> FallingLr | None:
     decay = draft.train.lr_decay if draft.train else None
     return decay if isinstance(decay, FallingLr) else None
 
 
 @rule(
     "MIMO724",
-    "a learning rate above its largest",
+    "a learning rate above that of the optimizer",
     scope=SPEC,
     cost=Cost.RAISES,
     mirrors=("optimizer_param_scheduler.py:151", "optimizer_param_scheduler.py:152"),
-    seen="A bare AssertionError on every rank, as the scheduler of the learning rate is made.",
+    seen="A bare AssertionError on every rank, while the learning-rate scheduler is built.",
 )
 def learning_rates(spec: Context, draft: Draft) -> Findings:
-    """The optimizer's `lr` is the largest of a run: warm-ups start below it, and floors lie below.
+    """The `lr` of the optimizer is the largest of a run: the warm-up starts below it, and the floor
+    is below it.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -87,23 +88,23 @@ def learning_rates(spec: Context, draft: Draft) -> Findings:
         value = getattr(decay, field, 0.0)
         if value > lr:
             yield Finding(
-                message=f"{code(field)} is {value}, the largest learning rate is {lr}",
+                message=f"{code(field)} is {value}, but the largest learning rate is {lr}",
                 primary=spec.label(decay, field, f"above {lr}"),
                 secondary=(spec.label(draft.train.optimizer, "lr", "the largest of the run"),),
-                help=(f"{code(field)} is at most {lr}, or raise {code('lr')}",),
+                help=(f"{code(field)} can be at most {lr}, or raise {code('lr')}",),
             )
 
 
 @rule(
     "MIMO725",
-    "a decay that starts within the warm-up",
+    "a decay that starts during the warm-up",
     scope=SPEC,
     cost=Cost.SILENT,
     mirrors=("optimizer_param_scheduler.py:263",),
-    seen="The learning rate drops by a leap when the warm-up ends.",
+    seen="The learning rate drops suddenly when the warm-up ends.",
 )
 def anneal(spec: Context, draft: Draft) -> Findings:
-    """Warm-up, stable, decay: what falls at the end starts to when the warm-up is over, or later.
+    """Warm-up, stable, decay: the decay starts when the warm-up is over, or later.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -119,14 +120,15 @@ def anneal(spec: Context, draft: Draft) -> Findings:
           lr_decay = wsd { steps = 500, warmup = 100, anneal = 450 }
         }
     """
-    decay = _falling(draft)
+    decay = _decay_of(draft)
     if not isinstance(decay, WsdLr) or decay.warmup >= decay.steps:
         return
     room = decay.steps - decay.warmup
     if decay.anneal > room:
         yield Finding(
-            message=f"a decay of {count(decay.anneal, 'step')} has room for {room}",
-            primary=spec.label(decay, "anneal", "starts within the warm-up"),
+            message=f"a decay of {count(decay.anneal, 'step')} does not fit into "
+            f"the {room} after the warm-up",
+            primary=spec.label(decay, "anneal", "starts during the warm-up"),
             secondary=(
                 spec.label(decay, "steps", f"{decay.steps} - {decay.warmup} = {room}"),
                 spec.label(decay, "warmup", "taken by the warm-up"),

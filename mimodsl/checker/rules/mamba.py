@@ -1,4 +1,4 @@
-"""Mamba mixers: heads, the groups that share B and C, and context parallelism over both."""
+"""Rules about Mamba mixers: heads, groups that share B and C, and context parallelism."""
 
 from mimodsl.checker.arithmetic import (
     divides_one_way,
@@ -25,10 +25,10 @@ def _heads(kind: TransformerLanguage, mamba: Mamba) -> int | None:
     scope=HYBRID,
     cost=Cost.RAISES,
     mirrors=("ssm/mamba_mixer.py:272",),
-    seen="A rank stops as it builds the mixer: `nheads must be evenly divisible by ngroups`.",
+    seen="A rank stops while it builds the mixer: `nheads must be evenly divisible by ngroups`.",
 )
 def heads_by_groups(spec: Context, language: Held[Hybrid]) -> Findings:
-    """Every group of a Mamba mixer shares its B and C among the same number of heads.
+    """In a Mamba mixer, every group shares its B and C with the same number of heads.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -57,14 +57,15 @@ def heads_by_groups(spec: Context, language: Held[Hybrid]) -> Findings:
 
 @rule(
     "MIMO512",
-    "a Mamba width that is no whole number of heads",
+    "a Mamba width that does not divide into heads",
     scope=HYBRID,
     cost=Cost.RAISES,
     mirrors=("ssm/mamba_mixer.py:248",),
-    seen="A rank stops as it builds the mixer: `d_inner must be evenly divisible by headdim`.",
+    seen="A rank stops while it builds the mixer: `d_inner must be evenly divisible by headdim`.",
 )
 def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
-    """Where `heads` is unset, a mixer is twice as wide as the model, and that is whole heads.
+    """If `heads` is not set, a mixer is twice as wide as the model, and this width divides into
+    heads.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -86,10 +87,10 @@ def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
     options = [code(f"head_dim = {size}") for size in nearest(mamba.head_dim, divisors(width))]
     heads = next_multiple(width, mamba.head_dim) // mamba.head_dim
     yield Finding(
-        message=f"a Mamba mixer {width} wide is no whole number of heads {mamba.head_dim} wide",
+        message=f"a Mamba mixer {width} wide does not divide into heads {mamba.head_dim} wide",
         primary=spec.label(mamba, "head_dim", division(width, mamba.head_dim)),
         secondary=(spec.label(language.kind, "hidden", f"2 · {language.kind.hidden} = {width}"),),
-        help=(f"{either(options)} divides it, or give the heads: {code(f'heads = {heads}')}",),
+        help=(f"{either(options)} divides it, or set the heads: {code(f'heads = {heads}')}",),
     )
 
 
@@ -103,11 +104,12 @@ def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
         "ssm/mamba_context_parallel.py:121",
         "ssm/mamba_context_parallel.py:127",
     ),
-    seen="A rank stops as it builds the mixer: `nheads must be evenly divisible by tp_size * "
+    seen="A rank stops while it builds the mixer: `nheads must be evenly divisible by tp_size * "
     "cp_size` or `cp_size must be evenly divisible by ngroups/tp_size`.",
 )
 def context_parallel(spec: Context, language: Held[Hybrid]) -> Findings:
-    """Over cp ranks a mixer exchanges its sequence for heads: each gets whole heads and groups.
+    """Over cp ranks, a mixer exchanges its sequence for heads: each rank gets whole heads and
+    groups.
 
     The heads of a tp rank divide by cp; its groups are a multiple or a divisor of cp.
 
@@ -135,8 +137,8 @@ def context_parallel(spec: Context, language: Held[Hybrid]) -> Findings:
             message=f"{code(f'cp:{cp}')} does not divide the Mamba mixer of {code(language.name)}",
             primary=spec.axis_label(language.grid, "cp", f"{cp} ranks"),
             secondary=(
-                spec.label(mamba, "heads", f"{heads // tp} a tp rank"),
-                spec.label(mamba, "groups", f"{mamba.groups // tp} a tp rank"),
+                spec.label(mamba, "heads", f"{heads // tp} per tp rank"),
+                spec.label(mamba, "groups", f"{mamba.groups // tp} per tp rank"),
             ),
             help=(f"{either(options)} divides heads and groups",),
         )

@@ -1,7 +1,7 @@
-"""Names: each stands for one declaration, and none takes a word that is taken elsewhere.
+"""Rules about names: each name has one declaration, and reserved names are not used.
 
-In text, lowering reports unknown and repeated names as MIMO1xx; specs made in Python
-meet them here.
+In text, lowering reports unknown and repeated names as MIMO1xx. These rules report them for specs
+that are made in Python.
 """
 
 import re
@@ -36,43 +36,44 @@ MODULE_DICT_NAMES: Final = frozenset(
     zero_grad
     """.split()  # noqa: SIM905 - a list of strings would take seventy lines
 )
-"""What torch.nn.ModuleDict calls its own, and refuses as the name of a module in it."""
+"""Attributes of torch.nn.ModuleDict, which it refuses as names of its modules."""
 
 
 @rule(
     "MIMO421",
-    "two declarations of one name",
+    "two declarations with one name",
     scope=SPEC,
     cost=Cost.UNCLEAR,
 )
 def repeated_name(spec: Context, draft: Draft) -> Findings:
-    """Grids have names of their own, and so have modules.
+    """Every grid has its own name, and so has every module.
 
-    In text, lowering says so already, as MIMO101.
+    In text, lowering already reports this as MIMO101.
     """
-    for declarations, what in ((draft.grids, "grids"), (draft.modules, "modules")):
+    for declarations, plural in ((draft.grids, "grids"), (draft.modules, "modules")):
         first: dict[str, Grid | Module] = {}
-        for one in declarations:
-            if one.name in first:
+        for declaration in declarations:
+            name = declaration.name
+            if name in first:
                 yield Finding(
-                    message=f"two {what} are called {code(one.name)}",
-                    primary=spec.label(one, "name", "again here"),
-                    secondary=(spec.label(first[one.name], "name", "first here"),),
+                    message=f"two {plural} are called {code(name)}",
+                    primary=spec.label(declaration, "name", "again here"),
+                    secondary=(spec.label(first[name], "name", "first here"),),
                     help=("give one of them another name",),
                 )
-            first.setdefault(one.name, one)
+            first.setdefault(name, declaration)
 
 
 @rule(
     "MIMO422",
-    "a name that nothing has",
+    "an undeclared name",
     scope=COMPLETE,
     cost=Cost.UNCLEAR,
 )
 def unknown_name(spec: Context, draft: Draft) -> Findings:
-    """A module and a placement name grids, a flow names modules, and all of these are in the spec.
+    """Modules and placements name grids, and flows name modules; the spec declares all of them.
 
-    In text, lowering says so already, as MIMO104 and MIMO105.
+    In text, lowering already reports this as MIMO104 and MIMO105.
     """
     grids = [grid.name for grid in draft.grids]
     modules = [module.name for module in draft.modules]
@@ -97,7 +98,7 @@ def _unknown(what: str, name: str, known: list[str], label: Label) -> Iterator[F
 
 @rule(
     "MIMO423",
-    "an encoder with a name that is taken",
+    "an encoder with a reserved name",
     scope=ENCODER,
     cost=Cost.SILENT,
     mirrors=(
@@ -106,14 +107,14 @@ def _unknown(what: str, name: str, known: list[str], label: Label) -> Iterator[F
         "models/mimo/config/role.py:18",
     ),
     seen="With `text` or `language`, no error: images replace the text, or the language model. "
-    "With a name of torch's containers, `ModuleDict` refuses it as the model is built.",
+    "With a name of torch's containers, `ModuleDict` refuses it while the model is built.",
 )
 def reserved_name(spec: Context, encoder: Held[Encoder]) -> Findings:
-    """An encoder is not called `text` or `language`, nor by a name of torch's containers.
+    """An encoder is not called `text` or `language`, nor like an attribute of torch's containers.
 
-    Its name becomes megatron-core's name of the modality. There `text` stands for every token that
-    is no placeholder, and `language` for the language model, whose place the encoder would take. A
-    name such as `train` or `values` is refused by the container that holds the modalities.
+    Its name becomes the name of the modality in megatron-core. There, `text` stands for every token
+    that is not a placeholder, and `language` for the language model, which the encoder would
+    replace. The container of the modalities refuses names such as `train` or `values`.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -127,10 +128,10 @@ def reserved_name(spec: Context, encoder: Held[Encoder]) -> Findings:
         }
     """
     if encoder.name in _RESERVED or encoder.name in MODULE_DICT_NAMES:
-        owner = "megatron-core's" if encoder.name in _RESERVED else "torch's"
+        owner = "megatron-core" if encoder.name in _RESERVED else "torch"
         yield Finding(
             message=f"an encoder cannot be called {code(encoder.name)}",
-            primary=spec.label(encoder.module, "name", f"{owner} own name"),
+            primary=spec.label(encoder.module, "name", f"reserved by {owner}"),
             notes=("an encoder's name is the name of its modality",),
             help=("name it after what it sees, such as `vision`",),
         )
@@ -138,21 +139,22 @@ def reserved_name(spec: Context, encoder: Held[Encoder]) -> Findings:
 
 @rule(
     "MIMO424",
-    "a name that text cannot have",
+    "an invalid name",
     scope=SPEC,
     cost=Cost.RAISES,
     mirrors=("models/mimo/submodules/base.py:63",),
-    seen="torch refuses a dot in the name of a module as `ModuleDict` is filled.",
+    seen="torch refuses a dot in the name of a module while `ModuleDict` is filled.",
 )
 def bad_name(spec: Context, draft: Draft) -> Findings:
-    """A name is letters, digits and underscores, and begins with no digit.
+    """A name consists of letters, digits and underscores, and does not begin with a digit.
 
     torch refuses a module whose name has a dot, and such a spec could not be printed and read back.
     """
-    for one in (*draft.grids, *draft.modules):
-        if not _NAME.fullmatch(one.name):
+    for declaration in (*draft.grids, *draft.modules):
+        name = declaration.name
+        if not _NAME.fullmatch(name):
             yield Finding(
-                message=f"{one.name!r} is not a name",
-                primary=spec.label(one, "name", "letters, digits and underscores"),
-                help=(f"call it {code(re.sub(r'\W+|^(?=\d)', '_', one.name) or 'it')}",),
+                message=f"{name!r} is not a valid name",
+                primary=spec.label(declaration, "name", "letters, digits and underscores"),
+                help=(f"call it {code(re.sub(r'\W+|^(?=\d)', '_', name) or 'it')}",),
             )

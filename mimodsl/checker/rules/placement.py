@@ -1,4 +1,4 @@
-"""Where grids lie in the world: every one once, on the same ranks or on ranks of their own."""
+"""Rules about the placement: each grid once, on the same ranks as others or on its own."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -23,10 +23,10 @@ def placed_grids(place: Place | None) -> Iterator[Placed]:
 
 
 def places_by_grid(place: Place | None) -> dict[str, list[Placed]]:
-    """Where a placement names each grid, left to right: once, in a sound one."""
+    """The places of each grid in a placement, left to right: one each, if it is sound."""
     places: dict[str, list[Placed]] = {}
-    for one in placed_grids(place):
-        places.setdefault(one.grid, []).append(one)
+    for placed in placed_grids(place):
+        places.setdefault(placed.grid, []).append(placed)
     return places
 
 
@@ -40,7 +40,7 @@ def _together(place: Place | None) -> Iterator[Together]:
 
 
 MOST_RANKS: Final = 2**31 - 1
-"""Ranks that a world may have: torch's process groups number them in 32 bits, with a sign."""
+"""The most ranks of a world: torch numbers ranks with signed 32-bit integers."""
 
 TOGETHER: Final = Scope[Together](
     "grids placed on the same ranks", lambda spec: _together(spec.draft.place)
@@ -53,10 +53,10 @@ TOGETHER: Final = Scope[Together](
     scope=COMPLETE,
     cost=Cost.UNCLEAR,
     mirrors=("models/mimo/config/role.py:134",),
-    seen="The ranks that nobody placed are not started, or stop with `is not in any module grid`.",
+    seen="Ranks that are not placed are not started, or stop with `is not in any module grid`.",
 )
-def notplaced(spec: Context, draft: Draft) -> Findings:
-    """Every grid is placed, once: rank offsets and the size of the world follow from it.
+def unplaced_grid(spec: Context, draft: Draft) -> Findings:
+    """Every grid is placed once: rank offsets and the size of the world follow from the placement.
 
     Example:
         grid encoder {
@@ -92,7 +92,7 @@ def notplaced(spec: Context, draft: Draft) -> Findings:
                 primary=spec.label(grid, "name", "where are its ranks?"),
                 secondary=(spec.label(place, None, "the placement"),),
                 help=(
-                    f"{code(f'place {place} | {grid.name}')} gives it ranks of its own",
+                    f"{code(f'place {place} | {grid.name}')} gives it its own ranks",
                     "or leave the grid out",
                 ),
             )
@@ -105,7 +105,7 @@ def notplaced(spec: Context, draft: Draft) -> Findings:
     cost=Cost.UNCLEAR,
 )
 def placed_twice(spec: Context, draft: Draft) -> Findings:
-    """A grid is one span of ranks, so it stands in one place.
+    """A grid covers one range of ranks, so a placement names it once.
 
     Example:
         grid llm {
@@ -125,7 +125,7 @@ def placed_twice(spec: Context, draft: Draft) -> Findings:
                 message=f"grid {code(grid)} is placed {times}",
                 primary=spec.label(again[0], None, "again here"),
                 secondary=(spec.label(first, None, "first here"),),
-                help=("modules that share ranks can name the same grid: place it once",),
+                help=("place it once: modules that share ranks can name the same grid",),
             )
 
 
@@ -140,14 +140,14 @@ def placed_twice(spec: Context, draft: Draft) -> Findings:
         "models/mimo/comm/colocated_communicator.py:119",
         "models/mimo/comm/colocated_communicator.py:126",
     ),
-    seen="Built as it is, the run gets through construction; then shared ranks run the encoder "
-    "alone, and the others wait until NCCL's timeout.",
+    seen="Construction succeeds; then shared ranks run only the encoder, and the others wait until "
+    "NCCL's timeout.",
 )
 def different_sizes(spec: Context, place: Together) -> Findings:
-    """`a & b` puts grids on the same ranks, so both have as many.
+    """`a & b` puts grids on the same ranks, so both have the same number of ranks.
 
-    megatron-core accepts grids that overlap in part, and then runs the encoder alone on the ranks
-    that they share: the language model waits there for ever.
+    megatron-core accepts grids that overlap in part, and then runs only the encoder on the shared
+    ranks: the language model waits there forever.
 
     Example:
         grid encoder {
@@ -166,7 +166,8 @@ def different_sizes(spec: Context, place: Together) -> Findings:
     counts = [size or 0 for size in sizes]
     smallest = min(range(len(counts)), key=counts.__getitem__)
     words = [f"{code(part)} has {size}" for part, size in zip(place.parts, counts, strict=True)]
-    grids = [grid for one in placed_grids(place) if (grid := spec.draft.grid(one.grid)) is not None]
+    names = [placed.grid for placed in placed_grids(place)]
+    grids = [grid for grid in map(spec.draft.grid, names) if grid is not None]
     yield Finding(
         message=f"{either(map(code, place.parts), 'and')} are placed on the same ranks, "
         f"but {either(words, 'and')}",
@@ -179,8 +180,8 @@ def different_sizes(spec: Context, place: Together) -> Findings:
 
 
 def _sizes(spec: Context, place: Together) -> list[int | None]:
-    """How many ranks each part takes; `None` where a grid's size is in doubt."""
-    names = {one.grid for one in placed_grids(place)}
+    """How many ranks each part takes; `None` where the size of a grid is unknown."""
+    names = {placed.grid for placed in placed_grids(place)}
     known = {name: span_size(spec.draft.grid(name)) for name in names}
     return [_size(known, part) for part in place.parts]
 
@@ -201,8 +202,10 @@ def _resize_help(spec: Context, part: Place, target: int) -> str:
     if grid is not None:
         others = grid.world // grid.size("dp")
         if target % others == 0:
-            return f"{code(f'dp:{target // others}')} in {code(grid.name)} makes both {target}"
-    return "`|` in place of `&` gives each ranks of its own"
+            return (
+                f"{code(f'dp:{target // others}')} in {code(grid.name)} gives both {target} ranks"
+            )
+    return "`|` instead of `&` gives each its own ranks"
 
 
 @rule(
@@ -215,10 +218,10 @@ def _resize_help(spec: Context, part: Place, target: int) -> str:
     "language model.",
 )
 def partial_overlap(spec: Context, draft: Draft) -> Findings:
-    """Two grids have the same ranks or none in common.
+    """Two grids have the same ranks, or no rank in common.
 
     A rank of both would hold one module that is colocated with a part of another. megatron-core
-    does not notice, and its schedule gives such a rank the stage of whichever module comes first.
+    does not notice, and its schedule gives such a rank the stage of the module that comes first.
 
     Example:
         grid vision {
@@ -235,33 +238,33 @@ def partial_overlap(spec: Context, draft: Draft) -> Findings:
 
         place (vision | audio) & llm
     """
-    if any(_uneven(spec, one) for one in _together(draft.place)):
+    if any(_differ_in_size(spec, place) for place in _together(draft.place)):
         return
     places = places_by_grid(draft.place)
     spans = spans_of(draft)
     together, beside = (code(f"place {sign.join(spans)}") for sign in (" & ", " | "))
-    for (a, one), (b, other) in combinations(spans.items(), 2):
-        common = min(one.stop, other.stop) - max(one.start, other.start)
-        if common > 0 and one != other:
+    for (a, a_ranks), (b, b_ranks) in combinations(spans.items(), 2):
+        common = min(a_ranks.stop, b_ranks.stop) - max(a_ranks.start, b_ranks.start)
+        if common > 0 and a_ranks != b_ranks:
             yield Finding(
                 message=f"grids {code(a)} and {code(b)} share {common} ranks, but not all",
-                primary=spec.label(places[b][0], None, _ranks(other)),
-                secondary=(spec.label(places[a][0], None, _ranks(one)),),
+                primary=spec.label(places[b][0], None, _ranks(b_ranks)),
+                secondary=(spec.label(places[a][0], None, _ranks(a_ranks)),),
                 notes=("two grids have the same ranks, or none in common",),
-                help=(f"{together} with grids of one size, or {beside}",),
+                help=(f"write {together} with grids of equal size, or {beside}",),
             )
 
 
 @rule(
     "MIMO408",
-    "a world of more ranks than torch can number",
+    "a world with more ranks than torch can number",
     scope=SPEC,
     cost=Cost.RAISES,
 )
 def uncountable_world(spec: Context, draft: Draft) -> Findings:
-    """torch numbers the ranks of a group in 32 bits, so a world ends at 2,147,483,647 ranks.
+    """torch numbers the ranks of a group in 32 bits, so a world has at most 2,147,483,647 ranks.
 
-    A size that large is a slip of the keyboard. torch refuses to make the world's process group.
+    Such a size is usually a typing mistake. torch refuses to make the process group of the world.
 
     Example:
         grid llm {
@@ -271,17 +274,17 @@ def uncountable_world(spec: Context, draft: Draft) -> Findings:
     spans = spans_of(draft)
     if max((span.stop for span in spans.values()), default=0) <= MOST_RANKS:
         return
-    largest = max((grid for grid in draft.grids if grid.name in spans), key=lambda one: one.world)
-    axis, size = max(largest.sizes(largest.base), key=lambda one: one[1])
+    largest = max((grid for grid in draft.grids if grid.name in spans), key=lambda grid: grid.world)
+    axis, size = max(largest.sizes(largest.base), key=lambda item: item[1])
     fitting = max(1, MOST_RANKS // len(spans) * size // largest.world)
     yield Finding(
         message=f"grid {code(largest.name)} makes the world larger than {MOST_RANKS:,} ranks",
         primary=spec.axis_label(largest, axis, f"{largest.world:,} ranks in all"),
-        help=(f"{code(f'{axis}:{fitting}')} is as much as fits",),
+        help=(f"{code(f'{axis}:{fitting}')} is the largest that fits",),
     )
 
 
-def _uneven(spec: Context, place: Together) -> bool:
+def _differ_in_size(spec: Context, place: Together) -> bool:
     return len(set(_sizes(spec, place))) > 1
 
 

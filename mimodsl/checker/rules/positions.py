@@ -1,4 +1,4 @@
-"""Positions: how tokens and patches learn where they stand."""
+"""Rules about positions of tokens and patches: rotary, learned and stretched embeddings."""
 
 from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code, either
@@ -10,22 +10,22 @@ from mimodsl.ir import Positions, Radio, TransformerLanguage
 
 @rule(
     "MIMO506",
-    "heads that rotary positions cannot turn in pairs",
+    "heads that rotary positions cannot rotate in pairs",
     scope=LANGUAGE,
     cost=Cost.LATE,
     mirrors=(
         "models/common/embeddings/rotary_pos_embedding.py:74",
         "models/common/embeddings/rope_utils.py:136",
     ),
-    seen="With an odd head, torch's complaint about two sizes that do not match in the "
-    "first forward pass; with an odd part of it, nothing, and other positions than were "
-    "asked for.",
+    seen="With an odd head, torch complains in the first forward pass that two sizes do not match. "
+    "With an odd part of a head, nothing: the positions are not the requested ones.",
 )
 def rotated_width(spec: Context, language: Held[TransformerLanguage]) -> Findings:
-    """Rotary positions turn numbers of a head in pairs, so `rope_fraction` of a head is even.
+    """Rotary positions rotate numbers of a head in pairs, so `rope_fraction` of a head is even.
 
-    megatron-core does not check it: of an odd part it turns one number more, with frequencies of
-    another width, and fails where the head has none to spare; of a part below one it turns none.
+    megatron-core does not check this. Of an odd part it rotates one number more, with frequencies
+    of another width, and fails if the head has no more numbers. Of a part below one it rotates
+    none.
 
     Example:
         grid llm {
@@ -53,8 +53,8 @@ def rotated_width(spec: Context, language: Held[TransformerLanguage]) -> Finding
     given = "head_dim" if attention.head_dim else "heads"
     yield Finding(
         message=f"{code(language.name)} would rotate {rotated} of the {width} numbers of a head, "
-        "which are no pairs",
-        primary=spec.label(attention, given, f"{width} a head"),
+        "which do not form pairs",
+        primary=spec.label(attention, given, f"{width} per head"),
         secondary=(spec.label(kind, "positions", "rotates pairs") if whole else share,),
         help=tuple(_even_help(kind, width, rotated)),
     )
@@ -73,7 +73,7 @@ def _even_help(kind: TransformerLanguage, width: int, rotated: int) -> list[str]
 
 
 def _share(size: int, width: int) -> str:
-    """A short fraction of a width that comes to exactly `size` when rounded down."""
+    """A short fraction whose product with a width is `size` when rounded down."""
     return next(
         text
         for digits in range(1, 18)
@@ -87,12 +87,14 @@ def _share(size: int, width: int) -> str:
     scope=RADIO,
     cost=Cost.LATE,
     mirrors=("models/vision/radio.py:117", "models/vision/radio.py:692"),
-    seen="An error of `F.interpolate` in the first forward pass: sizes are to be above 0.",
+    seen="An error of `F.interpolate` in the first forward pass: sizes must be above 0.",
 )
 def no_positions(spec: Context, encoder: Held[Radio]) -> Findings:
-    """RADIO's position embeddings cover at least one patch: `max_image` is as large as `patch`.
+    """RADIO's position embeddings cover at least one patch: `max_image` is not smaller than
+    `patch`.
 
-    Otherwise it has none, builds all the same, and fails when it stretches them over an image.
+    Otherwise the encoder is built without position embeddings, and fails when it stretches them
+    over an image.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -109,7 +111,8 @@ def no_positions(spec: Context, encoder: Held[Radio]) -> Findings:
     kind = encoder.kind
     if not _covers(kind, kind.patch, kind.patch):
         yield Finding(
-            message=f"position embeddings up to {kind.max_image} cover no patch of {kind.patch}",
+            message=f"position embeddings up to {kind.max_image} do not cover "
+            f"a patch of {kind.patch}",
             primary=spec.label(kind, "max_image", "no whole patch"),
             secondary=(spec.label(kind, "patch", f"patches of {kind.patch}"),),
             help=(f"{code(f'max_image = {kind.image}')} covers every image",),
@@ -117,7 +120,7 @@ def no_positions(spec: Context, encoder: Held[Radio]) -> Findings:
 
 
 def _covers(kind: Radio, height: int, width: int) -> bool:
-    """Whether the position embeddings reach over an image of that size."""
+    """Whether the position embeddings cover an image of this size."""
     return kind.max_image.height >= height and kind.max_image.width >= width
 
 
@@ -131,7 +134,7 @@ def _covers(kind: Radio, height: int, width: int) -> bool:
     severity=Severity.WARNING,
 )
 def beyond_positions(spec: Context, encoder: Held[Radio]) -> Findings:
-    """RADIO has position embeddings up to `max_image`; those of larger images are stretched.
+    """RADIO has position embeddings up to `max_image`; it stretches them for larger images.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -167,15 +170,14 @@ def beyond_positions(spec: Context, encoder: Held[Radio]) -> Findings:
     scope=ROUTE,
     cost=Cost.SILENT,
     mirrors=("models/mimo/model/base.py:392",),
-    seen="Nothing. Questions about where something is in an image are answered worse than they "
-    "could be.",
+    seen="Nothing. Answers about where something is in an image are worse than they could be.",
     severity=Severity.WARNING,
 )
 def unplaced_images(spec: Context, route: Route) -> Findings:
-    """Learned positions are added where tokens are embedded, and images are embedded elsewhere.
+    """Learned positions are added where tokens are embedded, but images are embedded elsewhere.
 
-    megatron-core embeds the text alone, positions included, and then puts the images between: the
-    language model cannot tell where an image token stands.
+    megatron-core embeds only the text, with positions, and then inserts the images: the language
+    model cannot tell where an image token stands.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -200,9 +202,9 @@ def unplaced_images(spec: Context, route: Route) -> Findings:
     kind = route.language.kind
     if kind.learns_positions:
         yield Finding(
-            message=f"tokens of {code(route.encoder.name)} get none of the learned positions of "
+            message=f"tokens of {code(route.encoder.name)} do not get the learned positions of "
             f"{code(route.language.name)}",
-            primary=spec.label(kind, "positions", "added to text alone"),
+            primary=spec.label(kind, "positions", "added to text only"),
             secondary=(spec.label(route.flow, "path[0]", "embedded elsewhere"),),
             help=(f"{code('positions = rope')} reaches every token",),
         )

@@ -1,4 +1,4 @@
-"""The router of a mixture of experts: which of its knobs go together."""
+"""Rules about the router of a mixture of experts: which settings fit together."""
 
 from collections.abc import Iterator
 
@@ -13,17 +13,17 @@ from mimodsl.ir import Balance, Moe, Score
 
 @rule(
     "MIMO541",
-    "more experts a token than there are",
+    "more experts per token than exist",
     scope=MOE,
     cost=Cost.LATE,
     mirrors=("transformer/moe/moe_utils.py:823",),
-    seen="In the first forward pass, where the router takes the largest scores, torch says "
+    seen="In the first forward pass, the router cannot take the largest scores: torch says "
     "'selected index k out of range'.",
 )
 def topk(spec: Context, held: HeldMoe) -> Findings:
     """A token goes to at most as many experts as there are.
 
-    megatron-core does not check it: the first forward pass fails to take the largest scores.
+    megatron-core does not check this: the first forward pass fails to take the largest scores.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -42,7 +42,7 @@ def topk(spec: Context, held: HeldMoe) -> Findings:
     if moe.topk > moe.experts:
         yield Finding(
             message=f"a token cannot go to {moe.topk} of {moe.experts} experts",
-            primary=spec.label(moe, "topk", f"{moe.topk} a token"),
+            primary=spec.label(moe, "topk", f"{moe.topk} per token"),
             secondary=(spec.label(moe, "experts", f"{moe.experts} experts"),),
             help=(f"{code(f'topk = {moe.experts}')} sends every token to all of them",),
         )
@@ -50,7 +50,7 @@ def topk(spec: Context, held: HeldMoe) -> Findings:
 
 @rule(
     "MIMO542",
-    "an expert bias on scores that are not independent",
+    "an expert bias with softmax scores",
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=("transformer/transformer_config.py:2284",),
@@ -75,10 +75,10 @@ def bias_score(spec: Context, held: HeldMoe) -> Findings:
     moe = held.moe
     if moe.expert_bias and moe.score is Score.SOFTMAX:
         yield Finding(
-            message=f"the router of {code(held.name)} has an expert bias on softmax scores",
+            message=f"the router of {code(held.name)} combines an expert bias with softmax scores",
             primary=spec.label(moe, "score", "softmax"),
             secondary=(spec.label(moe, "expert_bias", "an expert bias"),),
-            help=(f"{code('score = sigmoid')}, or {code('expert_bias = false')}",),
+            help=(f"write {code('score = sigmoid')} or {code('expert_bias = false')}",),
         )
 
 
@@ -91,10 +91,10 @@ def bias_score(spec: Context, held: HeldMoe) -> Findings:
     seen="Every rank stops: `Please use --moe-router-pre-softmax when topk is 1.`",
 )
 def lone_softmax(spec: Context, held: HeldMoe) -> Findings:
-    """With one expert a token, the softmax is taken before the choice.
+    """With one expert per token, the softmax is taken before the selection.
 
-    After it there is a single score, whose softmax is 1 whatever the router says: no gradient would
-    ever reach the router.
+    After the selection one score is left, and its softmax is always 1: the router would never get a
+    gradient.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -110,20 +110,20 @@ def lone_softmax(spec: Context, held: HeldMoe) -> Findings:
         }
     """
     moe = held.moe
-    one = moe.topk == 1 and moe.score is Score.SOFTMAX and not moe.pre_softmax
-    if one and moe.balance is not Balance.SINKHORN:
+    one_score = moe.topk == 1 and moe.score is Score.SOFTMAX and not moe.pre_softmax
+    if one_score and moe.balance is not Balance.SINKHORN:
         yield Finding(
             message=f"the router of {code(held.name)} takes the softmax of one score",
-            primary=spec.label(moe, "topk", "one expert a token"),
-            secondary=(spec.label(moe, "score", "softmax, after the choice"),),
+            primary=spec.label(moe, "topk", "one expert per token"),
+            secondary=(spec.label(moe, "score", "softmax, after the selection"),),
             notes=("the softmax of one score is 1: the router would get no gradient",),
-            help=(f"{code('pre_softmax = true')}, or {code('score = sigmoid')}",),
+            help=(f"write {code('pre_softmax = true')} or {code('score = sigmoid')}",),
         )
 
 
 @rule(
     "MIMO544",
-    "group-limited routing that is half said",
+    "incomplete group-limited routing",
     scope=MOE,
     cost=Cost.SILENT,
     mirrors=(
@@ -135,9 +135,10 @@ def lone_softmax(spec: Context, held: HeldMoe) -> Findings:
     "alone, `moe_router_num_groups must be specified.`",
 )
 def half_groups(spec: Context, held: HeldMoe) -> Findings:
-    """`groups` and `group_topk` come together: how many groups there are, how many a token may use.
+    """`groups` and `group_topk` belong together: the number of groups, and how many of them a token
+    may use.
 
-    megatron-core refuses `group_topk` alone, and takes `groups` alone without any effect.
+    megatron-core refuses `group_topk` alone; `groups` alone has no effect.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -160,7 +161,7 @@ def half_groups(spec: Context, held: HeldMoe) -> Findings:
         message=f"the router of {code(held.name)} has {code(given)} without {code(other)}",
         primary=spec.label(moe, given, "half of group-limited routing"),
         secondary=(spec.label(moe, "experts", f"{moe.experts} experts"),),
-        help=(f"give {code(_other_half(moe))}, or leave {code(given)} out",),
+        help=(f"set {code(_other_half(moe))}, or leave {code(given)} out",),
     )
 
 
@@ -181,15 +182,15 @@ def _other_half(moe: Moe) -> str:
         "transformer/transformer_config.py:2349",
         "transformer/moe/moe_utils.py:656",
     ),
-    seen="Every rank stops: `should be divisible by` or `should be smaller than`; a choice "
-    "that cannot be made sends tokens to fewer experts, or fails where `topk // "
+    seen="Every rank stops: `should be divisible by` or `should be smaller than`. With too few "
+    "experts in the groups, tokens go to fewer experts, or the router fails where `topk // "
     "group_topk` is 0.",
 )
 def group_sizes(spec: Context, held: HeldMoe) -> Findings:
     """Experts divide into groups, and the groups that a token may use hold enough experts for it.
 
-    With fewer, or with more groups than experts a token, megatron-core goes on: it ranks groups by
-    the sum of no scores, or picks experts that it has just masked out.
+    With too few experts, or with more groups than experts per token, megatron-core goes on: it
+    ranks groups by a sum of no scores, or picks experts that it has just masked out.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -213,32 +214,32 @@ def group_sizes(spec: Context, held: HeldMoe) -> Findings:
             primary=spec.label(moe, field, f"{field} = {getattr(moe, field)}"),
             secondary=(
                 spec.label(moe, "experts", f"{moe.experts} experts"),
-                spec.label(moe, "topk", f"{moe.topk} a token"),
+                spec.label(moe, "topk", f"{moe.topk} per token"),
             ),
             help=(help_line,),
         )
 
 
 def _group_mistakes(moe: Moe, groups: int, used: int) -> Iterator[tuple[str, str, str]]:
-    """The field, what is wrong with it, and what would be right."""
+    """The field, what is wrong with it, and a value that is right."""
     if moe.experts % groups:
         fits = [code(f"groups = {d}") for d in nearest(groups, divisors(moe.experts))]
         message = f"{moe.experts} experts do not divide into {groups} groups"
         yield "groups", message, f"{either(fits)} divides them"
     elif used > groups or used > moe.topk:
-        most = min(groups, moe.topk)
-        limit = f"there are {groups}" if used > groups else f"it goes to {moe.topk} experts"
+        largest = min(groups, moe.topk)
+        limit = f"there are only {groups}" if used > groups else f"it goes to {moe.topk} experts"
         message = f"a token cannot use {used} groups: {limit}"
-        yield "group_topk", message, f"{code(f'group_topk = {most}')} is the most"
+        yield "group_topk", message, f"{code(f'group_topk = {largest}')} is the largest value"
     elif (size := moe.experts // groups) * used < moe.topk:
-        least = -(-moe.topk // size)
-        message = f"{used} groups of {size} experts hold fewer than the {moe.topk} a token goes to"
-        yield "group_topk", message, f"{code(f'group_topk = {least}')} is the least"
+        smallest = -(-moe.topk // size)
+        message = f"{used} groups of {size} experts hold fewer than the {moe.topk} of a token"
+        yield "group_topk", message, f"{code(f'group_topk = {smallest}')} is the smallest value"
 
 
 @rule(
     "MIMO546",
-    "an overlap with shared experts that are not there",
+    "an overlap with shared experts that do not exist",
     scope=MOE,
     cost=Cost.WASTE,
     mirrors=("transformer/moe/moe_layer.py:334",),
@@ -246,7 +247,7 @@ def _group_mistakes(moe: Moe, groups: int, used: int) -> Iterator[tuple[str, str
     severity=Severity.WARNING,
 )
 def lone_overlap(spec: Context, held: HeldMoe) -> Findings:
-    """`shared_overlap` hides the time of shared experts, so there are some.
+    """`shared_overlap` hides the time of shared experts, so it needs shared experts.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -265,10 +266,10 @@ def lone_overlap(spec: Context, held: HeldMoe) -> Findings:
     if moe.shared_overlap and moe.shared_ffn is None:
         yield Finding(
             message=f"{code(held.name)} overlaps shared experts, but has none",
-            primary=spec.label(moe, "shared_overlap", "without effect"),
-            secondary=(spec.label(moe, "experts", "routed experts alone"),),
+            primary=spec.label(moe, "shared_overlap", "no effect"),
+            secondary=(spec.label(moe, "experts", "only routed experts"),),
             help=(
-                code("shared_overlap = false"),
-                f"or give their width, such as {code(f'shared_ffn = {moe.ffn}')}",
+                f"write {code('shared_overlap = false')}",
+                f"or set their width, such as {code(f'shared_ffn = {moe.ffn}')}",
             ),
         )

@@ -1,4 +1,4 @@
-"""Samples: how a batch is dealt to the replicas of an encoder and of the language model."""
+"""Rules about samples: how a batch divides over the replicas of both ends of a flow."""
 
 from mimodsl.checker.arithmetic import divides_one_way, divisors, next_multiple
 from mimodsl.checker.context import Context
@@ -18,14 +18,14 @@ from mimodsl.ir import Grid, View
         "models/mimo/comm/colocated_communicator.py:230",
         "pipeline_parallel/bridge_communicator.py:301",
     ),
-    seen="The first step stops: `not divisible by`; or replicas send other shares than are "
-    "received, and ranks wait.",
+    seen="The first step stops: `not divisible by`; or replicas send other shares than the "
+    "receivers expect, and ranks wait.",
 )
 def samples(spec: Context, route: Route) -> Findings:
-    """The samples of a microbatch divide over the encoder's replicas.
+    """The samples of a microbatch divide over the replicas of the encoder.
 
     A microbatch has `micro_batch` samples for each dp rank of the language model, and every replica
-    of the encoder takes as many of their images.
+    of the encoder takes an equal share of their images.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -69,7 +69,7 @@ def samples(spec: Context, route: Route) -> Findings:
     total, ratio = schedule.micro_batch * b, a // b
     fits = (size for size in divisors(total) if divides_one_way(size, b))
     yield Finding(
-        message=f"{total} samples a microbatch do not divide over {a} replicas of "
+        message=f"{total} samples per microbatch do not divide over {a} replicas of "
         f"{code(route.encoder.name)}",
         primary=spec.label(schedule, "micro_batch", f"{schedule.micro_batch} · dp:{b} = {total}"),
         secondary=(
@@ -77,7 +77,7 @@ def samples(spec: Context, route: Route) -> Findings:
             spec.axis_label(route.language.grid, "dp", f"{b} of the language model"),
         ),
         help=(
-            f"{code(f'micro_batch = {next_multiple(schedule.micro_batch, ratio)}')} divides",
+            f"{code(f'micro_batch = {next_multiple(schedule.micro_batch, ratio)}')} divides evenly",
             f"so does {replicas(spec, route, fits)} in {code(route.encoder.grid.name)}",
         ),
     )
@@ -85,22 +85,23 @@ def samples(spec: Context, route: Route) -> Findings:
 
 @rule(
     "MIMO626",
-    "replicas that work on other samples than their ranks' language model",
+    "modules on the same ranks that work on different samples",
     scope=ROUTE,
     cost=Cost.SILENT,
     mirrors=(
         "models/mimo/comm/colocated_communicator.py:167",
         "models/mimo/comm/colocated_communicator.py:225",
     ),
-    seen="Nothing. The loss falls, but images say nothing about the text they stand in.",
+    seen="Nothing. The loss falls, but images do not belong to the text around them.",
 )
 def aligned_samples(spec: Context, route: Route) -> Findings:
-    """On shared ranks, a rank's language model works on samples that the rank itself encodes.
+    """On shared ranks, the language model of a rank works on samples that the same rank encodes.
 
-    A bridge on shared ranks gathers, cuts or passes on what a rank already has: it never moves
-    images to another replica. Replicas are numbered along dp, and how many neighbouring ranks one
-    covers follows from the axes before dp. So the part of the batch that both sides deal out as one
-    (with as many replicas of one as of the other, each replica) covers the same ranks on both.
+    A bridge on shared ranks gathers, cuts or passes on data that a rank already has: it never moves
+    images to another replica. Replicas are numbered along dp, and the axes before dp decide how
+    many neighbouring ranks a replica covers. So the part of the batch that both sides divide in the
+    same way (each replica, if both have the same number of them) covers the same ranks on both
+    sides.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -154,25 +155,25 @@ def aligned_samples(spec: Context, route: Route) -> Findings:
     yield Finding(
         message=f"replicas of {code(route.encoder.name)} and of {code(route.language.name)} on the "
         "same ranks work on different samples",
-        primary=spec.view_label(grids[0].base, _dealt(parts, apart[0])),
-        secondary=(spec.view_label(grids[1].base, _dealt(parts, apart[1])),),
+        primary=spec.view_label(grids[0].base, _parts_label(parts, apart[0])),
+        secondary=(spec.view_label(grids[1].base, _parts_label(parts, apart[1])),),
         notes=("images would be put into the text of other samples",),
         help=(_reordered(grids),),
     )
 
 
-def _dealt(parts: int, apart: int) -> str:
-    return f"the next of {parts} parts of a batch after {count(apart, 'rank')}"
+def _parts_label(parts: int, apart: int) -> str:
+    return f"{parts} parts of a batch, {count(apart, 'rank')} apart"
 
 
 def _reordered(grids: tuple[Grid, ...]) -> str:
-    """Both views with dp as the slowest axis, where they are not so written."""
+    """The views that do not have dp as the slowest axis, with dp moved there."""
     lines = [
-        f"{code(f'{grid.base.name} = {wanted}')} in {code(grid.name)}"
+        f"{code(f'{grid.base.name} = {order}')} in {code(grid.name)}"
         for grid in grids
-        if (wanted := str(_dp_last(grid.base))) != str(grid.base)
+        if (order := str(_dp_last(grid.base))) != str(grid.base)
     ]
-    return f"let dp vary slowest: {either(lines, 'and')}"
+    return f"make dp the slowest axis: {either(lines, 'and')}"
 
 
 def _dp_last(view: View) -> View:

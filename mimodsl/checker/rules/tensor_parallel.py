@@ -1,4 +1,4 @@
-"""Tensor parallelism: what it cuts into equal parts, and what needs it."""
+"""Rules about tensor parallelism: the sizes that it divides, and the settings that need it."""
 
 from collections.abc import Iterator
 from math import gcd
@@ -22,7 +22,7 @@ from mimodsl.planner.families import Neighbours, Split, family_of
 
 
 def _splits(spec: Context, module: Held[Kind]) -> Iterator[Split]:
-    """What tp cuts in a module, as far as its neighbours are known."""
+    """The sizes of a module that tp divides, as far as its neighbours are known."""
     flow = spec.flow_through(module.module)
     ends = (spec.draft.module(flow.encoder), spec.draft.module(flow.language)) if flow else ()
     kinds = [end.kind for end in ends if end is not None]
@@ -34,7 +34,7 @@ def _splits(spec: Context, module: Held[Kind]) -> Iterator[Split]:
 
 @rule(
     "MIMO501",
-    "tensor parallelism that does not divide what it splits",
+    "a size that tensor parallelism does not divide",
     scope=MODULE,
     cost=Cost.RAISES,
     mirrors=(
@@ -44,15 +44,15 @@ def _splits(spec: Context, module: Held[Kind]) -> Iterator[Split]:
         "ssm/mamba_mixer.py:260",
         "ssm/mamba_mixer.py:268",
     ),
-    seen="A rank stops as it builds the module: `must be a multiple of`, `nheads must be "
-    "evenly divisble by tp_size`, `ngroups must be evenly divisible by tp_size`, or an "
-    "assertion that one number is not divisible by another.",
+    seen="A rank stops while it builds the module: `must be a multiple of`, `nheads must be evenly "
+    "divisble by tp_size`, `ngroups must be evenly divisible by tp_size`, or an assertion "
+    "that one number is not divisible by another.",
 )
 def undivided(spec: Context, module: Held[Kind]) -> Findings:
-    """Each tp rank holds an equal part of the heads, of an MLP's width and of the vocabulary.
+    """Each tp rank holds an equal part of the heads, of the width of an MLP and of the vocabulary.
 
     Attention heads, Mamba heads and groups, `ffn`, `shared_ffn` and `vocabulary` divide by tp; so
-    do RADIO's `hidden` (its patch embedding is split) and the width an affine projector emits.
+    do RADIO's `hidden` (its patch embedding is split) and the output width of an affine projector.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -86,10 +86,10 @@ def _undivided_help(kind: Kind, splits: list[Split], odd: list[Split], tp: int) 
     common = gcd(*(split.size for split in splits))
     fits = nearest(tp, (size for size in divisors(common) if _groups_fit(kind, size)))
     options = [code(f"tp:{size}") for size in fits]
-    whole = "all that it splits" if len(splits) > 1 else "it"
-    yield f"{either(options, 'and')} {'divide' if len(options) > 1 else 'divides'} {whole}"
+    what = "all that tp splits" if len(splits) > 1 else "it"
+    yield f"{either(options, 'and')} {'divide' if len(options) > 1 else 'divides'} {what}"
     if all(split.free for split in odd):
-        sizes = [f"{one.field} = {next_multiple(one.size, tp)}" for one in odd]
+        sizes = [f"{split.field} = {next_multiple(split.size, tp)}" for split in odd]
         yield f"or round up: {either(map(code, sizes), 'and')}"
 
 
@@ -108,15 +108,15 @@ def _groups_fit(kind: Kind, tp: int) -> bool:
         "transformer/attention.py:364",
         "transformer/attention.py:1681",
     ),
-    seen="A rank stops as it builds the language model: `must be a multiple or divisor of`, or "
-    "an assertion of a division.",
+    seen="A rank stops while it builds the language model: `must be a multiple or divisor of`, or "
+    "an assertion about a division.",
 )
 def key_value_groups(spec: Context, language: Held[TransformerLanguage]) -> Findings:
-    """Key-value groups are a multiple or a divisor of tp.
+    """The number of key-value groups is a multiple or a divisor of tp.
 
     With fewer groups than tp ranks, several ranks hold a copy of one group; with more, each rank
-    holds some. Between the two there is no even split. Copied groups are still multiplied in equal
-    parts first, so the width of all keys and values divides by tp, too.
+    holds several groups. Other numbers have no even split. Copied groups are first computed in
+    equal parts, so the width of all keys and values also divides by tp.
 
     Example:
         grid llm {
@@ -147,7 +147,7 @@ def key_value_groups(spec: Context, language: Held[TransformerLanguage]) -> Find
         )
     elif (width := 2 * groups * attention.width(language.kind.hidden)) % tp:
         yield Finding(
-            message=f"keys and values {width} wide do not divide by {code(f'tp:{tp}')}",
+            message=f"keys and values of width {width} do not divide by {code(f'tp:{tp}')}",
             primary=spec.label(attention, "kv_groups", division(width, tp)),
             secondary=(spec.axis_label(language.grid, "tp", f"{tp} equal parts"),),
             help=(f"{code(f'kv_groups = {tp}')} gives each rank one group",),
@@ -165,8 +165,8 @@ def key_value_groups(spec: Context, language: Held[TransformerLanguage]) -> Find
 def heads_by_groups(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """Every key-value group serves the same number of query heads.
 
-    megatron-core does not check it: the first forward pass fails to give the split of queries, keys
-    and values their shape.
+    megatron-core does not check this: the first forward pass cannot reshape the split of queries,
+    keys and values.
 
     Example:
         grid llm {
@@ -191,7 +191,7 @@ def heads_by_groups(spec: Context, language: Held[TransformerLanguage]) -> Findi
         message=f"{attention.heads} heads do not divide into {groups} key-value groups",
         primary=spec.label(attention, "kv_groups", division(attention.heads, groups)),
         secondary=(spec.label(attention, "heads", f"{attention.heads} heads"),),
-        help=(f"{either(options)} gives each group as many heads",),
+        help=(f"{either(options)} gives each group the same number of heads",),
     )
 
 
@@ -205,9 +205,10 @@ def heads_by_groups(spec: Context, language: Held[TransformerLanguage]) -> Findi
     "does not load.",
 )
 def head_width(spec: Context, module: Held[Kind]) -> Findings:
-    """Where no `head_dim` is given, a head is `hidden / heads` wide, and that is whole.
+    """If `head_dim` is not set, a head is `hidden / heads` wide, and this is a whole number.
 
-    megatron-core rounds it down: attention becomes narrower than was written, and goes on.
+    megatron-core rounds it down: attention becomes narrower than the spec says, and the run goes
+    on.
 
     Example:
         grid llm {
@@ -235,7 +236,7 @@ def head_width(spec: Context, module: Held[Kind]) -> Findings:
         notes=("megatron-core would round the width of a head down and go on",),
         help=(
             f"{either(code(f'heads = {size}') for size in fits)} divides it",
-            f"{code(f'hidden = {wide}')} takes {heads} heads",
+            f"{code(f'hidden = {wide}')} fits {heads} heads",
         ),
     )
 
@@ -249,9 +250,9 @@ def head_width(spec: Context, module: Held[Kind]) -> Findings:
     seen="Every rank stops: `Cannot use sequence parallelism without tensor parallelism`.",
 )
 def lone_sequence_parallel(spec: Context, language: Held[TransformerLanguage]) -> Findings:
-    """`sequence_parallel = true` splits the sequence over the tp ranks, so there are several.
+    """`sequence_parallel = true` splits the sequence over the tp ranks, so there must be several.
 
-    Unset, it is on exactly where tp is above 1, which is what most models want.
+    If it is not set, it is on exactly when tp is above 1, which is right for most models.
 
     Example:
         grid llm {
@@ -272,6 +273,6 @@ def lone_sequence_parallel(spec: Context, language: Held[TransformerLanguage]) -
             message=f"{code(language.name)} splits its sequence over one tp rank",
             primary=spec.label(language.kind, "sequence_parallel", "split over tp"),
             secondary=(spec.axis_label(language.grid, "tp", "tp is 1"),),
-            help=("leave `sequence_parallel` out: it is on where tp is above 1",),
+            help=("leave `sequence_parallel` out: it is on when tp is above 1",),
             edits=spec.writing(language.kind, "sequence_parallel", "none"),
         )

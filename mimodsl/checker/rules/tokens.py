@@ -1,4 +1,4 @@
-"""Image tokens: their width, their number, and the placeholders that keep their places."""
+"""Rules about image tokens: their width, their number and their placeholders."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,17 +20,17 @@ from mimodsl.ir.projector import Between
 
 @rule(
     "MIMO606",
-    "two flows with one placeholder",
+    "two flows with the same placeholder",
     scope=SPEC,
     cost=Cost.LATE,
     mirrors=("models/mimo/model/base.py:194",),
     seen="The first forward pass stops: `does not match`, `number of`.",
 )
 def same_token(spec: Context, draft: Draft) -> Findings:
-    """Every flow has a placeholder token of its own.
+    """Every flow has its own placeholder token.
 
-    Two flows with one would each count all of its places as theirs, and the first forward pass
-    fails because there are fewer embeddings than places.
+    Two flows with the same placeholder would both count all of its places, and the first forward
+    pass fails because there are fewer embeddings than places.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -63,13 +63,13 @@ def same_token(spec: Context, draft: Draft) -> Findings:
         by_token[flow.token].append(flow)
     for token, (first, *others) in by_token.items():
         near = chain(range(token - 1, -1, -1), count_from(token + 1))
-        free = next(one for one in near if one not in by_token)
+        free = next(other for other in near if other not in by_token)
         for flow in others:
             yield Finding(
-                message=f"two flows have the placeholder {token}",
+                message=f"two flows have the same placeholder {token}",
                 primary=spec.label(flow, "token", "again here"),
                 secondary=(spec.label(first, "token", "first here"),),
-                help=(f"give it one of its own, such as {code(f'token = {free}')}",),
+                help=(f"give it its own, such as {code(f'token = {free}')}",),
             )
 
 
@@ -79,13 +79,13 @@ def same_token(spec: Context, draft: Draft) -> Findings:
     scope=ROUTE,
     cost=Cost.SILENT,
     mirrors=("models/mimo/model/base.py:364", "tensor_parallel/cross_entropy.py:45"),
-    seen="A loss that is wrong without a word, or an illegal memory access on the GPU.",
+    seen="The loss is silently wrong, or the GPU reports an illegal memory access.",
 )
 def token_in_vocabulary(spec: Context, route: Route) -> Findings:
-    """The placeholder is an id of the language model's vocabulary.
+    """The placeholder is an id in the vocabulary of the language model.
 
-    It stands in the input ids and, one place earlier, in the labels. A label beyond the vocabulary
-    is masked without a word by one loss and read out of bounds by another.
+    It stands in the input ids and, one place earlier, in the labels. For a label outside the
+    vocabulary, one loss silently masks it, and another reads out of bounds.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -112,7 +112,7 @@ def token_in_vocabulary(spec: Context, route: Route) -> Findings:
             f"{code(route.language.name)}",
             primary=spec.label(route.flow, "token", f"not below {kind.vocabulary}"),
             secondary=(spec.label(kind, "vocabulary", f"ids 0 to {kind.vocabulary - 1}"),),
-            help=(f"{code(f'token = {kind.vocabulary - 1}')} is the last one",),
+            help=(f"{code(f'token = {kind.vocabulary - 1}')} is the last id",),
         )
 
 
@@ -121,12 +121,12 @@ def token_in_vocabulary(spec: Context, route: Route) -> Findings:
     "a flow without images",
     scope=FLOW,
     cost=Cost.WASTE,
-    seen="Nothing: the language model learns from text, and the encoder not at all.",
+    seen="Nothing: the language model learns from text, but the encoder does not learn.",
 )
 def no_images(spec: Context, flow: Flow) -> Findings:
-    """A sample has an image for each of its flows: an encoder that is never shown one is idle.
+    """A sample has an image for each of its flows: an encoder that never gets an image is idle.
 
-    A sample of one's own data may have fewer than its flows say.
+    A sample of your own data can have fewer images than its flows say.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -152,24 +152,24 @@ def no_images(spec: Context, flow: Flow) -> Findings:
             message=f"a sample has no image for {code(flow.encoder)}",
             primary=spec.label(flow, "images", "no images"),
             secondary=(spec.label(flow, "path[0]", "takes images"),),
-            help=(f"{code('images = 1')}, or leave the flow and its modules out",),
+            help=(f"write {code('images = 1')}, or leave the flow and its modules out",),
         )
 
 
 @rule(
     "MIMO611",
-    "embeddings of another width than the language model",
+    "image embeddings of another width than the language model",
     scope=ROUTE,
     cost=Cost.SILENT,
     mirrors=("models/mimo/model/base.py:207",),
     seen="Nothing. The loss falls more slowly than it should: tokens of an image hold parts of "
-    "others.",
+    "other tokens.",
 )
 def widths(spec: Context, route: Route) -> Findings:
-    """Without a projector, an encoder emits tokens as wide as the language model.
+    """Without a projector, an encoder outputs tokens as wide as the language model.
 
-    megatron-core scatters whatever arrives over the placeholders, number by number: wider
-    embeddings run over into the next token's place, and training goes on with scrambled images.
+    megatron-core scatters the embeddings over the placeholders, number by number. Wider embeddings
+    spill into the place of the next token, and training goes on with scrambled images.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -190,8 +190,8 @@ def widths(spec: Context, route: Route) -> Findings:
     kind, hidden = route.encoder.kind, route.language.kind.hidden
     if route.projector is None and kind.output_width != hidden:
         yield Finding(
-            message=f"{code(route.encoder.name)} emits tokens {kind.output_width} wide, "
-            f"{code(route.language.name)} takes {hidden}",
+            message=f"{code(route.encoder.name)} outputs tokens {kind.output_width} wide, "
+            f"but {code(route.language.name)} takes {hidden}",
             primary=spec.label(route.flow, "path", "no projector between them"),
             secondary=(
                 _emitted(spec, route.encoder),
@@ -228,10 +228,10 @@ def _emitted(spec: Context, encoder: Held[Encoder]) -> Label:
     seen="The data cannot be made, or the first forward pass stops: `does not match`, `number of`.",
 )
 def image_tokens(spec: Context, draft: Draft) -> Findings:
-    """The tokens of a sample's images fit into its sequence, with text beside them.
+    """The tokens of the images of a sample fit into its sequence, together with text.
 
-    Every image takes a placeholder for each token that its encoder emits, or what a projector that
-    changes their number makes of these.
+    Every image takes one placeholder for each token that its encoder outputs. If a projector
+    changes the number of tokens, its output counts.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -264,7 +264,7 @@ def image_tokens(spec: Context, draft: Draft) -> Findings:
     if schedule is None or not counts or total < schedule.sequence:
         return
     yield Finding(
-        message=f"a sample's images take {total} of {schedule.sequence} tokens",
+        message=f"the images of a sample take {total} of {schedule.sequence} tokens",
         primary=spec.label(schedule, "sequence", "no room for text"),
         secondary=tuple(_taken(spec, shown) for shown in counts),
         help=tuple(_room_help(spec, counts, schedule.sequence, total)),
@@ -273,7 +273,7 @@ def image_tokens(spec: Context, draft: Draft) -> Findings:
 
 @frozen
 class _Shown:
-    """A flow, its encoder, and the tokens of each image as the language model gets them."""
+    """A flow with its encoder, and the number of tokens that the language model gets per image."""
 
     flow: Flow
     kind: Encoder
@@ -306,7 +306,7 @@ def _room_help(spec: Context, counts: list[_Shown], sequence: int, total: int) -
     """A longer sequence; fewer or smaller images where a single flow is to blame."""
     shards = max((sequence_shards(route.language) for route in ROUTE.subjects(spec)), default=1)
     longer = next_multiple(total + 1, max(shards, 64))
-    yield f"{code(f'sequence = {longer}')} leaves {longer - total} for text"
+    yield f"{code(f'sequence = {longer}')} leaves {longer - total} tokens for text"
     if len(counts) > 1:
         return
     (shown,) = counts

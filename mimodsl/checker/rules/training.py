@@ -1,4 +1,4 @@
-"""Schedule, precision and kernels: how a step runs, and whether there is anything to train."""
+"""Rules about training: schedule, sequence length, precision, kernels and frozen modules."""
 
 from collections.abc import Iterator
 
@@ -24,17 +24,17 @@ from mimodsl.planner.experts import ALIGNED, fit_torch
 
 @rule(
     "MIMO701",
-    "a pipeline that is not scheduled",
+    "a pipeline without a pipeline schedule",
     scope=LANGUAGE,
     cost=Cost.WASTE,
     mirrors=("pipeline_parallel/schedules.py:149",),
     seen="Nothing: 1F1B runs.",
 )
 def no_pipelining(spec: Context, language: Held[TransformerLanguage]) -> Findings:
-    """`no_pipelining` is for models of one stage, on the ranks of their encoders.
+    """`no_pipelining` is for models with one stage that share the ranks of their encoders.
 
-    Stages after one another run 1F1B whatever is asked for: those of a language model with pp, and
-    an encoder before a language model on other ranks.
+    Several stages always run 1F1B, whatever the schedule says: the stages of a language model with
+    pp, and an encoder before a language model on other ranks.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -58,7 +58,7 @@ def no_pipelining(spec: Context, language: Held[TransformerLanguage]) -> Finding
     stages = list(_stages(spec, language))
     if stages:
         yield Finding(
-            message=f"{code(language.name)} is in a pipeline, the schedule has none",
+            message=f"{code(language.name)} is in a pipeline, but the schedule has none",
             primary=spec.label(schedule, "kind", "no pipelining"),
             secondary=tuple(stages),
             help=(f"write {code('schedule 1f1b')}",),
@@ -67,7 +67,7 @@ def no_pipelining(spec: Context, language: Held[TransformerLanguage]) -> Finding
 
 
 def _stages(spec: Context, language: Held[TransformerLanguage]) -> Iterator[Label]:
-    """What makes several stages of a language model and its encoders."""
+    """The reasons why a language model and its encoders have several stages."""
     if language.size("pp") > 1:
         yield spec.axis_label(language.grid, "pp", f"{language.size('pp')} stages")
     placed = spans_of(spec.draft)
@@ -79,7 +79,7 @@ def _stages(spec: Context, language: Held[TransformerLanguage]) -> Iterator[Labe
 
 @rule(
     "MIMO702",
-    "a sequence that does not divide into its parts",
+    "a sequence that does not divide into equal parts",
     scope=LANGUAGE,
     cost=Cost.LATE,
     mirrors=("models/mimo/partition/utils.py:138",),
@@ -89,7 +89,7 @@ def _stages(spec: Context, language: Held[TransformerLanguage]) -> Iterator[Labe
 def sequence_length(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """A sequence divides by tp where it is split over tp, and by 2·cp with context parallelism.
 
-    With both it divides by their product. megatron-core sees it at the first forward pass.
+    With both, it divides by their product. megatron-core notices in the first forward pass.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -119,12 +119,12 @@ def sequence_length(spec: Context, language: Held[TransformerLanguage]) -> Findi
     ]
     options = [code(f"sequence = {size}") for size in lengths]
     yield Finding(
-        message=f"a sequence of {sequence} does not divide into {shards} parts",
+        message=f"a sequence of {sequence} tokens does not divide into {shards} equal parts",
         primary=spec.label(schedule, "sequence", division(sequence, shards)),
         secondary=tuple(
             spec.axis_label(language.grid, axis, f"{product} = {shards}") for axis in axes
         ),
-        help=(f"{either(options)} divides",),
+        help=(f"{either(options)} divides evenly",),
     )
 
 
@@ -143,7 +143,7 @@ def _sharing(language: Held[TransformerLanguage]) -> tuple[tuple[str, bool], ...
     seen="A loss that stays where it is, step after step, with a gradient norm of 0.",
 )
 def all_frozen(spec: Context, draft: Draft) -> Findings:
-    """Some module is not frozen: otherwise a step computes gradients of nothing.
+    """At least one module is not frozen; otherwise a step computes no gradients.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -167,7 +167,8 @@ def all_frozen(spec: Context, draft: Draft) -> Findings:
             message="every module is frozen, so there is nothing to train",
             primary=spec.label(first, "frozen", f"{code(first.name)} is frozen"),
             secondary=tuple(
-                spec.label(other, "frozen", f"{code(other.name)}, too") for other in others
+                spec.label(other, "frozen", f"{code(other.name)} is frozen, too")
+                for other in others
             ),
             help=(f"leave {code('frozen = true')} out of a module",),
         )
@@ -175,18 +176,18 @@ def all_frozen(spec: Context, draft: Draft) -> Findings:
 
 @rule(
     "MIMO722",
-    "fp16 over several modules",
+    "fp16 with several modules",
     scope=SPEC,
     cost=Cost.SILENT,
     mirrors=("models/mimo/optimizer.py:134",),
-    seen="Now and then a step is skipped, and a loss scale that was set does not adapt.",
+    seen="Now and then a step is skipped, and a configured loss scale does not adapt.",
     severity=Severity.WARNING,
 )
 def fp16(spec: Context, draft: Draft) -> Findings:
     """With flows, bf16 is the better choice: the modules cannot share a loss scale that adapts.
 
-    Each module has an optimizer of its own with a scale of its own, but one loss. So the scale is
-    fixed, and gradients that it makes overflow skip the step.
+    Each module has its own optimizer with its own scale, but there is one loss. So the scale is
+    fixed, and a step is skipped where gradients overflow.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -214,7 +215,7 @@ def fp16(spec: Context, draft: Draft) -> Findings:
         return
     yield Finding(
         message="several modules are trained in fp16 with one fixed loss scale",
-        primary=spec.label(draft.train, "precision", "no loss scale that adapts"),
+        primary=spec.label(draft.train, "precision", "the loss scale does not adapt"),
         secondary=tuple(spec.label(flow, "path", "several modules") for flow in draft.flows),
         help=(f"write {code('precision = bf16')}",),
     )
@@ -222,7 +223,7 @@ def fp16(spec: Context, draft: Draft) -> Findings:
 
 @rule(
     "MIMO731",
-    "a knob that the local kernels lack",
+    "a feature that the local kernels lack",
     scope=LANGUAGE,
     cost=Cost.RAISES,
     mirrors=(
@@ -231,15 +232,15 @@ def fp16(spec: Context, draft: Draft) -> Findings:
         "transformer/transformer_config.py:2667",
         "transformer/dot_product_attention.py:57",
     ),
-    seen="A rank stops as it builds the language model: `Context parallelism is only supported "
-    "by TEDotProductAttention!`, `fused permutation is not available. Please install TE "
-    ">= 2.1.0.`; experts are multiplied one by one without a word.",
+    seen="A rank stops while it builds the language model: `Context parallelism is only supported "
+    "by TEDotProductAttention!`, `fused permutation is not available. Please install TE >= "
+    "2.1.0.`; experts are silently multiplied one by one.",
 )
 def local_kernels(spec: Context, language: Held[TransformerLanguage]) -> Findings:
     """Fused permutation and context-parallel attention need Transformer Engine.
 
     So does a grouped product of experts, unless they are in bf16, without biases, and `hidden` and
-    `moe.ffn / etp` are multiples of 8: torch has one for these.
+    `moe.ffn / etp` are multiples of 8: torch has a grouped product for these.
 
     Example:
         use "presets/nemotron_small.mimo"
@@ -261,13 +262,13 @@ def local_kernels(spec: Context, language: Held[TransformerLanguage]) -> Finding
     train = spec.draft.train
     if train is None or train.kernels is not Kernels.LOCAL:
         return
-    for label, what, advice in _beyond_local(spec, language, train.precision):
+    for label, feature, advice in _beyond_local(spec, language, train.precision):
         yield Finding(
-            message=f"the local kernels have no {what}",
+            message=f"the local kernels have no {feature}",
             primary=label,
             secondary=(spec.label(train, "kernels", "local kernels"),),
             help=(
-                f"{code('kernels = auto')} takes Transformer Engine where it is installed",
+                f"{code('kernels = auto')} uses Transformer Engine where it is installed",
                 *advice,
             ),
         )
@@ -276,22 +277,22 @@ def local_kernels(spec: Context, language: Held[TransformerLanguage]) -> Finding
 def _beyond_local(
     spec: Context, language: Held[TransformerLanguage], precision: Precision
 ) -> Iterator[tuple[Label, str, tuple[str, ...]]]:
-    """What is asked for, where, and what else would help."""
+    """Where the spec asks for a feature, the feature, and more help."""
     kind, moe = language.kind, language.kind.used.moe
     if moe is not None:
         if moe.grouped_gemm and not fit_torch(kind, moe, precision, language.size("etp")):
-            label = spec.label(moe, "grouped_gemm", "asked for here")
+            label = spec.label(moe, "grouped_gemm", "requested here")
             advice = _fitting_help(kind, moe, precision, language.size("etp"))
             yield label, "grouped product of such experts", (advice,)
         if moe.permute_fusion:
-            yield spec.label(moe, "permute_fusion", "asked for here"), "fused permutation", ()
+            yield spec.label(moe, "permute_fusion", "requested here"), "fused permutation", ()
     if kind.used.attention is not None and language.size("cp") > 1:
         label = spec.axis_label(language.grid, "cp", f"{language.size('cp')} ranks")
         yield label, "context-parallel attention", ()
 
 
 def _fitting_help(kind: TransformerLanguage, moe: Moe, precision: Precision, etp: int) -> str:
-    """With what torch's grouped product would take the experts, changed as little as can be."""
+    """The smallest changes with which torch's grouped product takes the experts."""
     hidden = next_multiple(kind.hidden, ALIGNED)
     ffn = next_multiple(moe.ffn, ALIGNED * etp)
     wanted = {
@@ -301,4 +302,4 @@ def _fitting_help(kind: TransformerLanguage, moe: Moe, precision: Precision, etp
         f"moe.ffn = {ffn}": ffn != moe.ffn,
     }
     changes = [code(field) for field, is_needed in wanted.items() if is_needed]
-    return f"or {either(changes, 'and')}, for which torch has one"
+    return f"or {either(changes, 'and')}, for which torch has a grouped product"

@@ -1,4 +1,4 @@
-"""The second views of a grid: that they factor the base view's ranks, and share what they name."""
+"""Rules about second views: they factor the ranks of the base view, and share its axes."""
 
 from collections.abc import Iterator
 from math import prod
@@ -23,18 +23,18 @@ from mimodsl.source import Span
 
 @rule(
     "MIMO301",
-    "a view covers other ranks than the base view",
+    "a view that does not cover the same ranks as the base view",
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
     mirrors=("hyper_comm_grid.py:163",),
-    seen="Every rank stops while its grids are made: `has size`, `but the grid`.",
+    seen="Every rank stops while its grids are built: `has size`, `but the grid`.",
 )
 def view_product(spec: Context, one: GridView) -> Findings:
     """All views of a grid factor the same ranks: within one pipeline stage, tp·cp·dp = etp·ep·edp.
 
-    Expert parallelism takes no ranks of its own. It shares out the ranks of a pipeline stage a
-    second time, so that experts can be spread over ranks that hold replicas of everything else. A
-    view with another product would leave ranks without experts, or put two ranks' experts on one.
+    Expert parallelism adds no ranks. It divides the ranks of a pipeline stage a second time, so
+    that experts can be spread over ranks that hold replicas of everything else. A view with another
+    product would leave ranks without experts, or put the experts of two ranks on one.
 
     Example:
         grid llm {
@@ -42,17 +42,17 @@ def view_product(spec: Context, one: GridView) -> Findings:
           expert = etp:1 * ep:3 * edp:2 * pp
         }
     """
-    base, own = one.base, one.own_ranks
+    base, ranks = one.base, one.own_ranks
     target = prod(base.values())
-    if own == target or (one.is_expert and lacks_pp(one)):
+    if ranks == target or (one.is_expert and lacks_pp(one)):
         return
-    a_stage = " a pipeline stage" if "pp" in one.shared else ""
+    per_stage = " per pipeline stage" if "pp" in one.shared else ""
     yield Finding(
-        message=f"the {one.view.name} view covers {own} ranks{a_stage}, "
-        f"the base view covers {target}",
-        primary=spec.view_label(one.view, f"{'·'.join(one.sized) or '1'} = {own}"),
+        message=f"the {one.view.name} view covers {ranks} ranks{per_stage}, "
+        f"but the base view covers {target}",
+        primary=spec.view_label(one.view, f"{'·'.join(one.sized) or '1'} = {ranks}"),
         secondary=(spec.view_label(one.grid.base, f"{'·'.join(base) or '1'} = {target}"),),
-        notes=(f"both views factor the same ranks{' of a pipeline stage' if a_stage else ''}",),
+        notes=(f"both views factor the same ranks{' of a pipeline stage' if per_stage else ''}",),
         help=_product_help(spec, one, target),
     )
 
@@ -67,7 +67,7 @@ def _product_help(spec: Context, one: GridView, target: int) -> tuple[str, ...]:
     if not options:
         return (f"give the view axes whose product is {target}",)
     also = f", and so does {options[1]}" if len(options) > 1 else ""
-    return (f"{options[0]} makes both {target}{also}",)
+    return (f"{options[0]} gives both {target} ranks{also}",)
 
 
 def _refactored(spec: Context, one: GridView, target: int) -> list[dict[str, int]]:
@@ -84,7 +84,7 @@ def _refactored(spec: Context, one: GridView, target: int) -> list[dict[str, int
 
 
 def _expert_ways(spec: Context, one: GridView, target: int) -> Iterator[dict[str, int]]:
-    """etp and ep as near as can be to what they are, edp what they leave."""
+    """Sizes with etp and ep as near as possible to the given ones, and edp for the rest."""
     ep = one.grid.size("ep")
     etp = by_distance(one.grid.size("etp"), divisors(target))[0]
     legal = [d for d in divisors(target // etp) if _experts_divide(spec, one, d)]
@@ -101,7 +101,7 @@ def _expert_ways(spec: Context, one: GridView, target: int) -> Iterator[dict[str
 
 
 def _experts_divide(spec: Context, one: GridView, ep: int) -> bool:
-    """Whether the experts of every model on the grid can be shared out over `ep` ranks."""
+    """Whether the experts of every model on the grid can be spread over `ep` ranks."""
     moes = (language.kind.used.moe for language in _languages(spec, one.grid))
     return all(moe.experts % ep == 0 for moe in moes if moe is not None)
 
@@ -111,7 +111,7 @@ def _languages(spec: Context, grid: Grid) -> list[Held[TransformerLanguage]]:
 
 
 def _change(old: dict[str, int], new: dict[str, int]) -> str:
-    """What changes, the last axis first, as that is the one with most freedom."""
+    """The changed axes, the last one first, since it has the most freedom."""
     changed = [code(f"{name}:{size}") for name, size in new.items() if old.get(name, 1) != size]
     first, *rest = reversed(changed)
     return f"{first} with {either(rest, 'and')}" if rest else first
@@ -127,10 +127,10 @@ def _change(old: dict[str, int], new: dict[str, int]) -> str:
         "hyper_comm_grid.py:171",
         "hyper_comm_grid.py:179",
     ),
-    seen="Every rank stops while its grids are made: `is not in the base view`.",
+    seen="Every rank stops while its grids are built: `is not in the base view`.",
 )
 def shared_with_nothing(spec: Context, one: GridView) -> Findings:
-    """An axis without a size is shared with the base view, so the base view has it.
+    """An axis without a size is shared with the base view, so the base view must have it.
 
     Example:
         grid llm {
@@ -153,30 +153,31 @@ def shared_with_nothing(spec: Context, one: GridView) -> Findings:
 
 
 def _size_help(one: GridView, axis: Axis) -> str:
-    """The size that would make the products equal, if there is one."""
+    """The size that makes the products equal; 1 if no size does."""
     base = [a.size or 1 for a in one.grid.base.axes if one.view.axis(a.name) is None]
     rest = prod(one.sized.values())
     size = prod(base) // rest if prod(base) % rest == 0 else 1
-    return f"give it a size of its own: {code(f'{axis.name}:{size}')}"
+    return f"give it a size: {code(f'{axis.name}:{size}')}"
 
 
 @rule(
     "MIMO307",
-    "a base axis with a size of its own in another view",
+    "a base axis that another view resizes",
     scope=VIEW,
     cost=Cost.SILENT,
     mirrors=(
         "hyper_comm_grid.py:187",
         "hyper_comm_grid.py:199",
     ),
-    seen="Handed to megatron-core as it is, the axis makes groups of its own, and nothing says "
-    "that they are others than the base view's.",
+    seen="Nothing. megatron-core makes separate groups for the axis, and does not report that they "
+    "differ from those of the base view.",
 )
 def resized_axis(spec: Context, one: GridView) -> Findings:
-    """A second view shares an axis of the base view by naming it without a size, or has it not.
+    """A second view names an axis of the base view without a size, to share it, or does not name
+    it.
 
-    With a size it would be an axis of its own that only looks the same: its groups need not be
-    those of the base view. For pp that would put experts on another stage than their layers.
+    With a size it would be a separate axis that only looks the same: its groups may differ from the
+    groups of the base view. For pp, this would put experts on another stage than their layers.
 
     Example:
         grid llm {
@@ -190,16 +191,16 @@ def resized_axis(spec: Context, one: GridView) -> Findings:
         known = one.known_axes is None or axis.name in one.known_axes
         if axis.size is None or axis.name not in BASE_AXES or not known:
             continue
-        twin, where = one.grid.base.axis(axis.name), spec.at(axis)
+        base_axis, where = one.grid.base.axis(axis.name), spec.at(axis)
         yield Finding(
-            message=f"view {code(one.view.name)} gives {code(axis.name)} a size of its own",
+            message=f"view {code(one.view.name)} gives {code(axis.name)} its own size",
             primary=spec.label(axis, None, "a second size"),
             secondary=(
-                spec.label(twin, None, "the first")
-                if twin is not None
+                spec.label(base_axis, None, "the first size")
+                if base_axis is not None
                 else spec.view_label(one.grid.base, f"{code(axis.name)} has size 1 here"),
             ),
-            notes=("views share an axis by name: same ranks, same groups",),
+            notes=("views that share an axis have the same groups along it",),
             help=(f"write {code(axis.name)} without a size",),
             edits=(Edit(where, axis.name),) if isinstance(where, Span) else (),
         )
@@ -211,14 +212,14 @@ def resized_axis(spec: Context, one: GridView) -> Findings:
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
     mirrors=("hyper_comm_grid.py:163", "models/mimo/optimizer.py:356"),
-    seen="With other products every rank stops: `has size`, `but the grid`. With equal ones a "
-    "layer's tokens are sent to ranks of another stage.",
+    seen="If the products differ, every rank stops: `has size`, `but the grid`. If they are equal, "
+    "the tokens of a layer are sent to ranks of another stage.",
 )
 def expert_without_pp(spec: Context, one: GridView) -> Findings:
     """Where the base view has a pipeline, the expert view shares it.
 
-    A layer's experts are on the ranks of the layer's own stage. An expert view without pp would
-    spread them over all stages, and tokens would be sent to ranks that do not run the layer.
+    The experts of a layer are on the ranks of its own stage. An expert view without pp would spread
+    them over all stages, and tokens would be sent to ranks that do not run the layer.
 
     Example:
         grid llm {
@@ -239,7 +240,7 @@ def expert_without_pp(spec: Context, one: GridView) -> Findings:
 
 
 def _ending_in_pp(one: GridView) -> tuple[Edit, ...]:
-    """The edit that shares pp at the end, where the rest then fits a stage and pp is last, too."""
+    """The edit that appends pp, where it is last in the base view and the rest fits a stage."""
     span = one.view.span("axes")
     fits = one.own_ranks == prod(one.base.values()) and one.grid.base.axes[-1].name == "pp"
     return (Edit(span, f"{span.text} * pp"),) if span is not None and fits else ()
@@ -247,14 +248,14 @@ def _ending_in_pp(one: GridView) -> tuple[Edit, ...]:
 
 @rule(
     "MIMO309",
-    "a shared axis that joins other ranks",
+    "a shared axis that joins different ranks in two views",
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
     mirrors=("hyper_comm_grid.py:187",),
-    seen="Every rank stops while its grids are made: `has different membership across views`.",
+    seen="Every rank stops while its grids are built: `has different membership across views`.",
 )
 def shared_groups(spec: Context, one: GridView) -> Findings:
-    """A shared axis joins the same ranks in both views: what stands before it has the same product.
+    """A shared axis joins the same ranks in both views: the axes before it have the same product.
 
     The first axis of a view varies fastest over the ranks, so the product of the axes before an
     axis is the distance between two neighbours along it.
@@ -269,20 +270,21 @@ def shared_groups(spec: Context, one: GridView) -> Findings:
         size = one.grid.size(axis.name)
         if axis.size is not None or size == 1 or one.grid.base.axis(axis.name) is None:
             continue
-        own, base = one.stride(axis.name), GridView(one.grid, one.grid.base).stride(axis.name)
-        if own == base:
+        distance = one.stride(axis.name)
+        base_distance = GridView(one.grid, one.grid.base).stride(axis.name)
+        if distance == base_distance:
             continue
         yield Finding(
-            message=f"{code(axis.name)} joins ranks {own} apart in view {code(one.view.name)} "
-            f"and {base} apart in the base view",
-            primary=spec.label(axis, None, f"{own} ranks before it"),
-            secondary=(spec.axis_label(one.grid, axis.name, f"{base} before it"),),
+            message=f"{code(axis.name)} joins ranks {distance} apart in view {code(one.view.name)} "
+            f"and {base_distance} apart in the base view",
+            primary=spec.label(axis, None, f"{distance} ranks before it"),
+            secondary=(spec.axis_label(one.grid, axis.name, f"{base_distance} before it"),),
             notes=("a shared axis has the same groups in both views",),
-            help=(_order_help(one, axis, base),),
+            help=(_order_help(one, axis, base_distance),),
         )
 
 
 def _order_help(one: GridView, axis: Axis, stride: int) -> str:
-    """The axes with the shared one where it has the base view's distance, if there is a place."""
+    """The order in which the shared axis has the distance of the base view, if there is one."""
     order = one.ordered(axis.name, stride)
     return f"order the view as {code(order)}" if order else f"end both views with {code(axis.name)}"

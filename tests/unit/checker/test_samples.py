@@ -62,5 +62,5 @@ def test_the_help_makes_the_samples_align() -> None:
     rule = rule_of("MIMO626")
     assert rule is not None
     (found,) = check(colocated({"dp": 4, "tp": 2}, {"tp": 2, "dp": 4}), [rule])
-    assert found.help == ("let dp vary slowest: `dense = tp:2 * dp:4` in `encoder`",)
+    assert found.help == ("make dp the slowest axis: `dense = tp:2 * dp:4` in `encoder`",)
     assert check(colocated({"tp": 2, "dp": 4}, {"tp": 2, "dp": 4}), [rule]) == ()

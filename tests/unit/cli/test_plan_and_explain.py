@@ -74,7 +74,7 @@ def test_all_codes_are_listed_without_one(mimodsl):
 def test_a_page_for_programs(mimodsl):
     page = json.loads(mimodsl("explain", "MIMO301", "--json").out)
     assert page["code"] == "MIMO301"
-    assert page["help"] == ["`ep:4` makes both 8, and so does `edp:4` with `ep:2`"]
+    assert page["help"] == ["`ep:4` gives both 8 ranks, and so does `edp:4` with `ep:2`"]
     assert page["megatron"] == {"version": "0.19.2", "at": ["hyper_comm_grid.py:163"]}
     codes = json.loads(mimodsl("explain", "--json").out)
     assert [code["code"] for code in codes] == list(pages.pages())
