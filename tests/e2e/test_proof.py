@@ -15,10 +15,10 @@ from megatron.core.pipeline_parallel import schedules
 
 import mimodsl
 from mimodsl.builder.assembly import assemble
-from mimodsl.checker.proof.creation import steps
-from mimodsl.checker.proof.cut import cut
-from mimodsl.checker.proof.program import Action, Collective, Exchange, Group, Program
+from mimodsl.checker.proof.construction import construction_calls
+from mimodsl.checker.proof.program import Action, Collective, Exchange, ProcessGroup, Program
 from mimodsl.checker.proof.schedule import programs
+from mimodsl.checker.proof.small_world import small_world
 from mimodsl.ir import Attention, Gpt, Grid, Module, Moe, Spec
 from mimodsl.planner.plan import plan
 from mimodsl.runtime.data import SyntheticData, microbatches
@@ -180,9 +180,9 @@ SPECS = {
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_ranks_do_what_their_programs_say(spec: Spec) -> None:
     planned = plan(spec)
-    whole = cut(planned, range(planned.world))
+    whole = small_world(planned, range(planned.world))
     expected = programs(whole)
-    building = steps(whole, whole.communicators)
+    building = construction_calls(whole, whole.communicators)
     for rank, (built, trained) in enumerate(worlds.run(spec.world, trace, spec)):
         # Tied embeddings are made equal at once, among the ranks that hold them.
         tied = ("call", f"{spec.language.grid}.embedding")
@@ -220,7 +220,7 @@ def _token(operation: Collective | Exchange) -> Token:
     return ("batch" if operation.batched else "single", *messages)
 
 
-def _name(group: Group) -> str:
+def _name(group: ProcessGroup) -> str:
     return "" if group.name == "the world" else group.name
 
 

@@ -26,10 +26,10 @@ from mimodsl.builder.grids import build_grids
 from mimodsl.builder.groups import make_groups
 from mimodsl.builder.model import mimo_names
 from mimodsl.builder.schedule import build_communicator
-from mimodsl.checker.proof.creation import prove_groups, steps
-from mimodsl.checker.proof.cut import Cut, cut
+from mimodsl.checker.proof.construction import construction_calls, prove_groups
 from mimodsl.checker.proof.program import Action, Collective, Program
-from mimodsl.checker.proof.schedule import programs, prove_step, step
+from mimodsl.checker.proof.schedule import programs, prove_step, step_phases
+from mimodsl.checker.proof.small_world import SmallWorld, small_world
 from mimodsl.ir import Spec
 from mimodsl.megatron.cpu import backend
 from mimodsl.planner.plan import Layout, Plan, plan
@@ -43,7 +43,7 @@ type Token = tuple[Any, ...]
 @examples
 @given(specs())
 def test_legal_layouts_are_proved(spec: Spec) -> None:
-    small = cut(plan(spec))
+    small = small_world(plan(spec))
     assert prove_groups(small) is None
     assert prove_step(small) is None
 
@@ -53,7 +53,7 @@ def test_legal_layouts_are_proved(spec: Spec) -> None:
 def test_few_ranks_stand_for_all(spec: Spec) -> None:
     planned = plan(spec)
     assume(planned.world <= 48)
-    whole = cut(planned, range(planned.world))
+    whole = small_world(planned, range(planned.world))
     assert prove_groups(whole) is None
     assert prove_step(whole) is None
 
@@ -61,8 +61,8 @@ def test_few_ranks_stand_for_all(spec: Spec) -> None:
 @examples
 @given(specs())
 def test_parts_of_a_step_make_up_the_whole(spec: Spec) -> None:
-    small = cut(plan(spec))
-    parts = list(step(small))
+    small = small_world(plan(spec))
+    parts = list(step_phases(small))
     iterations = spec.schedule.microbatches - small.plan.stages
     for rank, program in programs(small).items():
         lengths = [len(part[rank]) for part in parts]
@@ -159,9 +159,9 @@ class World:
 @examples
 @given(specs(), st.booleans())
 def test_every_kind_of_rank_makes_the_groups_of_its_steps(spec: Spec, share: bool) -> None:
-    small = cut(plan(spec))
+    small = small_world(plan(spec))
     every = communicators(small.plan, share=share)
-    for rank, expected in steps(small, every).items():
+    for rank, expected in construction_calls(small, every).items():
         with World(small.plan.world, rank).entered() as world:
             _bridged(small.plan, share=share)
         made = [
@@ -177,7 +177,7 @@ def test_members_agree_on_the_name_of_every_group(spec: Spec, share: bool) -> No
     """And all ranks on the next one, of a group that megatron-core or a user makes."""
     planned = plan(spec)
     named: dict[int, tuple[int, ...]] = {}
-    for rank in cut(planned).ranks:
+    for rank in small_world(planned).ranks:
         with World(planned.world, rank).entered() as world:
             make_groups(planned, share=share)
         for name, members in world.named.items():
@@ -193,7 +193,7 @@ def test_all_ranks_make_all_groups_where_torch_takes_all(spec: Spec, share: bool
     planned = plan(spec)
     every = communicators(planned, share=share)
     whole = [tuple(members) for one in every for members in one.made]
-    for rank in cut(planned).ranks:
+    for rank in small_world(planned).ranks:
         with World(planned.world, rank).entered() as world:
             world.whole.bound_device_id = 0
             made = make_groups(planned, share=share)
@@ -246,7 +246,7 @@ CONFIG: dict[str, Any] = {
 def test_ranks_exchange_what_megatron_exchanges(spec: Spec) -> None:
     planned = plan(spec)
     assume(planned.layout is not Layout.COLOCATED and planned.stages > 1)
-    small = cut(planned)
+    small = small_world(planned)
     expected = programs(small)
     for rank in small.ranks:
         recorded = [_within(small, token) for token in _recorded(spec, planned.world, rank)]
@@ -255,7 +255,7 @@ def test_ranks_exchange_what_megatron_exchanges(spec: Spec) -> None:
         )
 
 
-def _within(small: Cut, token: Token) -> Token:
+def _within(small: SmallWorld, token: Token) -> Token:
     """A token without the messages to ranks that others stand for."""
     match token:
         case ("batch", *messages):
@@ -268,7 +268,7 @@ def _within(small: Cut, token: Token) -> Token:
             return token
 
 
-def _tokens(small: Cut, program: Program) -> Iterator[Token]:
+def _tokens(small: SmallWorld, program: Program) -> Iterator[Token]:
     for action in program:
         if action.name in ("the forward pass", "the backward pass"):
             yield (str(action.sends),)
@@ -276,7 +276,7 @@ def _tokens(small: Cut, program: Program) -> Iterator[Token]:
             yield from _operations(small, action)
 
 
-def _operations(small: Cut, action: Action) -> Iterator[Token]:
+def _operations(small: SmallWorld, action: Action) -> Iterator[Token]:
     for one in action.operations:
         if isinstance(one, Collective):
             yield ("broadcast",)
@@ -284,7 +284,7 @@ def _operations(small: Cut, action: Action) -> Iterator[Token]:
             yield ("batch", *sorted((message.peer, message.sends) for message in one.messages))
         else:
             (message,) = one.messages
-            yield ("single", (message.peer, message.sends), one.group is small.world)
+            yield ("single", (message.peer, message.sends), one.group is small.everyone)
 
 
 def _recorded(spec: Spec, size: int, rank: int) -> list[Token]:

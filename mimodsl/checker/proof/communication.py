@@ -1,4 +1,4 @@
-"""What each call of megatron-core's pipeline communicator does on one rank: bridges and stages.
+"""What each call of megatron-core's pipeline communicator does on one rank.
 
 Mirrors `MultiModulePipelineCommunicator` of megatron-core 0.19.2 with `variable_seq_lengths` (every
 tensor goes after its shape) and without `batch_p2p_comm`, as the builder sets them.
@@ -8,18 +8,24 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from mimodsl.checker.proof.cut import Cut
-from mimodsl.checker.proof.program import Collective, Exchange, Group, Message, Operation
+from mimodsl.checker.proof.program import (
+    Collective,
+    Exchange,
+    Message,
+    Operation,
+    ProcessGroup,
+)
+from mimodsl.checker.proof.small_world import SmallWorld
 from mimodsl.planner.bridges import BridgePlan
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.groups import GroupKind
 
 
 @frozen(kw_only=True)
-class Link:
-    """One neighbour of a rank in the pipeline, a stage or a bridge: how it talks to it.
+class PipelineNeighbour:
+    """What a rank does to talk to one neighbour in the pipeline, over a stage or a bridge.
 
-    `alone` is to send or to receive only; `both` is to send to it and receive from it in one call.
+    `sends` and `receives` are calls in one direction; `both` is a call that sends and receives.
     """
 
     sends: tuple[Operation, ...]
@@ -28,73 +34,80 @@ class Link:
 
 
 @frozen(kw_only=True)
-class Links:
-    """The links of a rank: to what comes before it in the model, and to what comes after it."""
+class PipelineNeighbours:
+    """The neighbours of a rank: before it and after it in the model."""
 
-    before: tuple[Link, ...]
-    after: tuple[Link, ...]
+    before: tuple[PipelineNeighbour, ...]
+    after: tuple[PipelineNeighbour, ...]
 
 
-def links(cut: Cut, grid: GridPlan, rank: int, bridges: tuple[BridgePlan, ...]) -> Links:
-    """A rank's links: bridges at the ends of its pipeline, stages of its grid elsewhere.
+def neighbours(
+    world: SmallWorld, grid: GridPlan, rank: int, bridges: tuple[BridgePlan, ...]
+) -> PipelineNeighbours:
+    """The neighbours of a rank: bridges at the ends of its pipeline, stages elsewhere.
 
-    `bridges` are in the order of the flows, in which megatron-core goes through them.
+    `bridges` are in the order of the flows, in which megatron-core visits them.
     """
     stage, last = grid.base.coordinates(rank)["pp"], grid.axis("pp") - 1
-    into = [one for one in bridges if one.destination is grid]
-    out_of = [one for one in bridges if one.source is grid]
-    return Links(
-        before=tuple(_bridge(cut, one, grid, rank) for one in into)
+    incoming = [bridge for bridge in bridges if bridge.destination is grid]
+    outgoing = [bridge for bridge in bridges if bridge.source is grid]
+    return PipelineNeighbours(
+        before=tuple(_bridge(world, bridge, grid, rank) for bridge in incoming)
         if stage == 0
-        else (_stage(cut, grid, rank, -1),),
-        after=tuple(_bridge(cut, one, grid, rank) for one in out_of)
+        else (_stage(world, grid, rank, -1),),
+        after=tuple(_bridge(world, bridge, grid, rank) for bridge in outgoing)
         if stage == last
-        else (_stage(cut, grid, rank, +1),),
+        else (_stage(world, grid, rank, +1),),
     )
 
 
-def _stage(cut: Cut, grid: GridPlan, rank: int, step: int) -> Link:
+def _stage(world: SmallWorld, grid: GridPlan, rank: int, step: int) -> PipelineNeighbour:
     """P2PCommunicator._communicate: shapes in one batch, then tensors one by one."""
-    at = grid.base.coordinates(rank)
-    peer = grid.base.rank({**at, "pp": at["pp"] + step})
-    group = cut.along(grid, ("pp",))[rank]
-    # Of two stages, one direction goes over the world (p2p_communication.py:75).
-    other = cut.world if grid.axis("pp") == 2 else group
-    even = at["pp"] % 2 == 0
-    out, into = Message(peer, sends=True), Message(peer, sends=False)
-    send = Exchange(group if even else other, (out,), batched=False)
-    receive = Exchange(other if even else group, (into,), batched=False)
+    coordinates = grid.base.coordinates(rank)
+    stage = coordinates["pp"]
+    peer = grid.base.rank({**coordinates, "pp": stage + step})
+    group = world.along(grid, ("pp",))[rank]
+    # With two stages, one direction uses the world's group (p2p_communication.py:75).
+    other = world.everyone if grid.axis("pp") == 2 else group
+    even = stage % 2 == 0
+    outgoing, incoming = Message(peer, sends=True), Message(peer, sends=False)
+    send = Exchange(group if even else other, (outgoing,), batched=False)
+    receive = Exchange(other if even else group, (incoming,), batched=False)
     order = (send, receive) if step > 0 else (receive, send)
-    return Link(
-        sends=(Exchange(group, (out,)), send),
-        receives=(Exchange(group, (into,)), receive),
-        both=(Exchange(group, (out, into)), *order),
+    return PipelineNeighbour(
+        sends=(Exchange(group, (outgoing,)), send),
+        receives=(Exchange(group, (incoming,)), receive),
+        both=(Exchange(group, (outgoing, incoming)), *order),
     )
 
 
-def _bridge(cut: Cut, bridge: BridgePlan, grid: GridPlan, rank: int) -> Link:
-    """BridgeCommunicator: leaders exchange, then broadcast what they got within their replica."""
+def _bridge(world: SmallWorld, bridge: BridgePlan, grid: GridPlan, rank: int) -> PipelineNeighbour:
+    """BridgeCommunicator: leaders exchange data, then broadcast it within their replica."""
     side = GroupKind.RECEIVERS if bridge.destination is grid else GroupKind.SENDERS
-    spread = tuple(_broadcasts(cut.boundary(grid, side)[rank]))
-    meeting = cut.meetings[bridge.name]
-    if rank not in meeting.peers:
-        return Link(sends=(), receives=spread, both=spread)
-    group, peers = meeting.group, meeting.peers[rank]
-    out = [Message(peer, sends=True) for peer in peers]
-    into = [Message(peer, sends=False) for peer in peers]
-    whole = Exchange(group, (*out, *into))
-    return Link(
-        sends=(Exchange(group, tuple(out)), *_one_by_one(group, out)),
-        receives=(Exchange(group, tuple(into)), *_one_by_one(group, into), *spread),
-        both=(whole, whole, *spread),
+    broadcasts = tuple(_broadcasts(world.boundary(grid, side)[rank]))
+    leaders = world.leaders[bridge.name]
+    if rank not in leaders.peers:
+        return PipelineNeighbour(sends=(), receives=broadcasts, both=broadcasts)
+    group, peers = leaders.group, leaders.peers[rank]
+    outgoing = [Message(peer, sends=True) for peer in peers]
+    incoming = [Message(peer, sends=False) for peer in peers]
+    exchange = Exchange(group, (*outgoing, *incoming))
+    return PipelineNeighbour(
+        sends=(Exchange(group, tuple(outgoing)), *_one_by_one(group, outgoing)),
+        receives=(
+            Exchange(group, tuple(incoming)),
+            *_one_by_one(group, incoming),
+            *broadcasts,
+        ),
+        both=(exchange, exchange, *broadcasts),
     )
 
 
-def _one_by_one(group: Group, messages: list[Message]) -> Iterator[Operation]:
+def _one_by_one(group: ProcessGroup, messages: list[Message]) -> Iterator[Operation]:
     return (Exchange(group, (message,), batched=False) for message in messages)
 
 
-def _broadcasts(group: Group) -> Iterator[Operation]:
-    """The shape, then the tensor."""
+def _broadcasts(group: ProcessGroup) -> Iterator[Operation]:
+    """A broadcast of the shape, then of the tensor."""
     if len(group.members) > 1:
         yield from (Collective(group), Collective(group))

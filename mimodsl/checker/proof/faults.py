@@ -1,4 +1,4 @@
-"""What can keep ranks from ending a step, or from making the same groups: data, worded late."""
+"""Faults that the proof can find, as data. `fault_rules` puts them into words."""
 
 from attrs import frozen
 
@@ -7,7 +7,7 @@ from mimodsl.checker.proof.program import Action, Collective, Operation
 
 @frozen(kw_only=True)
 class Wait:
-    """Where a rank stands for ever: in an operation of an action, until `partner` comes to it."""
+    """A rank that waits forever, in an operation of an action, for `partner`."""
 
     rank: int
     action: Action
@@ -15,10 +15,10 @@ class Wait:
     partner: int
 
     def __str__(self) -> str:
-        return f"rank {self.rank} in {self.action}, {self._what} with rank {self.partner}"
+        return f"rank {self.rank} in {self.action}, {self._operation} with rank {self.partner}"
 
     @property
-    def _what(self) -> str:
+    def _operation(self) -> str:
         name = self.operation.group.name
         if isinstance(self.operation, Collective):
             return f"a collective over {name}"
@@ -27,36 +27,38 @@ class Wait:
 
 @frozen(kw_only=True)
 class Deadlock:
-    """Ranks that wait in a circle, each for the next one and the last for the first."""
+    """Ranks that wait in a circle: each for the next one, and the last for the first."""
 
     circle: tuple[Wait, ...]
 
 
 @frozen(kw_only=True)
-class Unmet:
-    """A rank that waits for one that has ended its step."""
+class LoneWait:
+    """A rank that waits for a rank that has ended its step."""
 
     wait: Wait
 
 
 @frozen(kw_only=True)
-class Crossed:
-    """Two ranks that meet and mean different things."""
+class Mismatch:
+    """Two ranks that meet in an operation, but for different purposes."""
 
     ranks: tuple[int, int]
     actions: tuple[Action, Action]
     operations: tuple[Operation, Operation]
 
     def __str__(self) -> str:
-        of = [one.of for one in self.operations if isinstance(one, Collective) and one.of]
-        return ": ".join((f"over {self.operations[0].group.name}", *(of and [" and ".join(of)])))
+        collectives = (one for one in self.operations if isinstance(one, Collective))
+        purposes = [collective.purpose for collective in collectives if collective.purpose]
+        group = f"over {self.operations[0].group.name}"
+        return f"{group}: {' and '.join(purposes)}" if purposes else group
 
 
 @frozen
-class Step:
-    """A call while the model is built in which ranks wait for each other.
+class BuildCall:
+    """A call during construction in which ranks wait for each other.
 
-    `members` make a group of theirs; without any, all ranks take part.
+    Its `members` make a process group together; `None` means that all ranks take part.
     """
 
     name: str
@@ -64,15 +66,16 @@ class Step:
 
 
 @frozen(kw_only=True)
-class Parting:
-    """Two ranks of which the first waits for the second in a step that this one does not come to.
+class MissedCall:
+    """A call in which the first rank waits for the second, which does not make this call.
 
-    `None` is the end of a rank's steps; `position` counts those that the first has gone through.
+    `calls` are the current calls of both ranks; `None` means that a rank has no call left.
+    `position` is the number of calls that the first rank has finished.
     """
 
     ranks: tuple[int, int]
-    steps: tuple[Step | None, Step | None]
+    calls: tuple[BuildCall | None, BuildCall | None]
     position: int
 
 
-type Fault = Deadlock | Unmet | Crossed | Parting
+type Fault = Deadlock | LoneWait | Mismatch | MissedCall

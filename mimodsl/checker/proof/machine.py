@@ -1,32 +1,39 @@
-"""An abstract machine: it runs the programs of some ranks until all have ended or one is stuck."""
+"""An abstract machine that runs the programs of ranks until all have ended or are stuck."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field
 
-from mimodsl.checker.proof.faults import Crossed, Deadlock, Fault, Unmet, Wait
-from mimodsl.checker.proof.program import Action, Collective, Exchange, Group, Message, Operation
+from mimodsl.checker.proof.faults import Deadlock, Fault, LoneWait, Mismatch, Wait
+from mimodsl.checker.proof.program import (
+    Action,
+    Collective,
+    Exchange,
+    Message,
+    Operation,
+    ProcessGroup,
+)
 
-type _Key = tuple[Group, bool, int, int]
-"""Where a message goes: over a group, in a batch or not, from one rank to another."""
+type _Key = tuple[ProcessGroup, bool, int, int]
+"""The way of a message: its group, whether it is in a batch, its sender and its receiver."""
 
 
 def run(programs: Mapping[int, Sequence[Action]]) -> Fault | None:
-    """Run one program a rank; the first fault, or `None` where every rank comes to its end.
+    """Run one program per rank; the first fault, or `None` if every rank reaches its end.
 
     Nothing is buffered: a message ends when sender and receiver are both there, a collective when
-    all members are. What ends so ends on any transport, which can only let ranks go on earlier.
-    And as no receiver takes a message from just anyone, the order in which ranks run is of no
-    account: if one order ends, all do.
+    all members are there. Programs that end here end on any transport, because a real one only lets
+    ranks continue earlier. Every receiver names its sender, so the order in which ranks run does
+    not matter: if the programs end in one order, they end in all.
     """
     return _Machine(programs).run()
 
 
 @define(eq=False)
 class _Rank:
-    """How far a rank has come in its operations: `open` are the messages of the one it is in that
-    have not met."""
+    """The position of a rank in its operations. `open` are the messages of the current operation
+    that have not met."""
 
     rank: int
     operations: list[tuple[Action, Operation]]
@@ -38,11 +45,11 @@ class _Rank:
         return self.position == len(self.operations)
 
     @property
-    def current(self) -> Action:
+    def action(self) -> Action:
         return self.operations[self.position][0]
 
     @property
-    def at(self) -> Operation:
+    def operation(self) -> Operation:
         return self.operations[self.position][1]
 
 
@@ -51,16 +58,18 @@ class _Machine:
     programs: Mapping[int, Sequence[Action]]
     ranks: dict[int, _Rank] = field(factory=dict[int, _Rank])
     ready: deque[_Rank] = field(factory=deque[_Rank])
-    """Ranks that have ended an operation and go on."""
-    arrived: dict[Group, list[_Rank]] = field(factory=dict[Group, list[_Rank]])
-    """Who waits in a collective, or for a group to connect."""
+    """Ranks that have ended an operation and can continue."""
+    arrived: dict[ProcessGroup, list[_Rank]] = field(factory=dict[ProcessGroup, list[_Rank]])
+    """Ranks that wait in a collective, or for a group to connect."""
     posted: dict[_Key, deque[_Rank]] = field(factory=dict["_Key", deque[_Rank]])
-    """Whose message waits for its other end; only one end of a key ever waits."""
-    connected: set[Group] = field(factory=set[Group])
+    """Ranks whose message waits for its other end; only one end of a key ever waits."""
+    connected: set[ProcessGroup] = field(factory=set[ProcessGroup])
 
     def run(self) -> Fault | None:
         for rank, program in self.programs.items():
-            operations = [(action, one) for action in program for one in action.operations]
+            operations = [
+                (action, operation) for action in program for operation in action.operations
+            ]
             self.ranks[rank] = _Rank(rank, operations)
         self.ready.extend(self.ranks.values())
         while self.ready:
@@ -73,28 +82,30 @@ class _Machine:
         return self._stuck()
 
     def _enter(self, rank: _Rank) -> Fault | None:
-        operation = rank.at
+        operation = rank.operation
         if isinstance(operation, Collective):
             return self._arrive(rank, operation.group)
         if operation.batched and operation.group not in self.connected:
             return self._arrive(rank, operation.group)
         return self._post(rank, operation)
 
-    def _arrive(self, rank: _Rank, group: Group) -> Fault | None:
-        there = self.arrived.setdefault(group, [])
-        there.append(rank)
-        if len(there) < len(group.members):
+    def _arrive(self, rank: _Rank, group: ProcessGroup) -> Fault | None:
+        arrived = self.arrived.setdefault(group, [])
+        arrived.append(rank)
+        if len(arrived) < len(group.members):
             return None
         del self.arrived[group]
         self.connected.add(group)
-        exchanges = [one for one in there if isinstance(one.at, Exchange)]
-        if not exchanges:
-            self.ready.extend(there)
-            return _crossed(there)
-        if len(exchanges) < len(there):
-            calls = next(one for one in there if one not in exchanges)
-            return _crossed([exchanges[0], calls], always=True)
-        faults = [self._post(one, one.at) for one in exchanges if isinstance(one.at, Exchange)]
+        exchanging = [
+            (other, other.operation) for other in arrived if isinstance(other.operation, Exchange)
+        ]
+        if not exchanging:
+            self.ready.extend(arrived)
+            return _mismatch(arrived)
+        if len(exchanging) < len(arrived):
+            in_collective = next(one for one in arrived if isinstance(one.operation, Collective))
+            return _mismatch([exchanging[0][0], in_collective], always=True)
+        faults = [self._post(other, exchange) for other, exchange in exchanging]
         return next((fault for fault in faults if fault is not None), None)
 
     def _post(self, rank: _Rank, exchange: Exchange) -> Fault | None:
@@ -116,8 +127,8 @@ class _Machine:
 
     def _meet(self, rank: _Rank, other: _Rank, message: Message) -> Fault | None:
         sender, receiver = (rank, other) if message.sends else (other, rank)
-        if sender.current.sends != receiver.current.receives:
-            return _crossed([sender, receiver], always=True)
+        if sender.action.sends != receiver.action.receives:
+            return _mismatch([sender, receiver], always=True)
         rank.open.remove(message)
         other.open.remove(Message(rank.rank, not message.sends))
         if not other.open:
@@ -125,7 +136,7 @@ class _Machine:
         return None
 
     def _stuck(self) -> Fault | None:
-        """The fault of whoever has not ended: a circle of waits, or a wait that leads nowhere."""
+        """The fault of the ranks that have not ended: a circle of waits, or a lone wait."""
         first = next((rank for rank in self.ranks.values() if not rank.ended), None)
         if first is None:
             return None
@@ -135,36 +146,37 @@ class _Machine:
             wait = self._wait(first)
             first = self.ranks[wait.partner]
             if first.ended:
-                return Unmet(wait=wait)
+                return LoneWait(wait=wait)
         return Deadlock(circle=tuple(map(self._wait, path[path.index(first) :])))
 
     def _wait(self, rank: _Rank) -> Wait:
         return Wait(
             rank=rank.rank,
-            action=rank.current,
-            operation=rank.at,
+            action=rank.action,
+            operation=rank.operation,
             partner=next(iter(self._partners(rank))),
         )
 
     def _partners(self, rank: _Rank) -> Iterable[int]:
-        """The ranks without which a rank does not go on; those that have ended come first."""
+        """The ranks that a rank waits for; ranks that have ended come first."""
         if rank.open:
             missing = [message.peer for message in rank.open]
         else:
-            group = rank.at.group
-            there = {one.rank for one in self.arrived[group]}
-            missing = [member for member in group.members if member not in there]
+            group = rank.operation.group
+            arrived = {other.rank for other in self.arrived[group]}
+            missing = [member for member in group.members if member not in arrived]
         return sorted(missing, key=lambda peer: not self.ranks[peer].ended)
 
 
-def _crossed(met: Sequence[_Rank], *, always: bool = False) -> Crossed | None:
-    """Two of the ranks that have met and do not mean the same, if there are any."""
-    first = met[0]
-    for other in met[1:]:
-        if always or (other.current.meaning, other.at) != (first.current.meaning, first.at):
-            return Crossed(
+def _mismatch(ranks: Sequence[_Rank], *, always: bool = False) -> Mismatch | None:
+    """Two of the ranks that have met, if their meanings differ."""
+    first = ranks[0]
+    meaning = (first.action.meaning, first.operation)
+    for other in ranks[1:]:
+        if always or (other.action.meaning, other.operation) != meaning:
+            return Mismatch(
                 ranks=(first.rank, other.rank),
-                actions=(first.current, other.current),
-                operations=(first.at, other.at),
+                actions=(first.action, other.action),
+                operations=(first.operation, other.operation),
             )
     return None

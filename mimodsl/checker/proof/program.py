@@ -1,4 +1,4 @@
-"""What a rank does in a step, as far as other ranks have a part in it: messages and collectives."""
+"""The program of a rank in a step: its messages and collectives with other ranks."""
 
 from attrs import frozen
 
@@ -6,11 +6,11 @@ from mimodsl.planner.schedule import Pass
 
 
 @frozen(kw_only=True, eq=False)
-class Group:
-    """One process group. Its `members` are those ranks of it that have a program.
+class ProcessGroup:
+    """A process group. Its `members` are the ranks of the group that have a program.
 
-    Two groups are the same only where they are the same object: as with communicators, what counts
-    is not who is in it.
+    Two groups are equal only if they are the same object: like two communicators, two groups can
+    have the same members and still be different.
     """
 
     name: str
@@ -19,7 +19,7 @@ class Group:
 
 @frozen
 class Message:
-    """A tensor, or its shape, to or from a peer."""
+    """A message with a tensor or its shape, to or from a peer."""
 
     peer: int
     sends: bool
@@ -27,27 +27,27 @@ class Message:
 
 @frozen
 class Exchange:
-    """Messages of which none waits for another, over one group; it ends when all have met.
+    """Messages over one group that do not wait for each other; it ends when all have met.
 
-    A `batched` one is a `batch_isend_irecv`. The first of a group connects all of its members, as a
-    collective does; messages outside of a batch connect their two ranks (torch ProcessGroupNCCL).
+    A `batched` exchange is a `batch_isend_irecv`. The first one of a group connects all members,
+    as a collective does; a message outside a batch connects two ranks (torch ProcessGroupNCCL).
     """
 
-    group: Group
+    group: ProcessGroup
     messages: tuple[Message, ...]
     batched: bool = True
 
 
 @frozen
 class Collective:
-    """A call that ends when every member of the group has come to it.
+    """A call that ends when every member of the group has made it.
 
-    It is `of` something where a communicator carries several things one after the other: then all
-    members must have come to the same.
+    It has a `purpose` if a communicator serves several purposes one after the other: all members
+    must make the call for the same purpose.
     """
 
-    group: Group
-    of: str = ""
+    group: ProcessGroup
+    purpose: str = ""
 
 
 type Operation = Exchange | Collective
@@ -55,10 +55,10 @@ type Operation = Exchange | Collective
 
 @frozen
 class Action:
-    """One call of a rank's schedule: operations, one after the other.
+    """One call in the schedule of a rank: operations, one after the other.
 
-    What is sent belongs to the pass `sends` and what is received to `receives`; a pass through the
-    model and the step's end have a name alone. Two ranks that meet must mean the same.
+    Sent data belongs to the pass `sends`, received data to the pass `receives`. A pass through the
+    model and the end of the step have only a name. Two ranks that meet must have the same meaning.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Action:
         return self.name, self.sends, self.receives
 
     def __str__(self) -> str:
-        passes = ", ".join(str(one) for one in (self.sends, self.receives) if one is not None)
+        passes = ", ".join(str(data) for data in (self.sends, self.receives) if data is not None)
         return f"{self.name} of {passes}" if passes else self.name
 
 

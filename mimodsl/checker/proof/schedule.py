@@ -1,15 +1,26 @@
-"""The programs of a step: every pass of the schedule with the calls around it, on a few ranks."""
+"""The programs of a step: every pass of the schedule with the calls around it, by rank."""
 
 from collections.abc import Iterator
 
 from attrs import frozen
 
-from mimodsl.checker.proof.communication import Link, Links, links
-from mimodsl.checker.proof.cut import Cut
+from mimodsl.checker.proof.collectives import (
+    MegatronModule,
+    backward,
+    finish,
+    forward,
+    megatron_modules,
+    reductions,
+)
+from mimodsl.checker.proof.communication import (
+    PipelineNeighbour,
+    PipelineNeighbours,
+    neighbours,
+)
 from mimodsl.checker.proof.faults import Fault
 from mimodsl.checker.proof.machine import run
-from mimodsl.checker.proof.passes import Part, backward, finish, forward, parts, reductions
 from mimodsl.checker.proof.program import Action, Operation, Program
+from mimodsl.checker.proof.small_world import SmallWorld
 from mimodsl.planner.bridges import BridgePlan
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.plan import Layout
@@ -18,47 +29,47 @@ from mimodsl.planner.schedule import Pass, PassKind, StageSchedule
 type Programs = dict[int, Program]
 
 
-def prove_step(cut: Cut) -> Fault | None:
-    """The first fault of a step, or `None` where every rank comes to its end.
+def prove_step(world: SmallWorld) -> Fault | None:
+    """The first fault of a step, or `None` if every rank reaches its end.
 
-    With at least as many microbatches as stages, a step is a beginning, iterations that are alike,
-    and an end. Each is run on its own, from nothing under way to nothing under way. If all of them
-    end, so does any number of iterations between the two.
+    With more microbatches than stages, a step has a beginning, equal iterations, and an end. Each
+    part runs on its own, and no message is on its way before or after it. If all parts end, a step
+    with any number of iterations ends.
     """
-    for part in step(cut):
-        fault = run(part)
+    for phase in step_phases(world):
+        fault = run(phase)
         if fault is not None:
             return fault
     return None
 
 
-def programs(cut: Cut) -> Programs:
-    """A whole step's programs, by rank, however long they are."""
-    return {rank: one.whole() for rank, one in _ranks(cut).items()}
+def programs(world: SmallWorld) -> Programs:
+    """The programs of a complete step, by rank, of any length."""
+    return {rank: step.complete() for rank, step in _rank_steps(world).items()}
 
 
-def step(cut: Cut) -> Iterator[Programs]:
-    """A step's programs, by rank: all of it, or its beginning, one iteration, and its end."""
-    ranks = _ranks(cut)
-    microbatches, stages = cut.plan.spec.schedule.microbatches, cut.plan.stages
-    alike = microbatches - stages
-    if alike < 1:
-        yield {rank: one.whole() for rank, one in ranks.items()}
+def step_phases(world: SmallWorld) -> Iterator[Programs]:
+    """The programs of a step by rank: a complete step, or its beginning, an iteration, its end."""
+    steps = _rank_steps(world)
+    microbatches, stages = world.plan.spec.schedule.microbatches, world.plan.stages
+    equal_iterations = microbatches - stages
+    if equal_iterations < 1:
+        yield {rank: step.complete() for rank, step in steps.items()}
         return
-    yield {rank: tuple(one.begin()) for rank, one in ranks.items()}
-    yield {rank: tuple(one.iterations(range(1))) for rank, one in ranks.items()}
-    yield {rank: tuple(one.end(alike)) for rank, one in ranks.items()}
+    yield {rank: tuple(step.begin()) for rank, step in steps.items()}
+    yield {rank: tuple(step.iterations(range(1))) for rank, step in steps.items()}
+    yield {rank: tuple(step.end(equal_iterations)) for rank, step in steps.items()}
 
 
 @frozen(kw_only=True)
 class RankStep:
-    """One rank's step (pipeline_parallel/schedules.py forward_backward_pipelining_without_...).
+    """The step of a rank (pipeline_parallel/schedules.py forward_backward_pipelining_without_...).
 
-    Its calls by name, as of the communicator, and the collectives of its passes.
+    It has the calls of the communicator by name, and the collectives of the passes.
     """
 
     schedule: StageSchedule
-    links: Links
+    neighbours: PipelineNeighbours
     forward: tuple[Operation, ...]
     backward: tuple[Operation, ...]
     reductions: tuple[Operation, ...]
@@ -66,55 +77,55 @@ class RankStep:
 
     @property
     def _steady(self) -> int:
-        """Iterations of one forward and one backward pass."""
+        """The number of iterations with one forward and one backward pass."""
         return self.schedule.microbatches - self.schedule.warmup
 
-    def whole(self) -> Program:
+    def complete(self) -> Program:
         return (*self.begin(), *self.end(0))
 
     def begin(self) -> Iterator[Action]:
-        """Warm-up, and the first input of the iterations after it."""
+        """The warm-up, and the first input of the iterations after it."""
         warmup = self.schedule.warmup
         for microbatch in range(warmup):
             yield from self._receive_forward(microbatch)
             yield self._forward(microbatch)
-            yield from _calls("send_forward", self.links.after, sends=_f(microbatch))
+            yield from _calls("send_forward", self.neighbours.after, sends=_f(microbatch))
         if self._steady > 0:
             yield from self._receive_forward(warmup)
 
-    def iterations(self, which: range) -> Iterator[Action]:
+    def iterations(self, numbers: range) -> Iterator[Action]:
         """Iterations after the warm-up: a forward pass, and a backward pass `warmup` behind."""
-        for number in which:
+        for number in numbers:
             ahead = number + self.schedule.warmup
             yield self._forward(ahead)
             yield from _calls(
                 "send_forward_recv_backward",
-                self.links.after,
+                self.neighbours.after,
                 sends=_f(ahead),
                 receives=_b(number),
             )
             yield self._backward(number)
             if number == self._steady - 1:
-                yield from _calls("send_backward", self.links.before, sends=_b(number))
+                yield from _calls("send_backward", self.neighbours.before, sends=_b(number))
             else:
                 yield from _calls(
                     "send_backward_recv_forward",
-                    self.links.before,
+                    self.neighbours.before,
                     sends=_b(number),
                     receives=_f(ahead + 1),
                 )
 
     def end(self, done: int) -> Iterator[Action]:
-        """The iterations that are left, the backward passes after them, and the optimizer."""
+        """The remaining iterations, the backward passes after them, and the optimizer."""
         yield from self.iterations(range(done, self._steady))
         for microbatch in range(self._steady, self.schedule.microbatches):
-            yield from _calls("recv_backward", self.links.after, receives=_b(microbatch))
+            yield from _calls("recv_backward", self.neighbours.after, receives=_b(microbatch))
             yield self._backward(microbatch)
-            yield from _calls("send_backward", self.links.before, sends=_b(microbatch))
+            yield from _calls("send_backward", self.neighbours.before, sends=_b(microbatch))
         yield from self.finish
 
     def _receive_forward(self, microbatch: int) -> Iterator[Action]:
-        return _calls("recv_forward", self.links.before, receives=_f(microbatch))
+        return _calls("recv_forward", self.neighbours.before, receives=_f(microbatch))
 
     def _forward(self, microbatch: int) -> Action:
         return Action("the forward pass", self.forward, sends=_f(microbatch))
@@ -134,55 +145,60 @@ def _b(microbatch: int) -> Pass:
 
 
 def _calls(
-    name: str, neighbours: tuple[Link, ...], sends: Pass | None = None, receives: Pass | None = None
+    name: str,
+    one_side: tuple[PipelineNeighbour, ...],
+    sends: Pass | None = None,
+    receives: Pass | None = None,
 ) -> Iterator[Action]:
-    """A call of the communicator, which goes from neighbour to neighbour."""
-    for link in neighbours:
+    """A call of the communicator, which visits the neighbours on one side of a rank."""
+    for neighbour in one_side:
         if sends is None:
-            operations = link.receives
+            operations = neighbour.receives
         else:
-            operations = link.sends if receives is None else link.both
+            operations = neighbour.sends if receives is None else neighbour.both
         if operations:
             yield Action(name, operations, sends=sends, receives=receives)
 
 
-def _ranks(cut: Cut) -> dict[int, RankStep]:
-    known = parts(cut.plan)
-    return {rank: _rank(cut, known, rank) for rank in cut.ranks}
+def _rank_steps(world: SmallWorld) -> dict[int, RankStep]:
+    modules = megatron_modules(world.plan)
+    return {rank: _rank_step(world, modules, rank) for rank in world.ranks}
 
 
-def _rank(cut: Cut, known: tuple[Part, ...], rank: int) -> RankStep:
-    held = tuple(part for part in known if rank in part.grid.ranks)
-    overlaps = cut.plan.spec.train.ddp.overlap_grad_reduce
-    grid = held[0].grid
+def _rank_step(world: SmallWorld, modules: tuple[MegatronModule, ...], rank: int) -> RankStep:
+    units = tuple(unit for unit in modules if rank in unit.grid.ranks)
+    overlaps = world.plan.spec.train.ddp.overlap_grad_reduce
+    grid = units[0].grid
     return RankStep(
-        schedule=cut.plan.schedule(_stage(cut, grid, rank)),
-        links=_links(cut, held, rank),
-        forward=forward(cut, held, rank),
-        backward=backward(cut, held, rank),
-        reductions=tuple(reductions(cut, held, rank)) if overlaps else (),
-        finish=finish(cut, held, rank),
+        schedule=world.plan.schedule(_stage(world, grid, rank)),
+        neighbours=_neighbours(world, units, rank),
+        forward=forward(world, units, rank),
+        backward=backward(world, units, rank),
+        reductions=tuple(reductions(world, units, rank)) if overlaps else (),
+        finish=finish(world, units, rank),
     )
 
 
-def _links(cut: Cut, held: tuple[Part, ...], rank: int) -> Links:
-    if cut.plan.layout is Layout.COLOCATED:
-        return Links(before=(), after=())
-    found = [links(cut, one.grid, rank, _own(cut, one)) for one in held]
-    return Links(
-        before=tuple(link for one in found for link in one.before),
-        after=tuple(link for one in found for link in one.after),
+def _neighbours(
+    world: SmallWorld, units: tuple[MegatronModule, ...], rank: int
+) -> PipelineNeighbours:
+    if world.plan.layout is Layout.COLOCATED:
+        return PipelineNeighbours(before=(), after=())
+    by_module = [neighbours(world, unit.grid, rank, _bridges_of(world, unit)) for unit in units]
+    return PipelineNeighbours(
+        before=tuple(neighbour for one in by_module for neighbour in one.before),
+        after=tuple(neighbour for one in by_module for neighbour in one.after),
     )
 
 
-def _own(cut: Cut, part: Part) -> tuple[BridgePlan, ...]:
-    """The bridges that end at a part."""
-    return cut.plan.bridges if part.bridge is None else (part.bridge,)
+def _bridges_of(world: SmallWorld, unit: MegatronModule) -> tuple[BridgePlan, ...]:
+    """The bridges of a module: the one of an encoder, all for the language model."""
+    return world.plan.bridges if unit.bridge is None else (unit.bridge,)
 
 
-def _stage(cut: Cut, grid: GridPlan, rank: int) -> int:
-    """A rank's stage in the pipeline over all modules."""
-    own = grid.base.coordinates(rank)["pp"]
-    language = cut.plan.grid(cut.plan.spec.language.grid)
-    behind = cut.plan.layout is not Layout.COLOCATED and grid is language
-    return own + (cut.plan.stages - grid.axis("pp") if behind else 0)
+def _stage(world: SmallWorld, grid: GridPlan, rank: int) -> int:
+    """The stage of a rank in the pipeline over all modules."""
+    stage = grid.base.coordinates(rank)["pp"]
+    language = world.plan.grid(world.plan.spec.language.grid)
+    is_last = world.plan.layout is not Layout.COLOCATED and grid is language
+    return stage + (world.plan.stages - grid.axis("pp") if is_last else 0)

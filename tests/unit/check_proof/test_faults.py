@@ -7,13 +7,13 @@ import pytest
 
 from mimodsl.checker.context import Context
 from mimodsl.checker.proof import PROOF, PROVED
-from mimodsl.checker.proof.creation import parting, prove_groups, steps
-from mimodsl.checker.proof.cut import cut
-from mimodsl.checker.proof.faults import Deadlock, Fault, Parting, Step, Unmet
+from mimodsl.checker.proof.construction import construction_calls, find_missed_call, prove_groups
+from mimodsl.checker.proof.fault_rules import report
+from mimodsl.checker.proof.faults import BuildCall, Deadlock, Fault, LoneWait, MissedCall
 from mimodsl.checker.proof.machine import run
-from mimodsl.checker.proof.pages import report
 from mimodsl.checker.proof.program import Action, Exchange, Message, Operation
-from mimodsl.checker.proof.schedule import programs, prove_step, step
+from mimodsl.checker.proof.schedule import programs, prove_step, step_phases
+from mimodsl.checker.proof.small_world import small_world
 from mimodsl.checker.runner import check
 from mimodsl.diagnostics.render import full
 from mimodsl.ir import Ddp, Spec, Train
@@ -52,7 +52,7 @@ def planted(
     microbatch: int | None = None,
 ) -> Fault | None:
     """What becomes of a step in which one rank does something else in one action."""
-    made = programs(cut(plan(spec)))
+    made = programs(small_world(plan(spec)))
     program = list(made[rank])
     at = next(
         index
@@ -73,7 +73,7 @@ def skipped(_: tuple[Operation, ...]) -> tuple[Operation, ...]:
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_sound_specs_are_proved(spec: Spec) -> None:
-    small = cut(plan(spec))
+    small = small_world(plan(spec))
     assert prove_groups(small) is None
     assert prove_step(small) is None
 
@@ -86,10 +86,10 @@ def test_the_work_does_not_grow_with_replicas_or_microbatches() -> None:
             micro_batch=1,
             microbatches=microbatches,
         )
-        small = cut(plan(spec))
+        small = small_world(plan(spec))
         operations = sum(
             len(action.operations)
-            for part in step(small)
+            for part in step_phases(small)
             for program in part.values()
             for action in program
         )
@@ -104,8 +104,8 @@ def test_a_group_that_ddp_makes_itself_parts_ranks() -> None:
     made = [
         one for one in communicators(planned, share=False) if one.made.name != "encoder.expert.edp"
     ]
-    fault = parting(steps(cut(planned), made))
-    assert isinstance(fault, Parting)
+    fault = find_missed_call(construction_calls(small_world(planned), made))
+    assert isinstance(fault, MissedCall)
     assert fault.ranks == (0, 1)
     shown = says(fault, SIDE_BY_SIDE)
     assert "MIMO801" in shown
@@ -114,44 +114,50 @@ def test_a_group_that_ddp_makes_itself_parts_ranks() -> None:
 
 @pytest.mark.parametrize("share", [True, False])
 def test_members_that_make_groups_in_another_order_part(share: bool) -> None:
-    small = cut(plan(SIDE_BY_SIDE))
-    listed = steps(small, communicators(small.plan, share=share))
-    assert parting(listed) is None
+    small = small_world(plan(SIDE_BY_SIDE))
+    listed = construction_calls(small, communicators(small.plan, share=share))
+    assert find_missed_call(listed) is None
     two = ("llm.tp", "llm.tp-dp-cp")
     one, other = (next(step for step in listed[4] if step.name == name) for name in two)
     order = [{one: other, other: one}.get(step, step) for step in listed[4]]
-    shown = says(parting(listed | {4: order}), SIDE_BY_SIDE)
+    shown = says(find_missed_call(listed | {4: order}), SIDE_BY_SIDE)
     assert "rank 4 makes `llm.tp-dp-cp` where rank 5 makes `llm.tp`" in shown
 
 
 def test_a_rank_that_makes_no_group_of_others_does_not_wait_for_them() -> None:
     programs = {
-        0: (Step("a", (0, 1)), Step("c", (0, 2))),
-        1: (Step("a", (0, 1)), Step("b", (1, 2))),
-        2: (Step("c", (0, 2)), Step("b", (1, 2))),
+        0: (BuildCall("a", (0, 1)), BuildCall("c", (0, 2))),
+        1: (BuildCall("a", (0, 1)), BuildCall("b", (1, 2))),
+        2: (BuildCall("c", (0, 2)), BuildCall("b", (1, 2))),
     }
-    assert parting(programs) is None
+    assert find_missed_call(programs) is None
     circle = programs | {2: programs[2][::-1], 0: programs[0][::-1]}
-    assert parting(circle) == Parting(
-        ranks=(0, 2), steps=(Step("c", (0, 2)), Step("b", (1, 2))), position=0
+    assert find_missed_call(circle) == MissedCall(
+        ranks=(0, 2),
+        calls=(BuildCall("c", (0, 2)), BuildCall("b", (1, 2))),
+        position=0,
     )
 
 
 def test_a_member_that_never_makes_its_group_parts() -> None:
-    fault = parting({0: (Step("g", (0, 1)), Step("end")), 1: (Step("end"),)})
-    assert fault == Parting(ranks=(0, 1), steps=(Step("g", (0, 1)), Step("end")), position=0)
+    fault = find_missed_call(
+        {0: (BuildCall("g", (0, 1)), BuildCall("end")), 1: (BuildCall("end"),)}
+    )
+    assert fault == MissedCall(
+        ranks=(0, 1), calls=(BuildCall("g", (0, 1)), BuildCall("end")), position=0
+    )
     assert "rank 0 makes `g` where rank 1 waits in `end`" in says(fault, SIDE_BY_SIDE)
 
 
-def test_the_end_of_a_ranks_steps_is_a_parting() -> None:
-    fault = parting({0: (Step("a"), Step("b")), 1: (Step("a"),)})
-    assert fault == Parting(ranks=(0, 1), steps=(Step("b"), None), position=1)
+def test_the_end_of_a_ranks_calls_is_a_missed_call() -> None:
+    fault = find_missed_call({0: (BuildCall("a"), BuildCall("b")), 1: (BuildCall("a"),)})
+    assert fault == MissedCall(ranks=(0, 1), calls=(BuildCall("b"), None), position=1)
     assert "rank 0 waits in `b` where rank 1 is done" in says(fault, alone({"dp": 2}))
 
 
 def test_groups_of_one_name_and_other_members_part() -> None:
-    own, other = Step("g", (0, 1)), Step("g", (0, 1, 2))
-    assert parting({0: (own,), 1: (other,), 2: (other,)}) is not None
+    own, other = BuildCall("g", (0, 1)), BuildCall("g", (0, 1, 2))
+    assert find_missed_call({0: (own,), 1: (other,), 2: (other,)}) is not None
 
 
 def test_a_step_that_nobody_changes_ends() -> None:
@@ -193,7 +199,7 @@ def test_a_fan_in_from_a_wrong_peer_is_found() -> None:
         return (*every[:2], attrs.evolve(every[2], messages=(Message(0, False),)), *every[3:])
 
     fault = planted(PIPELINE, 4, "recv_forward", astray, 0)
-    assert isinstance(fault, Deadlock | Unmet)
+    assert isinstance(fault, Deadlock | LoneWait)
     assert "rank 4 in recv_forward of F0" in says(fault, PIPELINE)
 
 
@@ -224,7 +230,7 @@ def test_reductions_that_overlap_passes_have_communicators_of_their_own() -> Non
 
 def test_a_rank_that_skips_the_world_s_reduction_is_named() -> None:
     fault = planted(SHARED, 0, "the optimizer's step", skipped)
-    assert isinstance(fault, Unmet)
+    assert isinstance(fault, LoneWait)
     assert "waits for rank 0, which has ended its step" in says(fault, SHARED)
 
 
@@ -247,7 +253,7 @@ schedule 1f1b {
 
 def test_a_fault_points_at_the_grids_of_both_ranks() -> None:
     draft = parse(TEXT).draft
-    fault = Parting(ranks=(0, 3), steps=(Step("llm.tp", (0, 3)), None), position=7)
+    fault = MissedCall(ranks=(0, 3), calls=(BuildCall("llm.tp", (0, 3)), None), position=7)
     (diagnostic,) = report(Context(draft), fault)
     shown = full.render([diagnostic])
     assert "grid llm" in shown

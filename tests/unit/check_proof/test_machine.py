@@ -2,34 +2,34 @@
 
 import pytest
 
-from mimodsl.checker.proof.faults import Crossed, Deadlock, Unmet
+from mimodsl.checker.proof.faults import Deadlock, LoneWait, Mismatch
 from mimodsl.checker.proof.machine import run
-from mimodsl.checker.proof.program import Action, Collective, Exchange, Group, Message
+from mimodsl.checker.proof.program import Action, Collective, Exchange, Message, ProcessGroup
 from mimodsl.planner.schedule import Pass, PassKind
 
 F0, F1 = Pass(PassKind.FORWARD, 0), Pass(PassKind.FORWARD, 1)
 B0 = Pass(PassKind.BACKWARD, 0)
 
 
-def group(*members: int, name: str = "pair") -> Group:
-    return Group(name=name, members=members)
+def group(*members: int, name: str = "pair") -> ProcessGroup:
+    return ProcessGroup(name=name, members=members)
 
 
-def call(*groups: Group, name: str = "the forward pass", of: Pass = F0) -> Action:
+def call(*groups: ProcessGroup, name: str = "the forward pass", of: Pass = F0) -> Action:
     return Action(name, tuple(map(Collective, groups)), sends=of)
 
 
-def send(over: Group, *peers: int, of: Pass = F0, batched: bool = False) -> Action:
+def send(over: ProcessGroup, *peers: int, of: Pass = F0, batched: bool = False) -> Action:
     messages = tuple(Message(peer, sends=True) for peer in peers)
     return Action("send_forward", (Exchange(over, messages, batched),), sends=of)
 
 
-def receive(over: Group, *peers: int, of: Pass = F0, batched: bool = False) -> Action:
+def receive(over: ProcessGroup, *peers: int, of: Pass = F0, batched: bool = False) -> Action:
     messages = tuple(Message(peer, sends=False) for peer in peers)
     return Action("recv_forward", (Exchange(over, messages, batched),), receives=of)
 
 
-def swap(over: Group, peer: int, sends: Pass, receives: Pass) -> Action:
+def swap(over: ProcessGroup, peer: int, sends: Pass, receives: Pass) -> Action:
     both = (Message(peer, sends=True), Message(peer, sends=False))
     return Action("swap", (Exchange(over, both),), sends=sends, receives=receives)
 
@@ -71,14 +71,14 @@ def test_two_stages_that_both_send_first_lock():
 def test_a_missing_receive_is_unmet():
     pair = group(0, 1)
     fault = run({0: (send(pair, 1), send(pair, 1, of=F1)), 1: (receive(pair, 0),)})
-    assert isinstance(fault, Unmet)
+    assert isinstance(fault, LoneWait)
     assert str(fault.wait) == "rank 0 in send_forward of F1, a message over pair with rank 1"
 
 
 def test_a_missing_member_is_unmet():
     three = group(0, 1, 2)
     fault = run({0: (call(three),), 1: (call(three),), 2: ()})
-    assert isinstance(fault, Unmet)
+    assert isinstance(fault, LoneWait)
     assert (fault.wait.rank, fault.wait.partner) == (0, 2)
 
 
@@ -93,7 +93,7 @@ def test_fan_in_from_a_wrong_peer_is_found():
             3: (),
         }
     )
-    assert isinstance(fault, Unmet)
+    assert isinstance(fault, LoneWait)
     assert (fault.wait.rank, fault.wait.partner) == (0, 3)
 
 
@@ -124,7 +124,7 @@ def test_a_tail_that_waits_for_a_circle_is_not_in_it():
 def test_a_message_of_another_microbatch_is_crossed():
     pair = group(0, 1)
     fault = run({0: (send(pair, 1, of=F1),), 1: (receive(pair, 0, of=F0),)})
-    assert isinstance(fault, Crossed)
+    assert isinstance(fault, Mismatch)
     assert fault.ranks == (0, 1)
     assert list(map(str, fault.actions)) == ["send_forward of F1", "recv_forward of F0"]
 
@@ -132,13 +132,13 @@ def test_a_message_of_another_microbatch_is_crossed():
 def test_a_collective_of_another_microbatch_is_crossed():
     pair = group(0, 1)
     fault = run({0: (call(pair, of=F0),), 1: (call(pair, of=F1),)})
-    assert isinstance(fault, Crossed)
+    assert isinstance(fault, Mismatch)
 
 
 def test_a_collective_meets_no_exchange():
     pair = group(0, 1)
     fault = run({0: (call(pair),), 1: (receive(pair, 0, batched=True),)})
-    assert isinstance(fault, Crossed)
+    assert isinstance(fault, Mismatch)
 
 
 def test_a_batch_meets_no_single_message():
@@ -160,7 +160,7 @@ def test_the_first_batch_connects_its_whole_group(batched: bool):
             2: late,
         }
     )
-    assert isinstance(fault, Deadlock | Unmet) is batched
+    assert isinstance(fault, Deadlock | LoneWait) is batched
 
 
 def test_groups_of_the_same_ranks_are_not_the_same_group():

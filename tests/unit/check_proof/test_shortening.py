@@ -7,10 +7,10 @@ import attrs
 import pytest
 
 from mimodsl.checker.proof import communication
-from mimodsl.checker.proof.communication import Link
-from mimodsl.checker.proof.cut import cut
+from mimodsl.checker.proof.communication import PipelineNeighbour
 from mimodsl.checker.proof.schedule import programs, prove_step
-from mimodsl.checker.proof.shortening import shortened
+from mimodsl.checker.proof.shortening import shorten
+from mimodsl.checker.proof.small_world import small_world
 from mimodsl.checker.runner import check
 from mimodsl.ir import Spec
 from mimodsl.planner.plan import plan
@@ -27,7 +27,7 @@ def pipeline(stages: int, microbatches: int) -> Spec:
 
 
 def short(spec: Spec) -> Spec:
-    return shortened(spec, plan(spec).stages)
+    return shorten(spec, plan(spec).stages)
 
 
 def side(stage: int, name: str) -> int:
@@ -46,7 +46,7 @@ def test_numbers_of_calls_grow_on_every_stage(stages: int, microbatches: int) ->
         return (2 * first_late - 2 - link if turned else link) + 2 * call
 
     calls: Counter[tuple[int, int]] = Counter()
-    made = programs(cut(plan(pipeline(stages, microbatches)), range(0, 2 * stages, 2)))
+    made = programs(small_world(plan(pipeline(stages, microbatches)), range(0, 2 * stages, 2)))
     for stage, program in enumerate(made.values()):
         numbers: list[int] = []
         for action in program:
@@ -106,12 +106,12 @@ def test_a_pipeline_of_any_length_is_proved() -> None:
     assert check(spec) == ()
 
 
-def late_turn(link: Link) -> Link:
+def late_turn(link: PipelineNeighbour) -> PipelineNeighbour:
     """A stage that receives before it sends, as the one that it talks to."""
     return attrs.evolve(link, both=(link.both[0], link.both[2], link.both[1]))
 
 
-def without_tensors(link: Link) -> Link:
+def without_tensors(link: PipelineNeighbour) -> PipelineNeighbour:
     return attrs.evolve(link, sends=link.sends[:1])
 
 
@@ -123,13 +123,13 @@ def test_what_is_stuck_when_long_is_stuck_when_short(
     """A mistake in how odd stages talk to the next one."""
     stage = communication._stage
 
-    def planted(cut, grid, rank, step):
-        link = stage(cut, grid, rank, step)
+    def planted(world, grid, rank, step):
+        link = stage(world, grid, rank, step)
         odd = grid.base.coordinates(rank)["pp"] % 2
         return fault(link) if odd and step > 0 else link
 
     monkeypatch.setattr(communication, "_stage", planted)
     spec = pipeline(24, microbatches)
-    long, small = (prove_step(cut(plan(one))) for one in (spec, short(spec)))
+    long, small = (prove_step(small_world(plan(one))) for one in (spec, short(spec)))
     assert long is not None
     assert type(long) is type(small)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mimodsl.checker.proof.cut import cut
 from mimodsl.checker.proof.schedule import programs
+from mimodsl.checker.proof.small_world import small_world
 from mimodsl.ir import Spec
 from mimodsl.planner.plan import plan
 from mimodsl.planner.traffic.step import rank_traffic
@@ -21,7 +21,7 @@ SPECS = {
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_a_rank_calls_on_the_groups_that_its_program_has(spec: Spec) -> None:
     planned = plan(spec)
-    proved = programs(cut(planned, range(spec.world)))
+    proved = programs(small_world(planned, range(spec.world)))
     for rank in range(spec.world):
         members = {name.name: set(own) for name, own in planned.rank(rank).groups}
         members["world"] = set(range(spec.world))
