@@ -232,8 +232,8 @@ BROKEN_KIND: Final = Code(
     id="MIMO113",
     title="unusable kind of an installed package",
     why="A package names its own kind with an entry point. mimodsl imports the kind when a spec "
-    "uses it. The kind must be a CustomEncoder, a CustomProjector or a CustomLanguage with the same "
-    "keyword, and its fields must be knobs.",
+    "uses it. The kind must be a CustomEncoder, a CustomProjector or a CustomLanguage with the "
+    "same keyword, and its fields must be knobs.",
 )
 SENSELESS_KIND: Final = Code(
     id="MIMO114",
