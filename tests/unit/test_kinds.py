@@ -425,13 +425,15 @@ def test_a_verification_keeps_the_tokens_that_a_projector_takes():
 def test_an_encoder_on_tensor_parallel_ranks_is_told_of_its_price():
     apart = codes(SPEC.replace("dp:2\n}", "tp:2\n}", 1))
     assert apart["MIMO559"].severity is Severity.WARNING
-    assert apart["MIMO559"].help == ("`dp:2` alone spreads samples over as many ranks",)
+    assert apart["MIMO559"].help == ("`dp:2` alone spreads samples over the same number of ranks",)
     shared = SPEC.replace("grid eye {\n  dense = dp:2\n}\n", "").replace("place eye | llm", "")
     (found,) = codes(
         shared.replace("grid  = eye", "grid  = llm").replace("= eye", "= llm")
     ).values()
     assert found.code == "MIMO559"
-    assert found.help == ("`dp:2` on a grid of its own spreads samples over as many ranks",)
+    assert found.help == (
+        "`dp:2` on a grid of its own spreads samples over the same number of ranks",
+    )
 
 
 @pytest.mark.usefixtures("fold")
