@@ -18,6 +18,8 @@ from attrs import define, field, frozen
 
 PACKAGE: Final = Path(__file__).parents[3] / "mimodsl"
 _OURS: Final = "mimodsl."
+_PUBLIC: Final = "mimodsl.kinds"
+"""What packages with kinds of their own import; so does a script that holds such kinds."""
 _TO_CHECKERS: Final = re.compile(r"# (?:noqa|pyright)\b")
 
 
@@ -69,7 +71,7 @@ class Copied:
         What another package defines is imported. `KeyError` where a file of this package defines no
         such name. `ValueError` where two things have one name.
         """
-        if not module.startswith(_OURS):
+        if not module.startswith(_OURS) or module == _PUBLIC:
             self.add_import(Import(module=module, name=name, known=name))
             return module
         source = file(module)

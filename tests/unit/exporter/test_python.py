@@ -233,6 +233,13 @@ def test_a_definition_brings_what_it_needs():
         copied.want("mimodsl.builder.schedule", "no_such")
 
 
+def test_what_kinds_of_packages_take_is_imported_and_not_copied():
+    copied = Copied()
+    copied.want("mimodsl.kinds", "Size")
+    assert not copied.definitions
+    assert str(copied.imports["Size"]) == "from mimodsl.kinds import Size"
+
+
 def test_one_name_has_one_meaning():
     copied = Copied()
     copied.add_import(Import(module="a", name="x", known="x"))
