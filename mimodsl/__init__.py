@@ -1,8 +1,9 @@
 """mimodsl: a small language and a builder for heterogeneous-parallel multimodal models.
 
 `load` and `parse` read specs, `check` finds their mistakes, `plan` lays them out over ranks and
-`build` makes one rank's part, of a world that `join` makes a process a member of. A spec may as
-well be written in Python, from the classes of `mimodsl.ir`, which are all found here, too.
+`train` trains them. `build` makes one rank's part for a training loop of your own; `join` makes a
+process that rank. Python code can write a spec, too, with the classes of `mimodsl.ir`, which are
+also names of this package.
 """
 
 from importlib import import_module
@@ -13,6 +14,7 @@ from mimodsl.api import (
     InvalidSpec,
     Variant,
     build,
+    build_on_meta,
     check,
     from_json,
     join,
@@ -22,6 +24,7 @@ from mimodsl.api import (
     plan,
     sweep,
     to_json,
+    train,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ __all__ = [
     "Variant",
     "__version__",
     "build",
+    "build_on_meta",
     "check",
     "from_json",
     "join",
@@ -43,6 +47,7 @@ __all__ = [
     "plan",
     "sweep",
     "to_json",
+    "train",
 ]
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from attrs import frozen
 
 if TYPE_CHECKING:
     from mimodsl.builder.assembly import Assembly
+    from mimodsl.data import Data
     from mimodsl.diagnostics import Diagnostic
     from mimodsl.ir.spec import Spec
     from mimodsl.lower import Loaded
     from mimodsl.planner.plan import Plan
+    from mimodsl.runtime.meta_build import MetaBuild
+    from mimodsl.runtime.run import Run
+    from mimodsl.runtime.workers import Observer
 
 
 class InvalidSpec(ValueError):
@@ -162,10 +166,110 @@ def join(device: Literal["auto", "cpu", "cuda"] = "auto", timeout: float = 300.0
     after twice `timeout` seconds. Needs the extra `build`. Raises `ValueError` without a launcher,
     and `NoDevice` where there are too few GPUs for `cuda`.
     """
-    from mimodsl.runtime.devices import DeviceChoice
-    from mimodsl.runtime.run import join as join_world
+    from mimodsl.runtime.launcher import join as join_world
+    from mimodsl.runtime.request import DeviceChoice
 
     join_world(DeviceChoice(device), timeout)
+
+
+def train(  # noqa: PLR0913
+    spec: Spec,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    data: str | Callable[[Spec], Data] | None = None,
+    save: str | Path | None = None,
+    save_every: int | None = None,
+    load: str | Path | None = None,
+    resume: bool = False,
+    eval_every: int | None = None,
+    eval_steps: int | None = None,
+    log_dir: str | Path | None = None,
+    profile: str | Path | None = None,
+    profile_steps: tuple[int, int] | None = None,
+    profile_ranks: Iterable[int] | None = None,
+    share_groups: bool = True,
+    timeout: float | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    observer: Observer | None = None,
+    verbose: bool = False,
+) -> Run:
+    """Train a spec, as `mimodsl build` does, and return its losses and all else that it came to.
+
+    Outside a launcher this starts the spec's whole world on this machine and waits for it; under
+    torchrun this process is one rank, and every rank gets the same result. Nothing is printed:
+    `observer` is told of phases, steps, evaluations and checkpoints while the run lasts, in this
+    process. Needs the extra `build`.
+
+    - `steps`: training steps, those before a loaded checkpoint not counted; 10 by default. 0 only
+      builds, loads and saves.
+    - `seed`: in place of the spec's own seed.
+    - `data`: a function that gives samples (`mimodsl.data.Data`) for the spec, such a class, or the
+      name of one, `"module:name"`; synthetic samples by default. Ranks on CPUs are forked and take
+      any function. Ranks on GPUs and those of a launcher are other processes: there it has to be
+      one that pickles, of a module.
+    - `save`, `save_every`: the folder of checkpoints, one after the last step and, if given, after
+      every so many steps.
+    - `load`: a checkpoint to go on from, or a folder of them for the latest, in whatever layout.
+    - `resume`: go on from the latest checkpoint in `save`, if it has one, and count its steps.
+    - `eval_every`, `eval_steps`: evaluate on held-out samples after every so many steps and the
+      last, on as many samples as so many steps have; 4 by default.
+    - `log_dir`: write all curves for TensorBoard there. Needs the extra `log`.
+    - `profile`, `profile_steps`, `profile_ranks`: trace steps, from a first to a last of this run,
+      counted from 1, on these ranks, to a folder; the second on one rank of every role by default.
+    - `share_groups`: as in `build`.
+    - `timeout`: seconds after which a run in which no rank moves is ended; 300 by default.
+    - `device`: what the ranks compute on; `auto` is CUDA where there are GPUs for all.
+    - `verbose`: let libraries print.
+
+    Raises `InvalidSpec` for a wrong spec, `ValueError` for options that do not go together or do
+    not fit the spec, and `mimodsl.runtime.errors.RunError` where the run fails: `NoDevice` without
+    the devices, `CheckpointError` for a checkpoint that does not fit, `RankFailed` for the first
+    rank that fails, `RanksHung` when none moves any more.
+    """
+    from mimodsl.runtime.request import DeviceChoice, TrainRequest
+    from mimodsl.runtime.run import train as train_checked
+
+    if DeviceChoice(device) is DeviceChoice.META:
+        raise ValueError("the meta device trains nothing: mimodsl.build_on_meta builds there")
+    _require_sound(spec)
+    request = TrainRequest(
+        steps=steps,
+        seed=seed,
+        data=data,
+        save=save,
+        save_every=save_every,
+        load=load,
+        resume=resume,
+        eval_every=eval_every,
+        eval_steps=eval_steps,
+        log_dir=log_dir,
+        profile=profile,
+        profile_steps=profile_steps,
+        profile_ranks=profile_ranks,
+        share_groups=share_groups,
+        timeout=timeout,
+        device=device,
+    )
+    return train_checked(spec, request, observer=observer, verbose=verbose)
+
+
+def build_on_meta(
+    spec: Spec, *, observer: Observer | None = None, verbose: bool = False
+) -> MetaBuild:
+    """Build one rank of every role in this process, with shapes and groups but no memory.
+
+    It is what `mimodsl build --device meta` does, for worlds of any size. `observer` is told of
+    each role as it begins. Needs the extra `build`. Raises `InvalidSpec` for a wrong spec,
+    `ValueError` under a launcher, and `RankFailed` where a rank fails.
+    """
+    from mimodsl.runtime.request import TrainRequest
+    from mimodsl.runtime.run import train_or_build
+
+    _require_sound(spec)
+    request = TrainRequest(device="meta")
+    outcome = train_or_build(spec, request, observer=observer, verbose=verbose)
+    return cast("MetaBuild", outcome)
 
 
 def _spec(loaded: Loaded) -> Spec:

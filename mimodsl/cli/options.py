@@ -4,15 +4,22 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mimodsl.planner.time import Accelerator
 
-from mimodsl.cli.parsing import Help
+import attrs
 
-TIMEOUT: Final = 300.0
-"""Seconds, where `--timeout` is not given: `build` has to know whether it is."""
+from mimodsl.cli.parsing import Help
+from mimodsl.runtime.request import TIMEOUT
+
+
+def request[T: attrs.AttrsInstance](kind: type[T], args: argparse.Namespace) -> T:
+    """A request with the options that are given; the others have the defaults of its class."""
+    names = {field.alias for field in attrs.fields(kind)}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    return kind(**{name: value for name, value in given.items() if value is not None})
 
 
 def command(
@@ -150,14 +157,6 @@ def span(text: str) -> tuple[int, int]:
     if found[0] > found[1]:
         raise argparse.ArgumentTypeError(f"expected A:B with A at most B, found {text!r}")
     return found
-
-
-def qualified(text: str) -> str:
-    """`module:function`."""
-    module, _, name = text.partition(":")
-    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise argparse.ArgumentTypeError(f"expected MODULE:FUNCTION, found {text!r}")
-    return text
 
 
 def memory_size(text: str) -> int:

@@ -23,6 +23,9 @@ _EXTRA_OF = {
     "lsprotocol": "lsp",
     "tensorboard": "log",
 }
+_FLAGS = {"share_groups": "no-shared-groups", "name": "job-name"}
+"""Options that the command line calls otherwise than Python does."""
+
 _REPORTED = ("megatron-core", "torch", "attrs", "lark", "rich")
 _INTERNAL = "MIMO900"
 _HOW_TO_SEE = "help: --verbose shows the traceback"
@@ -69,7 +72,10 @@ def details(error: BaseException) -> str:
 
 def _explained(error: BaseException) -> tuple[list[str], int]:
     from mimodsl.runtime.errors import NoDevice, RankFailed, RunError, WrongWorld
+    from mimodsl.wrong_options import WrongOptions
 
+    if isinstance(error, WrongOptions):
+        error = UsageError(error.as_flags(_flag))
     if isinstance(error, UsageError | NoDevice | WrongWorld):
         return [f"error: {error}"], ABNORMAL
     if isinstance(error, RankFailed) and (extra := _extra(error.failure.missing)):
@@ -87,6 +93,11 @@ def _explained(error: BaseException) -> tuple[list[str], int]:
             _how_to_get(extra),
         ], ABNORMAL
     return list(_internal(error)), ABNORMAL
+
+
+def _flag(name: str) -> str:
+    """How the command line spells an option of Python: `--save-every` for `save_every`."""
+    return f"--{_FLAGS.get(name, name).replace('_', '-')}"
 
 
 def _extra(module: str | None) -> str | None:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -12,25 +11,14 @@ from mimodsl.ir.spec import Spec
 from mimodsl.planner.memory import peak_memory
 from mimodsl.planner.plan import plan
 from mimodsl.runtime.errors import NoDevice
+from mimodsl.runtime.launch import Device
+from mimodsl.runtime.request import DeviceChoice
 
 RANKS_A_CORE: Final = 16
 """More processes than this on one core mostly wait for each other."""
 
 PROCESS: Final = 64 * 2**20
 """Bytes of its own that a forked rank takes before it holds a weight: 45 MiB, and some room."""
-
-
-class DeviceChoice(StrEnum):
-    """What the ranks are to compute on; `meta` builds one rank of every role and computes nothing.
-
-    `auto` is CUDA where every rank gets a GPU of its own, else the CPU where the world fits this
-    machine, else meta.
-    """
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    META = "meta"
 
 
 @frozen(kw_only=True)
@@ -55,14 +43,36 @@ class Chosen:
 
 def this_machine() -> Machine:
     """The machine that this process runs on."""
-    import torch
-
-    # device_count asks the driver and, unlike is_available, does not start CUDA in this process.
     return Machine(
-        gpus=torch.cuda.device_count(),
+        gpus=_gpus(),
         cores=len(os.sched_getaffinity(0)),
         memory=free_memory(),
     )
+
+
+def device_for(choice: DeviceChoice, ranks: int) -> Device:
+    """The device of a number of ranks of this machine; `auto` is CUDA where there are enough GPUs.
+
+    Raises `NoDevice` where `cuda` is asked for and there are too few.
+    """
+    if choice is DeviceChoice.CPU:
+        return Device.CPU
+    if choice is DeviceChoice.CUDA:
+        insist_on_gpus(ranks)
+    return Device.CUDA if _gpus() >= ranks else Device.CPU
+
+
+def insist_on_gpus(needed: int) -> None:
+    """Raise `NoDevice` where this machine has fewer GPUs."""
+    if (count := _gpus()) < needed:
+        raise NoDevice(f"the ranks of this machine need {needed} GPUs, it has {count}")
+
+
+def _gpus() -> int:
+    import torch
+
+    # It asks the driver and, unlike is_available, does not start CUDA in this process.
+    return torch.cuda.device_count()
 
 
 def free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -95,7 +95,7 @@ def run_ranks[T](
     if device is Device.CPU:
         _refuse_kernels()
         preload()
-    _refuse_within_a_world()
+    refuse_within_a_world()
     if device is Device.CPU:
         _forget_last_world()
     with (
@@ -124,7 +124,8 @@ def _refuse_kernels() -> None:
         )
 
 
-def _refuse_within_a_world() -> None:
+def refuse_within_a_world() -> None:
+    """Raise `ValueError` where this process is a member of a world."""
     from torch import distributed
 
     if distributed.is_initialized():

@@ -1,4 +1,4 @@
-"""Samples of a user's own: loaded by name, checked, and their mistakes told as the user's."""
+"""Samples of a user's own code: loaded, checked, and their errors shown as the user's."""
 
 import importlib
 import sys
@@ -17,6 +17,7 @@ from mimodsl.ir.flow import Flow
 from mimodsl.ir.registry import named
 from mimodsl.ir.spec import Spec
 from mimodsl.runtime.errors import RunError
+from mimodsl.runtime.request import DataSource
 from mimodsl.runtime.worker import short_path
 
 _OURS: Final = Path(__file__).parents[1]
@@ -30,21 +31,34 @@ class DataError(RunError):
     explained = True
 
 
-def own_data(spec: Spec, path: str) -> "OwnData":
-    """The samples that a function gives for a spec, named as `module:function`.
+def own_data(spec: Spec, source: DataSource) -> "OwnData":
+    """The samples that a function, or its name as `module:function`, gives for a spec.
 
     Modules are found from the working directory, too. Raises `DataError`.
     """
+    name = name_of(source)
+    with _theirs(name, "importing it"):
+        function: Any = _imported(source) if isinstance(source, str) else source
+    with _theirs(name, "calling it with the spec"):
+        data = function(spec)
+    if not isinstance(data, Data):
+        raise DataError(f"{name} gave a {type(data).__name__}, which is no mimodsl.data.Data")
+    return OwnData(spec=spec, path=name, inner=data)
+
+
+def name_of(source: DataSource) -> str:
+    """`module:function` of a function of samples, as messages name it."""
+    if isinstance(source, str):
+        return source
+    name = getattr(source, "__qualname__", type(source).__qualname__)
+    return f"{source.__module__}:{name}"
+
+
+def _imported(path: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    with _theirs(path, "importing it"):
-        function: Any = named(path)
-    with _theirs(path, "calling it with the spec"):
-        found = function(spec)
-    if not isinstance(found, Data):
-        raise DataError(f"{path} gave a {type(found).__name__}, which is no mimodsl.data.Data")
-    return OwnData(spec=spec, path=path, inner=found)
+    return named(path)
 
 
 @contextmanager

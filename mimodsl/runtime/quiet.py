@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Generator
 from pathlib import Path
 
+from mimodsl.runtime.signals import temporary_folder
+
 
 def redirect(log: Path) -> None:
     """Sends standard output and error, of C code too, to a file."""
@@ -30,6 +32,30 @@ def output_to(log: Path) -> Generator[None]:
         for number, original in enumerate(saved, start=1):
             os.dup2(original, number)
             os.close(original)
+
+
+@contextlib.contextmanager
+def captured_output(*, verbose: bool) -> Generator[Path | None]:
+    """Keeps what libraries print in a log for the length of a block; `None` where it is `verbose`,
+    which leaves the output alone."""
+    if verbose:
+        yield None
+        return
+    with temporary_folder() as folder, output_to(log := folder / "output"):
+        yield log
+
+
+@contextlib.contextmanager
+def silent_warnings(*, active: bool = True) -> Generator[None]:
+    """`silence_warnings` for the length of a block; nothing where it is not `active`."""
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings():
+        if active:
+            silence_warnings()
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
 
 
 def silence_warnings() -> None:

@@ -13,6 +13,7 @@ from mimodsl.ir.spec import Spec
 from mimodsl.planner.sharing import SHARE
 from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
 from mimodsl.runtime.logs import Logs, logs_in
+from mimodsl.runtime.request import DataSource
 from mimodsl.runtime.traces import Tracer, Tracing
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class Rank(Protocol):
 class Step:
     """One training step, the same on every rank.
 
-    `seconds` are those of training, without those in which synthetic samples are made.
-    `tokens_per_s` counts every token of the global batch, images included. `grad_norm` is `None`
-    where a gradient overflowed and nothing was updated.
+    `seconds` is the time of training without that of making synthetic samples. `tokens_per_s`
+    counts every token of the global batch, images included. `grad_norm` is `None` where a gradient
+    overflowed and nothing was updated.
     """
 
     step: int
@@ -54,10 +55,10 @@ class Step:
 
 @frozen(kw_only=True)
 class Evaluation:
-    """What the model was worth on held-out samples after a step, the same on every rank.
+    """The model on held-out samples after a step, the same on every rank.
 
-    `loss` is the mean over them, and `accuracy` the share of the `tokens` that bear a loss which
-    the model found most likely of all.
+    `tokens` is the number of tokens with a loss, `loss` their mean loss, and `accuracy` the share
+    of them that the model finds most likely.
     """
 
     step: int
@@ -144,11 +145,11 @@ class Training:
     """The work of one rank: to build a checked spec and to train it for some steps.
 
     With `start` it goes on from a checkpoint, whose steps count: the numbers of steps, and with
-    them the data, go on where it ended. `data` names a function of samples (`module:function`);
-    without it they are synthetic. The first rank logs to a folder of `logs`. Every rank of an
-    initialised `torch.distributed` world of the spec's size calls it. Raises `ValueError` where the
-    world has another size, or the data does not fit the spec, `DataError` where a user's data
-    fails, and `CheckpointError` where a checkpoint can't be loaded or saved.
+    them the data, go on where it ended. `data` is a function of samples, or names one
+    (`module:function`); without it they are synthetic. The first rank logs to a folder of `logs`.
+    Every rank of an initialised `torch.distributed` world of the spec's size calls it. Raises
+    `ValueError` where the world has another size, or the data does not fit the spec, `DataError`
+    where a user's data fails, and `CheckpointError` where a checkpoint can't be loaded or saved.
     """
 
     spec: Spec
@@ -156,7 +157,7 @@ class Training:
     start: Checkpoint | None = None
     saving: Saving | None = None
     share_groups: bool = SHARE
-    data: str | None = None
+    data: DataSource | None = None
     evaluating: Evaluating | None = None
     logs: Path | None = None
     tracing: Tracing | None = None
@@ -197,12 +198,13 @@ class Training:
     def _samples(self) -> tuple[Data, Data | None]:
         """What is trained on, and what is evaluated on if anything."""
         from mimodsl.runtime.data import SyntheticData
-        from mimodsl.runtime.own_data import DataError, own_data
+        from mimodsl.runtime.own_data import DataError, name_of, own_data
 
         data = own_data(self.spec, self.data) if self.data else SyntheticData(spec=self.spec)
         held_out = data.held_out() if self.evaluating else None
-        if self.evaluating and held_out is None:
-            raise DataError(f"{self.data} holds no samples out to evaluate on: `held_out` says so")
+        if self.data and self.evaluating and held_out is None:
+            name = name_of(self.data)
+            raise DataError(f"{name} holds no samples out to evaluate on: `held_out` says so")
         return data, held_out
 
     def _train(

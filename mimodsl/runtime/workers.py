@@ -18,6 +18,7 @@ from attrs import define, evolve, field, frozen
 
 from mimodsl.runtime.errors import STARTING, Failure, RankFailed, RanksHung, Waiting
 from mimodsl.runtime.quiet import output_to, tail
+from mimodsl.runtime.request import TIMEOUT
 from mimodsl.runtime.signals import Ending, ending_signals, held
 from mimodsl.runtime.stacks import innermost_call, joint_call
 from mimodsl.runtime.worker import (
@@ -38,30 +39,30 @@ _BURIAL = 5.0  # seconds all killed ranks have to be gone
 
 
 class Observer(Protocol):
-    """What is told of a run while it lasts; each call comes in the launcher's main thread."""
+    """Is told of a run while it lasts, in the main thread of the process that started it.
 
-    def entered(self, rank: int, phase: str) -> None: ...
+    A subclass overrides the calls that it needs; the others do nothing.
+    """
 
-    def reported(self, rank: int, value: Any) -> None: ...
+    def entered(self, rank: int, phase: str) -> None:
+        """A rank begins a phase, such as `model` or `step 3`."""
 
-    def tick(self) -> None: ...
+    def reported(self, rank: int, value: Any) -> None:
+        """A rank has a result: a `Step`, an `Evaluation`, a checkpoint `Saved` or `Loaded`."""
+
+    def tick(self) -> None:
+        """Some time has passed: this comes several times a second."""
 
 
-class Silent:
+class Silent(Observer):
     """An observer that shows nothing."""
-
-    def entered(self, rank: int, phase: str) -> None: ...
-
-    def reported(self, rank: int, value: Any) -> None: ...
-
-    def tick(self) -> None: ...
 
 
 @frozen(kw_only=True)
 class Watch:
     """How a run is watched. It hangs once no rank has reported anything for `timeout` seconds."""
 
-    timeout: float = 300.0
+    timeout: float = TIMEOUT
     observer: Observer = field(factory=Silent)
     verbose: bool = False
     clock: Callable[[], float] = time.monotonic

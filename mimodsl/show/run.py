@@ -58,6 +58,9 @@ def show(run: Run, console: Console) -> None:
         console.print(f"trace {trace}", highlight=False, soft_wrap=True)
     if run.saved:
         console.print(f"go on with --load {run.saved[-1].folder}", highlight=False, soft_wrap=True)
+    if run.start and run.nothing_left:
+        step = run.start.manifest.step
+        console.print(f"nothing is left to train: {step} steps are done already")
 
 
 def document(run: Run, path: str) -> dict[str, Any]:

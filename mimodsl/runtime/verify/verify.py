@@ -11,9 +11,10 @@ from attrs import frozen
 from mimodsl.checker.runner import check
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels
+from mimodsl.runtime.devices import insist_on_gpus
 from mimodsl.runtime.launch import Device, preload, run_ranks
 from mimodsl.runtime.quiet import output_to
-from mimodsl.runtime.run import LOADING, insist_on_gpus
+from mimodsl.runtime.run import LOADING
 from mimodsl.runtime.signals import temporary_folder
 from mimodsl.runtime.verify.compare import compare
 from mimodsl.runtime.verify.record import RankRecord

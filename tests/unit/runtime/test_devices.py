@@ -10,7 +10,6 @@ from mimodsl.runtime.devices import (
     PROCESS,
     RANKS_A_CORE,
     Chosen,
-    DeviceChoice,
     Machine,
     choose,
     free_memory,
@@ -18,6 +17,7 @@ from mimodsl.runtime.devices import (
     this_machine,
 )
 from mimodsl.runtime.errors import NoDevice
+from mimodsl.runtime.request import DeviceChoice
 
 SPEC = mimodsl.parse("""
 grid all {
