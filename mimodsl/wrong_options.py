@@ -31,6 +31,11 @@ class WrongOptions(ValueError):
         return self.text.format_map(_Options(spell))
 
 
+def literal(text: str) -> str:
+    """A user's text as part of a message whose braces stand for options."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def _keyword(name: str, value: str) -> str:
     return f"{name}={value[1:]!r}" if value.startswith("=") else name
 

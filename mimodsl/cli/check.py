@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mimodsl.cli import options
+from mimodsl.cli import options, terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,17 +63,17 @@ def add_to(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from mimodsl.checker.file_check import check_file
+    from mimodsl.checker.selection import selection
     from mimodsl.cli import inputs
-    from mimodsl.cli.chosen import choice
 
-    chosen = choice(args.select, args.ignore)
+    selected = selection(args.select, args.ignore)
     paths = inputs.specs_of(args.specs)
     inputs.refuse_set(paths, args.overrides)
     overrides = dict(args.overrides)
     found = [check_file(path, inputs.read(path), overrides) for path in paths]
     if args.fix:
         found = _fixed(paths, found, overrides, sys.stdout if args.format == "full" else sys.stderr)
-    diagnostics = [one for one in _each_once(found) if chosen.shows(one)]
+    diagnostics = [one for one in _each_once(found) if selected.shows(one)]
     _show(args.format, diagnostics)
     if args.format in ("full", "concise"):
         print(_summary(found, diagnostics))
@@ -111,14 +112,13 @@ def _each_once(found: Sequence[CheckedFile]) -> list[Diagnostic]:
 
 
 def _show(format: str, diagnostics: Sequence[Diagnostic]) -> None:
-    from mimodsl.cli import terminal
-    from mimodsl.diagnostics.render import concise, full, github, json
-
-    renders = {"concise": concise.render, "json": json.render, "github": github.render}
+    if not diagnostics and format != "json":
+        return
+    renderer = import_module(f"mimodsl.diagnostics.render.{format}")
     if format == "full":
-        text = full.render(diagnostics, color=terminal.colorful(sys.stdout))
+        text = renderer.render(diagnostics, color=terminal.colorful(sys.stdout))
     else:
-        text = renders[format](diagnostics)
+        text = renderer.render(diagnostics)
     if text:
         print(text, end="\n\n" if format == "full" else "\n")
 

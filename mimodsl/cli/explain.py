@@ -58,6 +58,7 @@ def _show(page: "Page", *, as_json: bool) -> None:
 
 def _refuse(code: str, known: list[str]) -> None:
     from mimodsl.cli import trouble
+    from mimodsl.diagnostics.suggest import unknown
 
     otherwise = "without a code, explain lists all"
-    raise trouble.UsageError(trouble.unknown("code", code, known, otherwise))
+    raise trouble.UsageError(unknown("code", code, known, otherwise))

@@ -4,39 +4,39 @@ Exit codes: 0 for success, 1 where a spec has mistakes or a run failed or was
 interrupted, 2 for wrong usage, a missing extra or an internal error.
 """
 
+import gc
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
 
 from mimodsl._version import __version__
-from mimodsl.cli import (
-    build,
-    check,
-    diff,
-    explain,
-    export,
-    fmt,
-    lsp,
-    new,
-    plan,
-    terminal,
-    trouble,
-    verify,
-)
+from mimodsl.cli import terminal, trouble
 from mimodsl.cli.parsing import Help, Parser
 from mimodsl.runtime.signals import Terminated, ending_signals
 
-_COMMANDS = (new, check, fmt, plan, build, verify, export, diff, explain, lsp)
+_COMMANDS: Final = (
+    *("new", "check", "fmt", "plan", "build"),
+    *("verify", "export", "diff", "explain", "lsp"),
+)
+"""The subcommands, in the order of the help; each is the module of that name."""
+
+_GARBAGE: Final = 50_000
+"""Objects after which Python looks for garbage: imports make many, and nearly all stay."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code; argparse exits by itself for `--help`."""
+    is_process = argv is None
     if argv is None:
+        gc.set_threshold(_GARBAGE)
         terminal.open_streams()
-    args = parser().parse(argv)
+        argv = sys.argv[1:]
+    args = parser(_command(argv)).parse(argv)
     if args.command is None:
         parser().print_help(sys.stderr)
         return trouble.ABNORMAL
-    with ending_signals(last=argv is None) as signals:
+    with ending_signals(last=is_process) as signals:
         try:
             with signals.raising():
                 code = args.command(args)
@@ -46,8 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
 
 
-def parser() -> Parser:
-    """The whole command line."""
+def _command(argv: Sequence[str]) -> str | None:
+    """The subcommand that a command line begins with."""
+    return next((word for word in argv[:1] if word in _COMMANDS), None)
+
+
+def parser(only: str | None = None) -> Parser:
+    """The command line with all subcommands, or with one alone, whose module alone is imported."""
     top = Parser(
         prog="mimodsl",
         description="Check, plan and build heterogeneous-parallel multimodal models "
@@ -60,6 +65,6 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"mimodsl {__version__}")
     top.set_defaults(command=None, verbose=False)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    for module in _COMMANDS:
-        module.add_to(commands)
+    for name in [only] if only else _COMMANDS:
+        import_module(f"mimodsl.cli.{name}").add_to(commands)
     return top

@@ -66,7 +66,8 @@ def _templates() -> dict[str, str]:
 
 
 def _chosen(name: str) -> str:
-    from mimodsl.cli.trouble import UsageError, unknown
+    from mimodsl.cli.trouble import UsageError
+    from mimodsl.diagnostics.suggest import unknown
 
     templates = _templates()
     if name not in templates:

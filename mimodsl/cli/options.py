@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import attrs
+
     from mimodsl.planner.time import Accelerator
 
-import attrs
-
 from mimodsl.cli.parsing import Help
-from mimodsl.runtime.request import TIMEOUT
 
 
 def request[T: attrs.AttrsInstance](kind: type[T], args: argparse.Namespace) -> T:
     """A request with the options that are given; the others have the defaults of its class."""
+    import attrs
+
     names = {field.alias for field in attrs.fields(kind)}
     given = {name: value for name, value in vars(args).items() if name in names}
     return kind(**{name: value for name, value in given.items() if value is not None})
@@ -53,7 +54,9 @@ def add_spec(parser: argparse.ArgumentParser, *, standard_input: bool = False) -
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """What every subcommand has that runs ranks."""
+    """The options of every subcommand that runs ranks."""
+    from mimodsl.runtime.request import TIMEOUT
+
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",

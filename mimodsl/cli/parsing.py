@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         """What to say of an argument that the command does not take."""
         if not argument.startswith("-"):
             return f"{argument} is one argument too many"
-        from mimodsl.cli.trouble import unknown
+        from mimodsl.diagnostics.suggest import unknown
 
         return unknown("option", argument.partition("=")[0], self._option_string_actions)
 
@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
             return
         known = list(action.choices)
         if action.metavar == "COMMAND":
-            from mimodsl.cli.trouble import unknown
+            from mimodsl.diagnostics.suggest import unknown
 
             raise argparse.ArgumentError(None, unknown("command", value, known))
         choices = f"{', '.join(known[:-1])} or {known[-1]}"

@@ -1,8 +1,6 @@
 """What the command says, and exits with, when it can't do what it was asked for."""
 
-import platform
-import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from mimodsl._version import __version__
 from mimodsl.cli import terminal
@@ -35,16 +33,6 @@ class UsageError(Exception):
     """The command line asks for something that isn't there."""
 
 
-def unknown(sort: str, word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """That there is no such thing: with the nearest that there is, or what else helps."""
-    from mimodsl.diagnostics.suggest import closest
-
-    dashes = "--" if word.startswith("--") else ""
-    near = closest(word.removeprefix(dashes), [one.removeprefix(dashes) for one in known])
-    hint = f"did you mean {dashes}{near}?" if near else otherwise
-    return f"there is no {sort} {word}{hint and f'; {hint}'}"
-
-
 def report(error: BaseException, *, verbose: bool) -> int:
     """Says on standard error what went wrong, in few lines, and returns the exit code."""
     if isinstance(error, BrokenPipeError):  # whoever read our output has left
@@ -66,6 +54,8 @@ def _notes(error: BaseException) -> list[str]:
 
 def details(error: BaseException) -> str:
     """What `--verbose` adds: the traceback, a rank's own where a rank failed."""
+    import traceback
+
     of_ranks = getattr(error, "details", "")
     return of_ranks or "".join(traceback.format_exception(error)).rstrip()
 
@@ -109,6 +99,8 @@ def _how_to_get(extra: str) -> str:
 
 
 def _internal(error: BaseException) -> Iterator[str]:
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     yield f"internal error[{_INTERNAL}]: {type(error).__name__}: {error}"
     if frames:
@@ -119,6 +111,8 @@ def _internal(error: BaseException) -> Iterator[str]:
 
 def _about() -> str:
     """The versions that matter to a report; packages that are not installed are left out."""
+    import platform
+
     packages = [f"{name} {version}" for name in _REPORTED if (version := _version(name))]
     python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     return ", ".join([f"mimodsl {__version__}", python, *packages])

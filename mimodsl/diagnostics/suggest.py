@@ -24,6 +24,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> tuple[str, ...]:
     return (f"did you mean `{match}`?",) if match else ()
 
 
+def unknown(sort: str, word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """An error for an unknown name, with the closest known name as help, or else `otherwise`."""
+    dashes = "--" if word.startswith("--") else ""
+    near = closest(word.removeprefix(dashes), [name.removeprefix(dashes) for name in known])
+    hint = f"did you mean {dashes}{near}?" if near else otherwise
+    return f"there is no {sort} {word}{hint and f'; {hint}'}"
+
+
 def corrected(span: Span, known: Iterable[str]) -> tuple[Edit, ...]:
     """The edit to the intended name; none unless exactly one known name is certain.
 

@@ -10,7 +10,6 @@ from mimodsl.diagnostics import Diagnostic
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.node import Origin
 from mimodsl.ir.spec import Spec
-from mimodsl.lower.json_spec import read_json
 from mimodsl.lower.mistakes import Mistakes, TooManyMistakes
 from mimodsl.lower.names import may_be_used
 from mimodsl.lower.spec import lower
@@ -65,6 +64,8 @@ def is_document(path: Path, source: SourceFile) -> bool:
 
 
 def _of_document(source: SourceFile, overrides: Mapping[str, str]) -> Loaded:
+    from mimodsl.lower.json_spec import read_json  # text needs no JSON
+
     mistakes = Mistakes()
     spec = None
     with suppress(TooManyMistakes):

@@ -14,7 +14,7 @@ from attrs.converters import optional
 from attrs.validators import ge, gt
 from attrs.validators import optional as if_given
 
-from mimodsl.wrong_options import WrongOptions
+from mimodsl.wrong_options import WrongOptions, literal
 
 if TYPE_CHECKING:
     from mimodsl.data import Data
@@ -76,7 +76,9 @@ class TrainRequest:
         if self.eval_steps and not self.eval_every:
             raise WrongOptions("{eval_steps} needs {eval_every:N}, which says when")
         if isinstance(self.data, str) and not _is_qualified(self.data):
-            raise WrongOptions(f"{{data}}: expected MODULE:FUNCTION, found {_quoted(self.data)}")
+            raise WrongOptions(
+                f"{{data}}: expected MODULE:FUNCTION, found {literal(repr(self.data))}"
+            )
         self._check_profile()
         if self.device is DeviceChoice.META and (given := self.training_options):
             name = given[0]
@@ -109,8 +111,3 @@ def _is_qualified(text: str) -> bool:
     """Whether a text has the form `module:function`."""
     module, _, name = text.partition(":")
     return name.isidentifier() and all(part.isidentifier() for part in module.split("."))
-
-
-def _quoted(text: str) -> str:
-    """A user's text in a message that has options in braces."""
-    return repr(text).replace("{", "{{").replace("}", "}}")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -117,6 +116,8 @@ def ending_signals(*, last: bool = False) -> Generator[Ending]:
 @contextmanager
 def temporary_folder() -> Generator[Path]:
     """A folder that is gone after the block, with all that is in it, whenever a signal comes."""
+    import tempfile  # slow, and not every command needs it
+
     with (
         ending_signals() as signals,
         tempfile.TemporaryDirectory(prefix="mimodsl-") as folder,

@@ -3,19 +3,51 @@
 Two trees are equal if they say the same; spans do not count.
 """
 
-from attrs import field, frozen
+from typing import dataclass_transform, override
+
+import attrs
+from attrs import field
 
 from mimodsl.source import SourceFile, Span
 
 
-@frozen(kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def node[T](cls: type[T]) -> type[T]:
+    """A frozen class of the tree.
+
+    `Syntax` compares and shows all of them: methods that attrs writes for each of thirty classes
+    cost more time, whenever the language is imported, than comparing trees ever does.
+    """
+    return attrs.frozen(kw_only=True, eq=False, repr=False)(cls)
+
+
+@node
 class Syntax:
     """The base of every node of the tree."""
 
     span: Span = field(eq=False, repr=False)
 
+    @override
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and all(
+            getattr(self, each.name) == getattr(other, each.name)
+            for each in attrs.fields(type(self))
+            if each.eq
+        )
 
-@frozen(kw_only=True)
+    @override
+    def __hash__(self) -> int:
+        fields = attrs.fields(type(self))
+        return hash((type(self), *(getattr(self, each.name) for each in fields if each.eq)))
+
+    @override
+    def __repr__(self) -> str:
+        shown = (each.name for each in attrs.fields(type(self)) if each.repr)
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+        return f"{type(self).__name__}({values})"
+
+
+@node
 class Name(Syntax):
     """A name where it is declared or used."""
 
@@ -28,17 +60,17 @@ class Name(Syntax):
 # Values.
 
 
-@frozen(kw_only=True)
+@node
 class Integer(Syntax):
     value: int
 
 
-@frozen(kw_only=True)
+@node
 class Float(Syntax):
     value: float
 
 
-@frozen(kw_only=True)
+@node
 class Size(Syntax):
     """`512x512`: height by width."""
 
@@ -46,33 +78,33 @@ class Size(Syntax):
     width: int
 
 
-@frozen(kw_only=True)
+@node
 class String(Syntax):
     value: str
 
 
-@frozen(kw_only=True)
+@node
 class Word(Syntax):
     """A bare word: `true`, `false`, `none`, a choice such as `bf16`, the name of a constant."""
 
     text: str
 
 
-@frozen(kw_only=True)
+@node
 class ParenthesisedValue(Syntax):
     """A value in parentheses."""
 
     value: "Value"
 
 
-@frozen(kw_only=True)
+@node
 class Negation(Syntax):
     """`-a`."""
 
     operand: "Value"
 
 
-@frozen(kw_only=True)
+@node
 class Arithmetic(Syntax):
     """Operands with the same precedence, evaluated from left to right: `a * b // c`."""
 
@@ -80,12 +112,12 @@ class Arithmetic(Syntax):
     rest: "tuple[tuple[str, Value], ...]"
 
 
-@frozen(kw_only=True)
+@node
 class List(Syntax):
     items: "tuple[Value, ...]"
 
 
-@frozen(kw_only=True)
+@node
 class Field(Syntax):
     """`key = value`."""
 
@@ -93,7 +125,7 @@ class Field(Syntax):
     value: "Value"
 
 
-@frozen(kw_only=True)
+@node
 class Block(Syntax):
     """`{ key = value, … }`, perhaps behind a tag: `adamw { lr = 2e-4 }`."""
 
@@ -118,18 +150,18 @@ type Value = (
 # Declarations.
 
 
-@frozen(kw_only=True)
+@node
 class Use(Syntax):
     path: String
 
 
-@frozen(kw_only=True)
+@node
 class Let(Syntax):
     name: Name
     value: Value
 
 
-@frozen(kw_only=True)
+@node
 class Axis(Syntax):
     """`tp:2`, or `pp` for an axis that the base view shares; `_` as the size means to fill it."""
 
@@ -137,7 +169,7 @@ class Axis(Syntax):
     size: Integer | Word | ParenthesisedValue | None
 
 
-@frozen(kw_only=True)
+@node
 class View(Syntax):
     """`dense = tp:2 * dp:4`."""
 
@@ -145,41 +177,41 @@ class View(Syntax):
     axes: tuple[Axis, ...]
 
 
-@frozen(kw_only=True)
+@node
 class Ranks(Syntax):
     """`ranks = 8`."""
 
     value: Value
 
 
-@frozen(kw_only=True)
+@node
 class Grid(Syntax):
     name: Name
     fields: tuple[Ranks | View, ...]
 
 
-@frozen(kw_only=True)
+@node
 class Placed(Syntax):
     """One grid in a placement."""
 
     name: Name
 
 
-@frozen(kw_only=True)
+@node
 class Beside(Syntax):
     """`a | b`."""
 
     parts: "tuple[Placement, ...]"
 
 
-@frozen(kw_only=True)
+@node
 class Together(Syntax):
     """`a & b`."""
 
     parts: "tuple[Placement, ...]"
 
 
-@frozen(kw_only=True)
+@node
 class ParenthesisedPlacement(Syntax):
     """A placement in parentheses."""
 
@@ -189,43 +221,43 @@ class ParenthesisedPlacement(Syntax):
 type Placement = Placed | Beside | Together | ParenthesisedPlacement
 
 
-@frozen(kw_only=True)
+@node
 class Place(Syntax):
     placement: Placement
 
 
-@frozen(kw_only=True)
+@node
 class Preset(Syntax):
     name: Name
     base: Name
     block: Block | None
 
 
-@frozen(kw_only=True)
+@node
 class Module(Syntax):
     name: Name
     base: Name
     block: Block | None
 
 
-@frozen(kw_only=True)
+@node
 class Flow(Syntax):
     path: tuple[Name, ...]
     block: Block | None
 
 
-@frozen(kw_only=True)
+@node
 class Schedule(Syntax):
     kind: Name
     block: Block | None
 
 
-@frozen(kw_only=True)
+@node
 class Train(Syntax):
     block: Block
 
 
-@frozen(kw_only=True)
+@node
 class Broken(Syntax):
     """A declaration with a syntax error; its keyword and name as far as they are known."""
 
@@ -246,7 +278,7 @@ def keyword_span(declaration: Declaration) -> Span:
     return Span(span.file, span.start, span.start + len(keyword(declaration)))
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class File:
     """A file: its declarations in order, the broken ones, and its comments."""
 

@@ -185,6 +185,49 @@ def test_language_commands_start_without_torch(command, demo):
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
+NOT_FOR_A_CHECK = (
+    *("rich", "json", "importlib.metadata", "difflib", "multiprocessing", "platform"),
+    *("mimodsl.show", "mimodsl.exporter", "mimodsl.builder", "mimodsl.lsp", "mimodsl.kinds"),
+    *("mimodsl.planner.memory", "mimodsl.planner.traffic", "mimodsl.planner.time"),
+    *("mimodsl.planner.work", "mimodsl.planner.layers", "mimodsl.planner.nodes"),
+    *("mimodsl.checker.catalogue", "mimodsl.checker.pages", "mimodsl.checker.file_fixes"),
+    *("mimodsl.lower.json_spec", "mimodsl.lower.document", "mimodsl.lower.json_schema"),
+    *("mimodsl.runtime.run", "mimodsl.runtime.train", "mimodsl.runtime.request"),
+    *("mimodsl.cli.build", "mimodsl.cli.plan", "mimodsl.cli.export", "mimodsl.cli.verify"),
+    *("mimodsl.diagnostics.render", "mimodsl.syntax.formatter"),
+)
+
+
+def test_a_check_imports_only_what_it_needs(demo):
+    """Each of these costs milliseconds before a sound spec is said to be one."""
+    program = (
+        "import sys\n"
+        "from mimodsl.cli.main import main\n"
+        f"main(['check', {str(demo)!r}])\n"
+        f"within = {NOT_FOR_A_CHECK!r}\n"
+        "dotted = tuple(f'{name}.' for name in within)\n"
+        "print(*(name for name in sys.modules if name in within or name.startswith(dotted)))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines() == ["no mistakes", ""]
+
+
+def test_one_command_does_not_import_the_others():
+    program = (
+        "import sys\n"
+        "from mimodsl.cli.main import parser\n"
+        "parser('fmt').parse(['fmt', '.'])\n"
+        "print(*(name for name in sys.modules if name.startswith('mimodsl.cli.')))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    shared = {"main", "terminal", "trouble", "parsing", "options"}
+    assert {name.rpartition(".")[2] for name in ran.stdout.split()} == {*shared, "fmt"}
+
+
 @pytest.mark.parametrize(
     ("shell", "code", "out", "err"),
     [
