@@ -25,6 +25,7 @@ from mimodsl.api import (
     sweep,
     to_json,
     train,
+    verify,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "sweep",
     "to_json",
     "train",
+    "verify",
 ]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mimodsl.planner.plan import Plan
     from mimodsl.runtime.meta_build import MetaBuild
     from mimodsl.runtime.run import Run
+    from mimodsl.runtime.verify.verify import Verification
     from mimodsl.runtime.workers import Observer
 
 
@@ -270,6 +271,44 @@ def build_on_meta(
     request = TrainRequest(device="meta")
     outcome = train_or_build(spec, request, observer=observer, verbose=verbose)
     return cast("MetaBuild", outcome)
+
+
+def verify(  # noqa: PLR0913
+    spec: Spec,
+    *,
+    steps: int = 2,
+    full_size: bool = False,
+    tolerance: float = 1e-3,
+    device: Literal["cpu", "cuda"] = "cpu",
+    timeout: float | None = None,
+    observer: Observer | None = None,
+    verbose: bool = False,
+) -> Verification:
+    """Train a spec on one rank and on its layout, and compare the two, as `mimodsl verify` does.
+
+    Both runs begin with the same weights and see the same samples. Unless `full_size`, a large spec
+    is shrunk first; its layout and its kinds of layers stay. `tolerance` is the relative distance
+    that counts as rounding. `verdict.equal` of the result says whether they agree. The other
+    options are those of `train`. Needs the extra `build`. Raises `InvalidSpec` for a wrong spec,
+    `ValueError` for wrong options and for a spec that can't be compared, and
+    `mimodsl.runtime.errors.RunError` where a run fails.
+    """
+    from mimodsl.runtime.launch import Device
+    from mimodsl.runtime.verify.request import VerifyRequest
+    from mimodsl.runtime.verify.verify import prepared
+    from mimodsl.runtime.verify.verify import verify as verify_checked
+    from mimodsl.runtime.workers import Watch
+
+    _require_sound(spec)
+    request = VerifyRequest(steps=steps, tolerance=tolerance, device=device, timeout=timeout)
+    return verify_checked(
+        spec,
+        prepared(spec, full_size=full_size),
+        steps=request.steps,
+        tolerance=request.tolerance,
+        device=Device(request.device),
+        watch=Watch.over(timeout=timeout, observer=observer, verbose=verbose),
+    )
 
 
 def _spec(loaded: Loaded) -> Spec:

@@ -1,10 +1,16 @@
 """`mimodsl verify`: proves on this machine that a layout computes the model."""
 
+from __future__ import annotations
+
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimodsl.cli import options
+from mimodsl.runtime.verify.request import STEPS, TOLERANCE, VerifyRequest
+
+if TYPE_CHECKING:
+    from mimodsl.ir.spec import Spec
 
 _EPILOG = """\
 Trains the model on one rank and on the spec's ranks, from the same weights and on the same
@@ -13,8 +19,6 @@ widths first; its layout and its kinds of layers stay. On GPUs, every rank has o
 
 Exits with 0 where the two agree, and with 1 where they differ, the spec has mistakes or a rank
 fails."""
-_STEPS = 2
-_TOLERANCE = 1e-3
 
 
 def add_to(commands: Any) -> None:
@@ -36,8 +40,8 @@ def add_to(commands: Any) -> None:
         "--steps",
         metavar="N",
         type=options.positive,
-        default=_STEPS,
-        help=f"training steps (default: {_STEPS})",
+        default=STEPS,
+        help=f"training steps (default: {STEPS})",
     )
     parser.add_argument(
         "--full-size", action="store_true", help="keep the spec's own widths, layers and batch"
@@ -46,8 +50,8 @@ def add_to(commands: Any) -> None:
         "--tolerance",
         metavar="X",
         type=_fraction,
-        default=_TOLERANCE,
-        help=f"relative distance that counts as rounding (default: {_TOLERANCE:g})",
+        default=TOLERANCE,
+        help=f"relative distance that counts as rounding (default: {TOLERANCE:g})",
     )
     options.add_run(parser)
     options.add_set(parser)
@@ -66,11 +70,12 @@ def _fraction(text: str) -> float:
 def _run(args: argparse.Namespace) -> int:
     from mimodsl.cli import specs, trouble
 
+    request = options.request(VerifyRequest, args)
     spec = specs.sound_spec(args)
-    return trouble.FAILURE if spec is None else _verify(spec, args)
+    return trouble.FAILURE if spec is None else _verify(spec, request, args)
 
 
-def _verify(spec: Any, args: argparse.Namespace) -> int:
+def _verify(spec: Spec, request: VerifyRequest, args: argparse.Namespace) -> int:
     from mimodsl.cli import terminal, trouble
     from mimodsl.runtime.launch import Device
     from mimodsl.runtime.verify.shrink import NotComparable, changes
@@ -80,26 +85,23 @@ def _verify(spec: Any, args: argparse.Namespace) -> int:
     from mimodsl.show.progress import Progress
 
     try:
-        run = prepared(spec, full_size=args.full_size)
+        run = prepared(spec, full_size=request.full_size)
     except NotComparable as error:
         raise trouble.UsageError(str(error)) from error
     with terminal.lasting_console(sys.stderr if args.json else sys.stdout) as console:
         verdict.show_changes(changes(spec, run), console)
         progress = Progress(console=console)
-        watch = Watch(
-            timeout=args.timeout or options.TIMEOUT, observer=progress, verbose=args.verbose
-        )
         with progress.shown():
-            done = verify(
+            verification = verify(
                 spec,
                 run,
-                steps=args.steps,
-                tolerance=args.tolerance,
-                device=Device(args.device),
-                watch=watch,
+                steps=request.steps,
+                tolerance=request.tolerance,
+                device=Device(request.device),
+                watch=Watch.over(timeout=request.timeout, observer=progress, verbose=args.verbose),
             )
         if not args.json:
-            verdict.show(done, console)
+            verdict.show(verification, console)
     if args.json:
-        terminal.print_json(verdict.document(done, str(args.spec)))
-    return 0 if done.verdict.equal else trouble.FAILURE
+        terminal.print_json(verdict.document(verification, str(args.spec)))
+    return 0 if verification.verdict.equal else trouble.FAILURE

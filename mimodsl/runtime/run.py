@@ -24,12 +24,12 @@ from mimodsl.runtime.launcher import (
 )
 from mimodsl.runtime.meta_build import MetaBuild, build_on_meta
 from mimodsl.runtime.quiet import captured_output
-from mimodsl.runtime.request import TIMEOUT, DeviceChoice, TrainRequest
+from mimodsl.runtime.request import DeviceChoice, TrainRequest
 from mimodsl.runtime.signals import Terminated, ending_signals
 from mimodsl.runtime.to_training import to_training
 from mimodsl.runtime.train import Evaluation, RankSummary, Step, Training
 from mimodsl.runtime.unfinished import remove_unfinished
-from mimodsl.runtime.workers import Observer, Silent, Watch
+from mimodsl.runtime.workers import Observer, Watch
 from mimodsl.wrong_options import WrongOptions
 
 LOADING = "loading torch and megatron-core"
@@ -90,7 +90,8 @@ def train(
     another number of ranks, `CheckpointError` where a checkpoint does not fit, and what `run_ranks`
     raises.
     """
-    run = _run(spec, request, _watch(request, observer, verbose=verbose), may_use_meta=False)
+    watch = Watch.over(timeout=request.timeout, observer=observer, verbose=verbose)
+    run = _run(spec, request, watch, may_use_meta=False)
     assert isinstance(run, Run)
     return run
 
@@ -105,13 +106,8 @@ def train_or_build(
     """As `train`, or builds on the meta device: for `meta`, and for `auto` where this machine has
     no room for the world and no option of training is given."""
     may_use_meta = not request.training_options
-    watch = _watch(request, observer, verbose=verbose)
+    watch = Watch.over(timeout=request.timeout, observer=observer, verbose=verbose)
     return _run(spec, request, watch, may_use_meta=may_use_meta)
-
-
-def _watch(request: TrainRequest, observer: Observer | None, *, verbose: bool) -> Watch:
-    timeout = TIMEOUT if request.timeout is None else request.timeout
-    return Watch(timeout=timeout, observer=observer or Silent(), verbose=verbose)
 
 
 def _run(spec: Spec, request: TrainRequest, watch: Watch, *, may_use_meta: bool) -> Run | MetaBuild:

@@ -67,6 +67,17 @@ class Watch:
     verbose: bool = False
     clock: Callable[[], float] = time.monotonic
 
+    @classmethod
+    def over(
+        cls, *, timeout: float | None, observer: Observer | None, verbose: bool = False
+    ) -> "Watch":
+        """A watch with the defaults for what is `None`."""
+        return cls(
+            timeout=TIMEOUT if timeout is None else timeout,
+            observer=observer or Silent(),
+            verbose=verbose,
+        )
+
 
 def run_workers[T](
     count: int,

@@ -13,8 +13,9 @@ import mimodsl
 from mimodsl.cli.main import main
 from mimodsl.runtime.verify import verify as verifying
 from mimodsl.runtime.verify.parameters import name_of
+from mimodsl.runtime.verify.request import TOLERANCE
 from mimodsl.runtime.verify.verdict import Cause
-from mimodsl.runtime.verify.verify import TOLERANCE, prepared, verify
+from mimodsl.runtime.verify.verify import prepared, verify
 from tests.e2e.verified import BESIDE, FAN_IN, TEXT
 
 SPECS = Path(__file__).parents[2] / "specs"

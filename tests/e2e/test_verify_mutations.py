@@ -9,8 +9,9 @@ import torch
 import torch.distributed as dist
 
 from mimodsl.runtime.launch import preload
+from mimodsl.runtime.verify.request import TOLERANCE
 from mimodsl.runtime.verify.verdict import Cause, Check, Difference
-from mimodsl.runtime.verify.verify import TOLERANCE, Reference, run_alone, run_layout
+from mimodsl.runtime.verify.verify import Reference, run_alone, run_layout
 from mimodsl.runtime.workers import Watch
 from tests.e2e.verified import BESIDE, FAN_IN, REPLICAS, SPLIT_ENCODER
 

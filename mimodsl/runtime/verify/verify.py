@@ -3,7 +3,6 @@
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Final
 
 import attrs
 from attrs import frozen
@@ -19,12 +18,10 @@ from mimodsl.runtime.signals import temporary_folder
 from mimodsl.runtime.verify.compare import compare
 from mimodsl.runtime.verify.record import RankRecord
 from mimodsl.runtime.verify.reference import alone, comparable
+from mimodsl.runtime.verify.request import TOLERANCE
 from mimodsl.runtime.verify.shrink import Change, NotComparable, changes, fewer_replicas, shrink
 from mimodsl.runtime.verify.verdict import Verdict
 from mimodsl.runtime.workers import Watch
-
-TOLERANCE: Final = 1e-3
-"""Relative distance up to which sums in another order count as equal; rounding makes about 5e-5."""
 
 
 @frozen(kw_only=True)
