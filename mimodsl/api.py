@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mimodsl.diagnostics import Diagnostic
     from mimodsl.ir.spec import Spec
     from mimodsl.lower import Loaded
+    from mimodsl.planner.difference import Difference
     from mimodsl.planner.plan import Plan
     from mimodsl.runtime.meta_build import MetaBuild
     from mimodsl.runtime.run import Run
@@ -309,6 +310,29 @@ def verify(  # noqa: PLR0913
         device=Device(request.device),
         watch=Watch.over(timeout=timeout, observer=observer, verbose=verbose),
     )
+
+
+def export(spec: Spec, to: str, *, name: str = "model", source: str = "", **options: Any) -> str:
+    """The text that `mimodsl export --to` writes: a launch script, a Python script, flags or JSON.
+
+    `to` is `torchrun`, `slurm`, `python`, `json` or `megatron-args`. `name` is what scripts call
+    the run, and `source` what they say the spec comes from. `options` are the other fields of
+    `mimodsl.exporter.target.Launch` that the target makes use of, such as `steps`.
+    Raises `InvalidSpec` for a wrong spec, and `ValueError` for an unknown target, for an option
+    that the target has no use for and for a value that the cluster would not take.
+    """
+    from mimodsl.exporter.targets import target
+
+    launch = target(to).launch(options, name=name, source=source)
+    return target(to).write(launch.nodes(plan(spec)), launch)
+
+
+def diff(a: Spec, b: Spec) -> tuple[Difference, ...]:
+    """The fields whose values differ between two specs, as `mimodsl diff` shows them; empty for
+    specs that say the same."""
+    from mimodsl.planner.difference import differences
+
+    return tuple(differences(a, b))
 
 
 def _spec(loaded: Loaded) -> Spec:

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from mimodsl.cli import options
 
@@ -24,9 +24,6 @@ standard error. The same script again, as a requeued job is, goes on from the la
 A Python script assembles and trains the same with megatron-core alone, step by step as
 `mimodsl build` does. JSON is the spec itself, which every command reads as it does a .mimo file.
 The flags are those of Megatron-LM's MIMO example; what no flag can say stands after them."""
-
-_OWN: Final = frozenset({"spec", "to", "output", "json", "overrides", "command", "verbose"})
-"""What the command has besides the fields of a `Launch`."""
 
 
 def add_to(commands: Any) -> None:
@@ -142,20 +139,15 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _launch(args: argparse.Namespace, target: Target) -> Launch:
-    """The run as the command line has it. `UsageError` for an option that the target has not."""
-    from mimodsl.cli.trouble import UsageError
+    """The run as the command line has it, named after the spec's file."""
     from mimodsl.exporter.target import Launch
 
-    given: dict[str, Any] = {
-        name: value for name, value in vars(args).items() if value is not None and name not in _OWN
-    }
-    for name in given:
-        if name not in target.options:
-            option = "job-name" if name == "name" else name.replace("_", "-")
-            raise UsageError(f"--{option} is not for --to {target.name}")
-    given.setdefault("name", re.sub(r"[^\w.-]+", "_", args.spec.stem, flags=re.ASCII))
     overrides = ", ".join(f"{name}={value}" for name, value in args.overrides)
-    return Launch(source=f"{args.spec}{' with ' if overrides else ''}{overrides}", **given)
+    return target.launch(
+        options.given(Launch, args),
+        name=re.sub(r"[^\w.-]+", "_", args.spec.stem, flags=re.ASCII),
+        source=f"{args.spec}{' with ' if overrides else ''}{overrides}",
+    )
 
 
 def _export(spec: Spec, launch: Launch, args: argparse.Namespace) -> None:

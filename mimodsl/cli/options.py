@@ -1,5 +1,7 @@
 """Options that several subcommands share, and the checks of single values."""
 
+from __future__ import annotations
+
 import argparse
 import os
 from collections.abc import Callable
@@ -16,11 +18,17 @@ from mimodsl.cli.parsing import Help
 
 def request[T: attrs.AttrsInstance](kind: type[T], args: argparse.Namespace) -> T:
     """A request with the options that are given; the others have the defaults of its class."""
+    return kind(**given(kind, args))
+
+
+def given(kind: type[attrs.AttrsInstance], args: argparse.Namespace) -> dict[str, Any]:
+    """The options that are fields of a class and are given."""
     import attrs
 
-    names = {field.alias for field in attrs.fields(kind)}
-    given = {name: value for name, value in vars(args).items() if name in names}
-    return kind(**{name: value for name, value in given.items() if value is not None})
+    names = {field.name for field in attrs.fields(kind)}
+    return {
+        name: value for name, value in vars(args).items() if name in names and value is not None
+    }
 
 
 def command(
@@ -176,7 +184,7 @@ def memory_size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error}; or a GPU's name: {names}") from error
 
 
-def gpu(text: str) -> "Accelerator":
+def gpu(text: str) -> Accelerator:
     """A GPU by name."""
     from mimodsl.planner.time.accelerator import ACCELERATORS
 

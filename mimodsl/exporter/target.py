@@ -1,12 +1,14 @@
 """What a target of `mimodsl export` is, and what it is told of the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Any
 
 from attrs import field, frozen
 
 from mimodsl.planner.nodes import NodePlan, node_plan
 from mimodsl.planner.plan import Plan
+from mimodsl.wrong_options import WrongOptions
 
 
 class Device(StrEnum):
@@ -25,7 +27,7 @@ class Launch:
     are shell commands, and `sbatch` options of sbatch, to be taken as they are.
     """
 
-    name: str
+    name: str = "model"
     source: str = ""
     device: Device = field(default=Device.CUDA, converter=Device)
     gpus_per_node: int = 8
@@ -59,8 +61,8 @@ class Launch:
 class Target:
     """Something that a spec can be exported to.
 
-    `options` are the fields of `Launch` that it makes use of; the command refuses others. Where it
-    `launches` ranks, the command tells how they lie on nodes, too.
+    `options` are the fields of `Launch` that it makes use of. Where it `launches` ranks, the
+    command shows how they lie on nodes, too.
     """
 
     name: str
@@ -68,3 +70,14 @@ class Target:
     options: frozenset[str]
     write: Callable[[NodePlan, Launch], str]
     launches: bool = True
+
+    def launch(self, options: Mapping[str, Any], **defaults: str) -> Launch:
+        """The run with these options, and these defaults instead of those of `Launch`.
+
+        Raises `WrongOptions` for an option that this target has no use for.
+        """
+        for name in options:
+            if name not in self.options:
+                raise WrongOptions(f"{{{name}}} is not for {{to:={self.name}}}")
+        values: dict[str, Any] = {**defaults, **options}
+        return Launch(**values)

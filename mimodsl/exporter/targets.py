@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mimodsl.diagnostics.suggest import unknown
 from mimodsl.exporter.json import JSON
 from mimodsl.exporter.megatron_args import MEGATRON_ARGS
 from mimodsl.exporter.python import PYTHON
@@ -13,5 +14,8 @@ TARGETS: Final[tuple[Target, ...]] = (TORCHRUN, SLURM, PYTHON, JSON, MEGATRON_AR
 
 
 def target(name: str) -> Target:
-    """The target of that name; `KeyError` without one."""
-    return {each.name: each for each in TARGETS}[name]
+    """The target of that name. Raises `ValueError` for an unknown one."""
+    for each in TARGETS:
+        if each.name == name:
+            return each
+    raise ValueError(unknown("target", name, [each.name for each in TARGETS]))

@@ -186,7 +186,7 @@ def test_language_commands_start_without_torch(command, demo):
 
 
 NOT_FOR_A_CHECK = (
-    *("rich", "json", "importlib.metadata", "difflib", "multiprocessing", "platform"),
+    *("rich", "importlib.metadata", "difflib", "multiprocessing"),
     *("mimodsl.show", "mimodsl.exporter", "mimodsl.builder", "mimodsl.lsp", "mimodsl.kinds"),
     *("mimodsl.planner.memory", "mimodsl.planner.traffic", "mimodsl.planner.time"),
     *("mimodsl.planner.work", "mimodsl.planner.layers", "mimodsl.planner.nodes"),
