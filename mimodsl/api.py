@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mimodsl.data import Data
     from mimodsl.diagnostics import Diagnostic
     from mimodsl.ir.spec import Spec
-    from mimodsl.lower import Loaded
+    from mimodsl.lower import LoadedSpec
     from mimodsl.planner.difference import Difference
     from mimodsl.planner.plan import Plan
     from mimodsl.runtime.meta_build import MetaBuild
@@ -335,7 +335,7 @@ def diff(a: Spec, b: Spec) -> tuple[Difference, ...]:
     return tuple(differences(a, b))
 
 
-def _spec(loaded: Loaded) -> Spec:
+def _spec(loaded: LoadedSpec) -> Spec:
     if loaded.spec is None:
         raise InvalidSpec(loaded.diagnostics)
     return loaded.spec

@@ -9,9 +9,9 @@ from attrs import evolve, frozen
 from mimodsl.checker.runner import check
 from mimodsl.diagnostics import Diagnostic, Label, codes, in_order
 from mimodsl.ir.spec import Spec
-from mimodsl.lower import Loaded, load_source
-from mimodsl.lower.entry import is_document
-from mimodsl.lower.units import Read
+from mimodsl.lower import LoadedSpec, load_source
+from mimodsl.lower.loading import is_document
+from mimodsl.lower.spec_files import Read
 from mimodsl.source import SourceFile
 from mimodsl.syntax.reader import read_source
 
@@ -27,7 +27,7 @@ class CheckedFile:
     """
 
     source: SourceFile | None
-    loaded: Loaded
+    loaded: LoadedSpec
     spec: Spec | None
     is_library: bool
     diagnostics: tuple[Diagnostic, ...]

@@ -1,4 +1,4 @@
-"""Blocks: fields against the schema of an IR class, laid over each other, and made into nodes."""
+"""Reads blocks: checks fields against an IR class, merges blocks, and makes nodes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +10,7 @@ from mimodsl.ir.node import Node, Origin
 from mimodsl.ir.other_names import derived, field_meant, place_meant
 from mimodsl.ir.registry import shadowed
 from mimodsl.ir.schema import FieldSchema, schema
-from mimodsl.lower.constants import Context
+from mimodsl.lower.constants import Environment
 from mimodsl.lower.evaluate import FAILED, Failed
 from mimodsl.lower.fields import FieldReader
 from mimodsl.lower.names import Report
@@ -20,7 +20,7 @@ from mimodsl.syntax import ast
 
 @frozen(kw_only=True)
 class Setting:
-    """What a field is set to: a value, a block that may still be overridden, or `FAILED`."""
+    """The value of a field: a value, a block that may still be overridden, or `FAILED`."""
 
     value: object
     span: Span
@@ -28,7 +28,10 @@ class Setting:
 
 @frozen(kw_only=True)
 class OpenBlock:
-    """A block that may still be laid over another. `sound` says that nothing in it was refused."""
+    """A block whose fields may still override those of another block.
+
+    `sound` means that it has no mistakes.
+    """
 
     cls: type[Node]
     settings: Mapping[str, Setting]
@@ -36,20 +39,20 @@ class OpenBlock:
     sound: bool = True
 
     def over(self, base: "OpenBlock") -> "OpenBlock":
-        """This block's fields, and for the rest the base's; blocks inside likewise."""
+        """This block with the fields of `base` that it does not set; also for inner blocks."""
         merged = dict(base.settings)
         for name, setting in self.settings.items():
             below = merged.get(name)
             merged[name] = _over(setting, below) if below is not None else setting
         return evolve(self, settings=merged, sound=self.sound and base.sound)
 
-    def taken(self, name: str) -> object:
-        """The value of a field that is set; `None` where it is not."""
+    def value_of(self, name: str) -> object:
+        """The value of a field; `None` if it is not set."""
         setting = self.settings.get(name)
         return setting.value if setting is not None else None
 
     def without(self, names: tuple[str, ...]) -> "OpenBlock":
-        rest = {name: one for name, one in self.settings.items() if name not in names}
+        rest = {name: setting for name, setting in self.settings.items() if name not in names}
         return evolve(self, settings=rest)
 
 
@@ -63,17 +66,17 @@ def _over(setting: Setting, below: Setting) -> Setting:
 def read_block(
     block: ast.Block | None,
     cls: type[Node],
-    context: Context,
-    whole: ast.Syntax,
+    environment: Environment,
+    owner: ast.Syntax,
     fields: tuple[FieldSchema, ...] | None = None,
 ) -> OpenBlock:
-    """Read a block, which is part of a `whole`, against the fields of its IR class, or `fields`.
+    """Read the block of `owner`, a declaration or value, against the fields of an IR class.
 
-    A misspelt field whose correction is certain is reported and then read as what was meant, so
-    that it hides no other mistake.
+    `fields` replaces the fields of the class. A misspelt field with a certain correction is
+    reported and then read under the corrected name, so that it hides no other mistake.
     """
     if block is None:
-        return OpenBlock(cls=cls, settings={}, span=whole.span)
+        return OpenBlock(cls=cls, settings={}, span=owner.span)
     known = {field.name: field for field in (schema(cls) if fields is None else fields)}
     settings: dict[str, Setting] = {}
     sound = True
@@ -83,21 +86,21 @@ def read_block(
         name = field.key.text
         earlier = first.setdefault(name, field.key)
         if earlier is not field.key:
-            context.report(field_set_twice(field.key, earlier))
+            environment.report(field_set_twice(field.key, earlier))
             sound = False
             continue
         if name not in known:
-            unset = [one for one in known if one not in written]
+            unset = [field_name for field_name in known if field_name not in written]
             mistake = _unknown_field(field, cls, known, unset)
-            context.report(mistake)
+            environment.report(mistake)
             name = mistake.edits[0].replacement if mistake.edits else ""
         if name not in known or name in settings:
             sound = False
             continue
-        value = _value(field.value, known[name], context)
+        value = _read_value(field.value, known[name], environment)
         settings[name] = Setting(value=value, span=field.value.span)
         sound = sound and value is not FAILED
-    return OpenBlock(cls=cls, settings=settings, span=whole.span, sound=sound)
+    return OpenBlock(cls=cls, settings=settings, span=owner.span, sound=sound)
 
 
 def field_set_twice(second: ast.Name, first: ast.Name) -> Diagnostic:
@@ -113,22 +116,26 @@ def _unknown_field(
     field: ast.Field, cls: type[Node], known: Mapping[str, FieldSchema], unset: list[str]
 ) -> Diagnostic:
     key = field.key
-    meant = field_meant(key.text, known.values())
-    elsewhere = (
-        (derived(key.text) or _inside(key.text, known.values()) or _outside(field, known))
-        if meant is None
+    known_name = field_meant(key.text, known.values())
+    hint = (
+        (
+            derived(key.text)
+            or _belongs_in_block(key.text, known.values())
+            or _belongs_outside_block(field, known)
+        )
+        if known_name is None
         else None
     )
-    if meant:
-        advice = (f"did you mean `{meant}`?",)
-        edits = (Edit(key.span, meant),) if meant in unset else ()
-    elif elsewhere:
-        advice, edits = (elsewhere,), ()
+    if known_name:
+        advice = (f"did you mean `{known_name}`?",)
+        edits = (Edit(key.span, known_name),) if known_name in unset else ()
+    elif hint:
+        advice, edits = (hint,), ()
     else:
         advice, edits = did_you_mean(key.text, known), corrected(key.span, unset)
     return codes.UNKNOWN_FIELD.at(
         key.span,
-        f"{title(cls)} has no field `{key}`",
+        f"{class_title(cls)} has no field `{key}`",
         notes=(
             *_shadowed(cls),
             *(() if advice else (f"its fields are {listed(sorted(known), 'and')}",)),
@@ -138,8 +145,8 @@ def _unknown_field(
     )
 
 
-def _inside(word: str, fields: Iterable[FieldSchema]) -> str | None:
-    """What to say of a field that belongs in the block of another one."""
+def _belongs_in_block(word: str, fields: Iterable[FieldSchema]) -> str | None:
+    """A hint for a field that belongs in the block of another field."""
     place = place_meant(word, fields)
     if place is None:
         return None
@@ -148,44 +155,44 @@ def _inside(word: str, fields: Iterable[FieldSchema]) -> str | None:
     return f"it belongs in a block: `{outer.name} = {opener} {name} = … }}`"
 
 
-def _outside(field: ast.Field, known: Mapping[str, FieldSchema]) -> str | None:
-    """What to say of a block whose fields are those of the block that it stands in."""
+def _belongs_outside_block(field: ast.Field, known: Mapping[str, FieldSchema]) -> str | None:
+    """A hint for a block whose fields belong directly in the outer block."""
     if not isinstance(field.value, ast.Block):
         return None
-    inner = [one.key.text for one in field.value.fields]
-    if not inner or not all(name in known for name in inner):
+    inner_names = [inner_field.key.text for inner_field in field.value.fields]
+    if not inner_names or not all(name in known for name in inner_names):
         return None
-    return f"set {listed([f'{name} = …' for name in inner], 'and')} without a block"
+    return f"set {listed([f'{name} = …' for name in inner_names], 'and')} without a block"
 
 
 def _shadowed(cls: type[Node]) -> tuple[str, ...]:
-    """That an installed package means something else by the same word, perhaps as the user does."""
+    """A note if an installed package uses the same word for another kind."""
     place = shadowed(getattr(cls, "keyword", ""))
-    return (f"the word means mimodsl's own kind, not that of {place}",) if place else ()
+    return (f"this is mimodsl's kind, not the kind of {place}",) if place else ()
 
 
-def title(cls: type[Node]) -> str:
-    """What users call an IR class: by its kind or tag, else by its keyword."""
+def class_title(cls: type[Node]) -> str:
+    """The name of an IR class for users: its keyword or tag, else its name in small letters."""
     word = getattr(cls, "keyword", None) or getattr(cls, "tag", None) or cls.__name__.lower()
     return f"`{word}`"
 
 
-def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
+def _read_value(value: ast.Value, field: FieldSchema, environment: Environment) -> object:
     tags = field.blocks
-    if isinstance(value, ast.Word) and tags and not context.knows(value):
-        return _no_block(value, field, tags, context)
+    if isinstance(value, ast.Word) and tags and not environment.knows(value):
+        return _expected_block(value, field, tags, environment)
     if not isinstance(value, ast.Block) or not tags:
-        return FieldReader(context=context).read(value, field)
+        return FieldReader(environment=environment).read(value, field)
     if value.tag is None and len(tags) == 1:
-        return read_block(value, next(iter(tags.values())), context, value)
+        return read_block(value, next(iter(tags.values())), environment, value)
     if value.tag is not None and value.tag.text in tags:
-        return read_block(value, tags[value.tag.text], context, value)
-    found = f"`{value.tag}`" if value.tag else "a block without a name"
+        return read_block(value, tags[value.tag.text], environment, value)
+    written = f"`{value.tag}`" if value.tag else "a block without a name"
     span = value.tag.span if value.tag else value.span
-    context.report(
+    environment.report(
         codes.UNKNOWN_CHOICE.at(
             span,
-            f"`{field.name}` takes {listed(tags)}, found {found}",
+            f"`{field.name}` takes {listed(tags)}, found {written}",
             help=did_you_mean(value.tag.text, tags) if value.tag else (),
             edits=corrected(span, tags) if value.tag else (),
         )
@@ -193,12 +200,12 @@ def _value(value: ast.Value, field: FieldSchema, context: Context) -> object:
     return FAILED
 
 
-def _no_block(
-    word: ast.Word, field: FieldSchema, tags: Mapping[str, type[Node]], context: Context
+def _expected_block(
+    word: ast.Word, field: FieldSchema, tags: Mapping[str, type[Node]], environment: Environment
 ) -> Failed:
-    """Report a word where only a block can stand: `optimizer = adam`."""
+    """Report a word where only a block is allowed: `optimizer = adam`."""
     near = closest(word.text, tags)
-    context.report(
+    environment.report(
         codes.WRONG_TYPE.at(
             word.span,
             f"`{field.name}` takes a block, found `{word.text}`",
@@ -208,17 +215,17 @@ def _no_block(
     return FAILED
 
 
-def make(
+def make_node(
     block: OpenBlock,
     name: Span,
     report: Report,
     given: Mapping[str, Setting] | None = None,
     spans: Mapping[str, Span] | None = None,
 ) -> Node | None:
-    """The node of a block with what is `given` outside its block, or `None` after a report.
+    """The node of a block with the settings `given` outside the block; `None` after a report.
 
-    `name` is what the node is known by, and where missing fields are reported; `spans` are further
-    places that its origin knows.
+    `name` is the span of the node's name, where missing fields are reported. `spans` are further
+    places for the node's origin.
     """
     settings = {**block.settings, **(given or {})}
     values: dict[str, object] = {}
@@ -226,16 +233,18 @@ def make(
     for key, setting in settings.items():
         value = setting.value
         if isinstance(value, OpenBlock):
-            value = make(value, value.span, report)
+            value = make_node(value, value.span, report)
             sound = sound and value is not None
         values[key] = value
-    missing = [one.name for one in schema(block.cls) if one.required and one.name not in values]
+    missing = [
+        field.name for field in schema(block.cls) if field.required and field.name not in values
+    ]
     if missing and block.sound:
         verb = "is" if len(missing) == 1 else "are"
         report(
             codes.MISSING_FIELD.at(
                 name,
-                f"{title(block.cls)} needs {listed(missing, 'and')}, which {verb} not set",
+                f"{class_title(block.cls)} needs {listed(missing, 'and')}, which {verb} not set",
                 help=(f"add {', '.join(f'`{key} = …`' for key in missing)}",),
             )
         )

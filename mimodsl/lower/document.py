@@ -1,4 +1,4 @@
-"""A spec as a plain document (what JSON can hold), and back: for programs and for checkpoints."""
+"""Converts a spec to a plain document that JSON can hold, and back."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +24,7 @@ from mimodsl.lower.evaluate import FAILED, Failed
 
 TYPE: Final = "type"
 VERSION: Final = 1
-"""Of the documents: it goes up when a field changes its meaning or goes away."""
+"""The version of documents: it grows when a field changes its meaning or is removed."""
 _NODES: Final[tuple[type, ...]] = (
     *(Spec, Grid, View, Axis, Placed, Beside, Together, Module, Flow, Schedule),
     *(Train, AdamW, Ddp, ConstantLr, LinearLr, CosineLr, InverseSquareRootLr, WsdLr),
@@ -35,11 +35,11 @@ type DocumentPath = tuple[str | int, ...]
 """Keys and indices that lead to a place in a document."""
 
 type Origins = Callable[[DocumentPath, tuple[str, ...]], Origin]
-"""The origin of the node at a path, of which some fields are given."""
+"""Gives the origin of the node at a path, for the fields that the document sets."""
 
 
 class BadDocument(ValueError):
-    """A document that no spec makes: the path of what is wrong, what is wrong there, and help."""
+    """A document that is not a valid spec: the path of the mistake, the mistake, and help."""
 
     def __init__(self, path: DocumentPath, message: str, help: tuple[str, ...] = ()) -> None:
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
@@ -49,19 +49,19 @@ class BadDocument(ValueError):
 
 
 def as_document(spec: Spec) -> dict[str, Any]:
-    """Every field of a spec by name, defaults included; `type` says what an object is."""
-    return {"version": VERSION} | _written(spec)
+    """Every field of a spec by name, with defaults; `type` names the class of each object."""
+    return {"version": VERSION} | _to_document(spec)
 
 
 def as_text(spec: Spec) -> str:
-    """The document of a spec as the text of a file."""
+    """The document of a spec as JSON text."""
     return json.dumps(as_document(spec), indent=2, ensure_ascii=False) + "\n"
 
 
 def from_document(document: Any) -> Spec:
-    """The spec of a document. Fields that are left out have their defaults.
+    """The spec of a document. Fields that are missing have their defaults.
 
-    Raises `BadDocument` for anything else that `as_document` does not make.
+    Raises `BadDocument` for a document that is not a valid spec.
     """
 
     def refuse(mistake: BadDocument) -> None:
@@ -75,10 +75,13 @@ def from_document(document: Any) -> Spec:
 def read_document(
     document: Any, report: Callable[[BadDocument], None], origins: Origins | None = None
 ) -> Spec | None:
-    """As `from_document`, or `None` after a report of every mistake; of those in one object's
-    values, of the first. `origins` say where nodes were written, if anywhere."""
+    """Like `from_document`, but reports every mistake and then returns `None`.
+
+    Of several wrong values in one object, only the first is reported. `origins` gives the places of
+    nodes in a text.
+    """
     if not isinstance(document, Mapping):
-        report(BadDocument((), "the document is not of a spec"))
+        report(BadDocument((), "the document is not a spec"))
         return None
     document = cast("Mapping[str, Any]", document)
     if document.get("version") != VERSION:
@@ -93,7 +96,7 @@ def read_document(
         report(BadDocument((), "brackets are nested too deeply"))
         return None
     if not isinstance(spec, Spec | Failed):
-        report(BadDocument((), "the document is not of a spec"))
+        report(BadDocument((), "the document is not a spec"))
     return spec if isinstance(spec, Spec) else None
 
 
@@ -102,23 +105,23 @@ def _version(document: Mapping[str, Any]) -> str:
 
 
 def classes() -> dict[str, type]:
-    """What an object of a document may be, by its `type`."""
+    """The classes that an object of a document may have, by `type`."""
     kinds = {keyword: cast(type, kind) for keyword, kind in KINDS.items()}
     return kinds | {cls.__name__.lower(): cls for cls in _NODES}
 
 
-def _written(value: object) -> Any:
+def _to_document(value: object) -> Any:
     if isinstance(value, Node | Size):
         return {TYPE: type_name(type(value))} | {
-            field: _written(getattr(value, field)) for field in _fields(type(value))
+            field: _to_document(getattr(value, field)) for field in _fields(type(value))
         }
     if isinstance(value, tuple):
-        return [_written(item) for item in cast("tuple[object, ...]", value)]
+        return [_to_document(item) for item in cast("tuple[object, ...]", value)]
     return str(value) if isinstance(value, StrEnum) else value
 
 
 def type_name(cls: type) -> str:
-    """The `type` of a class's objects: a kind's keyword, else the class's name in small letters."""
+    """The `type` of a class: a kind's keyword, else the class's name in small letters."""
     return getattr(cast(Any, cls), "keyword", cls.__name__.lower())
 
 
@@ -128,7 +131,7 @@ def _fields(cls: Any) -> Iterator[str]:
 
 @attrs.frozen(kw_only=True)
 class _Reader:
-    """Makes nodes of a document's objects; of those with a mistake in them, `FAILED`."""
+    """Makes nodes from a document's objects; `FAILED` for an object with a mistake."""
 
     classes: Mapping[str, type]
     report: Callable[[BadDocument], None]
@@ -146,7 +149,7 @@ class _Reader:
         try:
             cls = self._class(fields.pop(TYPE, None))
             if self._has_fields(cls, fields, path) and FAILED not in fields.values():
-                return self._made(cls, fields, path)
+                return self._make_node(cls, fields, path)
         except Refused as error:
             self.report(BadDocument((*path, error.field), error.problem))
         except (TypeError, ValueError) as error:
@@ -154,7 +157,7 @@ class _Reader:
         return FAILED
 
     def _class(self, name: object) -> type:
-        """The class of an object, by its `type`. Raises `ValueError` where there is none."""
+        """The class of an object, by its `type`. Raises `ValueError` for an unknown type."""
         cls = (self.classes.get(name) or kind_of(name)) if isinstance(name, str) else None
         if cls is None:
             missing = "the field `type` is missing"
@@ -162,14 +165,14 @@ class _Reader:
         return cls
 
     def _has_fields(self, cls: type, fields: Mapping[str, Any], path: DocumentPath) -> bool:
-        """Whether the fields are those of a class, or else a report of what is wrong with them."""
-        every = attrs.fields(cast(Any, cls))
-        known = {field.name: field for field in every if field.name != "origin"}
+        """Whether the fields fit a class; reports every unknown or missing field."""
+        attributes = attrs.fields(cast(Any, cls))
+        known = {field.name: field for field in attributes if field.name != "origin"}
         unknown = [name for name in fields if name not in known]
         for name in unknown:
             words = f"`{type_name(cls)}` has no such field"
             self.report(BadDocument((*path, name), words, did_you_mean(name, known)))
-        if unknown:  # it may be what would seem to be missing
+        if unknown:  # a misspelt field would also seem to be missing
             return False
         missing = [
             name
@@ -180,7 +183,7 @@ class _Reader:
             self.report(BadDocument(path, f"the field `{name}` is missing"))
         return not missing
 
-    def _made(self, cls: type, fields: Mapping[str, Any], path: DocumentPath) -> Any:
+    def _make_node(self, cls: type, fields: Mapping[str, Any], path: DocumentPath) -> Any:
         if self.origins is None or not issubclass(cls, Node):
             return cls(**fields)
         return cls(**fields, origin=self.origins(path, tuple(fields)))

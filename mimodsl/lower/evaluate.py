@@ -1,4 +1,4 @@
-"""What a written value comes to: constants, the names of constants, and integer arithmetic."""
+"""Evaluates written values: literals, constants, and integer arithmetic."""
 
 import operator
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from mimodsl.syntax import ast
 
 
 class Failed(Enum):
-    """Stands for a value that has none; the reason is already reported."""
+    """Stands for a value that could not be computed; the reason is already reported."""
 
     FAILED = "failed"
 
@@ -37,7 +37,7 @@ _OPERATIONS: Final[dict[str, Callable[[int, int], int]]] = {
 
 @frozen(kw_only=True)
 class Evaluator:
-    """Evaluates values; `constant` finds what a bare word stands for, or reports that it cannot."""
+    """Evaluates values. `constant` gives the value of a word, or reports an unknown word."""
 
     constant: Callable[[ast.Word], Constant | Failed]
     report: Callable[[Diagnostic], None]
@@ -46,24 +46,24 @@ class Evaluator:
         """The value, or `FAILED` after a report."""
         match value:
             case ast.Integer() | ast.Float() | ast.String():
-                found = value.value
+                result = value.value
             case ast.Size():
-                found = Size(height=value.height, width=value.width)
+                result = Size(height=value.height, width=value.width)
             case ast.Word():
                 known = value.text in LITERAL_WORDS
-                found = LITERAL_WORDS[value.text] if known else self.constant(value)
+                result = LITERAL_WORDS[value.text] if known else self.constant(value)
             case ast.ParenthesisedValue():
-                found = self.evaluate(value.value)
+                result = self.evaluate(value.value)
             case ast.List():
-                found = self._list(value)
+                result = self._list(value)
             case ast.Negation():
-                found = self._negation(value)
+                result = self._negation(value)
             case ast.Arithmetic():
-                found = self._arithmetic(value)
+                result = self._arithmetic(value)
             case ast.Block():
                 self.report(codes.NOT_A_CONSTANT.at(value.span, "a block is not a constant"))
-                found = FAILED
-        return found
+                result = FAILED
+        return result
 
     def _list(self, value: ast.List) -> Constant | Failed:
         items: list[Constant] = []
@@ -104,15 +104,15 @@ class Evaluator:
     def _not_a_number(self, value: ast.Value, operand: Constant | Failed, wanted: str) -> Failed:
         if isinstance(operand, Failed):
             return FAILED
-        return self._no_value(value, f"arithmetic needs {wanted}, found {described(operand)}")
+        return self._no_value(value, f"arithmetic needs {wanted}, found {value_words(operand)}")
 
     def _no_value(self, value: ast.Value, message: str) -> Failed:
         self.report(codes.BAD_ARITHMETIC.at(value.span, message))
         return FAILED
 
 
-def described(value: object) -> str:
-    """A value as a message names it: `the integer 3`."""
+def value_words(value: object) -> str:
+    """A value as a message describes it: `the integer 3`."""
     match value:
         case None:
             words = "`none`"

@@ -1,4 +1,4 @@
-"""One field: its written value against its schema."""
+"""Reads one field: checks its written value against its schema."""
 
 import re
 from typing import Final
@@ -14,8 +14,8 @@ from mimodsl.ir.node import Node
 from mimodsl.ir.schedule import Schedule
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.types import Size, describe
-from mimodsl.lower.constants import Context, plain
-from mimodsl.lower.evaluate import FAILED, LITERAL_WORDS, Constant, Failed, described
+from mimodsl.lower.constants import Environment, constant_text
+from mimodsl.lower.evaluate import FAILED, LITERAL_WORDS, Constant, Failed, value_words
 from mimodsl.syntax import ast
 
 REFERENCES: Final = frozenset({"grid"})
@@ -23,9 +23,9 @@ REFERENCES: Final = frozenset({"grid"})
 
 @frozen(kw_only=True)
 class FieldReader:
-    """Reads the values of fields that take no block."""
+    """Reads the values of fields whose value is not a block."""
 
-    context: Context
+    environment: Environment
 
     def read(self, value: ast.Value, schema: FieldSchema) -> object | Failed:
         """The value, or `FAILED` after a report."""
@@ -33,41 +33,43 @@ class FieldReader:
             return self._reference(value, schema)
         if isinstance(value, ast.Block):
             return self._wrong_type(value, schema, "a block")
-        chosen = self._choice(value, schema) if isinstance(value, ast.Word) else FAILED
-        if not isinstance(chosen, Failed):
-            return chosen
-        if isinstance(value, ast.Word) and not self.context.knows(value):
+        choice = self._choice(value, schema) if isinstance(value, ast.Word) else FAILED
+        if not isinstance(choice, Failed):
+            return choice
+        if isinstance(value, ast.Word) and not self.environment.knows(value):
             if schema.type.enums:
-                return self._no_choice(value, value.text, schema)
+                return self._unknown_choice(value, value.text, schema)
             if str in schema.type.bases:
                 return self._unquoted(value, schema)
         if isinstance(value, ast.List) and schema.type.many:
-            found = self._list(value, schema)
+            evaluated = self._list(value, schema)
         else:
-            found = self.context.evaluator.evaluate(value)
-        return FAILED if isinstance(found, Failed) else self._judged(value, found, schema)
+            evaluated = self.environment.evaluator.evaluate(value)
+        return FAILED if isinstance(evaluated, Failed) else self._checked(value, evaluated, schema)
 
     def _list(self, value: ast.List, schema: FieldSchema) -> Constant | Failed:
         items: list[Constant] = []
         for item in value.items:
-            chosen = self._choice(item, schema) if isinstance(item, ast.Word) else FAILED
-            unknown = isinstance(chosen, Failed)
-            found = self.context.evaluator.evaluate(item) if unknown else chosen
-            if isinstance(found, Failed):
+            choice = self._choice(item, schema) if isinstance(item, ast.Word) else FAILED
+            unknown = isinstance(choice, Failed)
+            evaluated = self.environment.evaluator.evaluate(item) if unknown else choice
+            if isinstance(evaluated, Failed):
                 return FAILED
-            items.append(found)
+            items.append(evaluated)
         return tuple(items)
 
     def _reference(self, value: ast.Value, schema: FieldSchema) -> str | Failed:
         if isinstance(value, ast.Word) and value.text not in LITERAL_WORDS:
             return value.text
-        bare = value.value if isinstance(value, ast.String) and value.value.isidentifier() else ""
-        self.context.report(
+        unquoted = (
+            value.value if isinstance(value, ast.String) and value.value.isidentifier() else ""
+        )
+        self.environment.report(
             codes.WRONG_TYPE.at(
                 value.span,
                 f"`{schema.name}` takes the name of a {schema.name}",
-                help=(f"write it without quotes: `{bare}`",) if bare else (),
-                edits=(Edit(value.span, bare),) if bare else (),
+                help=(f"write it without quotes: `{unquoted}`",) if unquoted else (),
+                edits=(Edit(value.span, unquoted),) if unquoted else (),
             )
         )
         return FAILED
@@ -79,22 +81,22 @@ class FieldReader:
         return FAILED
 
     def _unquoted(self, word: ast.Word, schema: FieldSchema) -> Failed:
-        self.context.scope.missing(
+        self.environment.scope.missing(
             ast.Let,
             ast.Name(text=word.text, span=word.span),
-            advice=(f'a string stands in quotes: `{schema.name} = "{word.text}"`',),
+            advice=(f'write a string in quotes: `{schema.name} = "{word.text}"`',),
             edits=(Edit(word.span, f'"{word.text}"'),),
         )
         return FAILED
 
-    def _no_choice(self, value: ast.Value, word: str, schema: FieldSchema) -> object | Failed:
-        """What was meant, after a report, where that is certain."""
+    def _unknown_choice(self, value: ast.Value, word: str, schema: FieldSchema) -> object | Failed:
+        """Report an unknown choice; returns the choice that is certainly meant, or `FAILED`."""
         choices = [str(member) for enum in schema.type.enums for member in enum]
         edits = corrected(value.span, choices) if isinstance(value, ast.Word) else ()
-        self.context.report(
+        self.environment.report(
             codes.UNKNOWN_CHOICE.at(
                 value.span,
-                f"`{word}` is no choice of `{schema.name}`",
+                f"`{word}` is not a choice of `{schema.name}`",
                 notes=(f"`{schema.name}` is {listed(choices)}",),
                 help=did_you_mean(word, choices),
                 edits=edits,
@@ -102,36 +104,41 @@ class FieldReader:
         )
         return _converted(edits[0].replacement, schema) if edits else FAILED
 
-    def _judged(self, value: ast.Value, found: Constant, schema: FieldSchema) -> object | Failed:
-        if found is None and schema.type.optional:
+    def _checked(
+        self, value: ast.Value, evaluated: Constant, schema: FieldSchema
+    ) -> object | Failed:
+        if evaluated is None and schema.type.optional:
             return None
-        converted = _converted(found, schema)
+        converted = _converted(evaluated, schema)
         if not schema.type.accepts(converted):
-            if isinstance(found, str) and schema.type.enums:
-                return self._no_choice(value, found, schema)
-            return self._wrong_type(value, schema, described(found))
+            if isinstance(evaluated, str) and schema.type.enums:
+                return self._unknown_choice(value, evaluated, schema)
+            return self._wrong_type(value, schema, value_words(evaluated))
         if schema.constraint is not None and not schema.constraint.accepts(converted):
-            self.context.report(
+            self.environment.report(
                 codes.OUT_OF_BOUNDS.at(
                     value.span,
-                    f"`{schema.name}` must be {schema.constraint.words}, found {plain(found)}",
-                    secondary=self.context.definition(value, found),
+                    f"`{schema.name}` must be {schema.constraint.words}, "
+                    f"found {constant_text(evaluated)}",
+                    secondary=self.environment.definition(value, evaluated),
                 )
             )
             return FAILED
         return converted
 
-    def _wrong_type(self, value: ast.Value, schema: FieldSchema, found: str) -> Failed:
-        bare = _without_quotes(value, schema)
+    def _wrong_type(self, value: ast.Value, schema: FieldSchema, actual: str) -> Failed:
+        unquoted = _without_quotes(value, schema)
         size = _as_size(value, schema)
-        advice = f"write it without quotes: `{bare}`" if bare else size and f"write `{size}`"
-        self.context.report(
+        advice = (
+            f"write it without quotes: `{unquoted}`" if unquoted else size and f"write `{size}`"
+        )
+        self.environment.report(
             codes.WRONG_TYPE.at(
                 value.span,
-                f"`{schema.name}` takes {describe(schema.type)}, found {found}",
-                secondary=self.context.definition(value),
+                f"`{schema.name}` takes {describe(schema.type)}, found {actual}",
+                secondary=self.environment.definition(value),
                 help=(advice,) if advice else (),
-                edits=(Edit(value.span, bare),) if bare else (),
+                edits=(Edit(value.span, unquoted),) if unquoted else (),
             )
         )
         return FAILED
@@ -146,7 +153,7 @@ _LITERALS: Final[dict[type, str]] = {
 
 
 def _without_quotes(value: ast.Value, schema: FieldSchema) -> str | None:
-    """What a string would be as a value of the field's type, where it could be one."""
+    """The content of a string if it is a valid literal of the field's type."""
     forms = [_LITERALS[base] for base in schema.type.bases if base in _LITERALS]
     forms += ["none"] if schema.type.optional else []
     if isinstance(value, ast.String) and re.fullmatch("|".join(forms), value.value):
@@ -155,7 +162,7 @@ def _without_quotes(value: ast.Value, schema: FieldSchema) -> str | None:
 
 
 def _as_size(value: ast.Value, schema: FieldSchema) -> str | None:
-    """What `64` or `[64, 64]` would be as a size."""
+    """`64` or `[64, 64]` written as a size: `64x64`."""
     sides = value.items if isinstance(value, ast.List) else (value, value)
     if Size not in schema.type.bases or len(sides) != 2:
         return None
@@ -166,7 +173,7 @@ def _as_size(value: ast.Value, schema: FieldSchema) -> str | None:
 
 
 def _converted(value: Constant, schema: FieldSchema) -> object:
-    """A string that names a choice becomes it, and an integer a float where only floats fit."""
+    """Convert a string to the choice it names, and an integer to a float where only floats fit."""
     bases = schema.type.bases
     if isinstance(value, str):
         return next((enum(value) for enum in schema.type.enums if value in enum), value)
@@ -177,17 +184,17 @@ def _converted(value: Constant, schema: FieldSchema) -> object:
     return value
 
 
-OWN: Final = ("grid", "frozen")
-"""The fields of a module beside those of its kind; a preset may give them, too."""
+MODULE_FIELDS: Final = ("grid", "frozen")
+"""The fields of a module besides the fields of its kind; a preset may set them, too."""
 
 _HEADERS: Final[tuple[tuple[type[Node], str], ...]] = ((Flow, "path"), (Schedule, "kind"))
 
 
 def block_fields(cls: type[Node]) -> tuple[FieldSchema, ...]:
-    """The fields that may stand in the block of a declaration, not before it.
+    """The fields that may be set in the block of a declaration, not before it.
 
-    `cls` is what the declaration makes, of a preset or module its kind.
+    `cls` is the IR class of the declaration; for a preset or module, the class of its kind.
     """
     if issubclass(cls, Kind):
-        return (*schema(cls), *(field for field in schema(Module) if field.name in OWN))
+        return (*schema(cls), *(field for field in schema(Module) if field.name in MODULE_FIELDS))
     return tuple(field for field in schema(cls) if (cls, field.name) not in _HEADERS)

@@ -1,4 +1,4 @@
-"""Grids: axis sizes worked out, and `_` filled with what the other axes leave."""
+"""Lowers grids: computes axis sizes, and fills `_` with the ranks that the other axes leave."""
 
 from collections.abc import Mapping
 from math import prod
@@ -12,8 +12,8 @@ from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.node import Origin
 from mimodsl.limits import MAX_INTEGER
 from mimodsl.lower.blocks import field_set_twice
-from mimodsl.lower.constants import Context
-from mimodsl.lower.evaluate import Failed, described
+from mimodsl.lower.constants import Environment
+from mimodsl.lower.evaluate import Failed, value_words
 from mimodsl.syntax import ast
 
 _FILL: Final = "_"
@@ -21,7 +21,7 @@ _FILL: Final = "_"
 
 @frozen(kw_only=True)
 class _Size:
-    """An axis's size: a number, `None` where it is shared, and the axis to fill where it is `_`."""
+    """The size of an axis; `None` for a shared axis, and for `_` until it is filled."""
 
     axis: ast.Axis
     value: int | None
@@ -34,15 +34,15 @@ class _Size:
 
 @frozen(kw_only=True)
 class GridReader:
-    """Makes grids of their declarations."""
+    """Makes grids from their declarations."""
 
-    context: Context
+    environment: Environment
 
     def read(self, declaration: ast.Grid) -> Grid | None:
         """The grid, or `None` after a report."""
-        fields = [self._as_meant(one, declaration) for one in declaration.fields]
-        views = [one for one in fields if isinstance(one, ast.View)]
-        ranks = [one for one in fields if isinstance(one, ast.Ranks)]
+        fields = [self._as_meant(field, declaration) for field in declaration.fields]
+        views = [field for field in fields if isinstance(field, ast.View)]
+        ranks = [field for field in fields if isinstance(field, ast.Ranks)]
         if not views:
             self._report(
                 codes.EMPTY_GRID.at(
@@ -73,10 +73,10 @@ class GridReader:
         )
 
     def _report(self, diagnostic: Diagnostic) -> None:
-        self.context.report(diagnostic)
+        self.environment.report(diagnostic)
 
     def _as_meant(self, field: ast.View | ast.Ranks, grid: ast.Grid) -> ast.View | ast.Ranks:
-        """The `ranks` that a view of a constant, `rnks = world`, must be, after a report of it."""
+        """Read `rnks = world` as `ranks = world` after a report: it has the form of a view."""
         if isinstance(field, ast.Ranks):
             return field
         first, *others = field.axes
@@ -84,7 +84,7 @@ class GridReader:
             return field
         name = first.name
         word = ast.Word(text=name.text, span=name.span)
-        if not self.context.knows(word) or name.text in _axes_beside(field, grid):
+        if not self.environment.knows(word) or name.text in _axes_of_other_views(field, grid):
             return field
         edits = corrected(field.name.span, ("ranks",))
         if not edits:
@@ -100,7 +100,7 @@ class GridReader:
         return ast.Ranks(value=word, span=field.span)
 
     def _each_once(self, views: list[ast.View], ranks: list[ast.Ranks]) -> bool:
-        """Whether no view, no axis of a view and no `ranks` is given twice."""
+        """Whether each view, each axis of a view, and `ranks` is given only once."""
         names = [one.name for one in views]
         lists = [names, *([axis.name for axis in view.axes] for view in views)]
         lists.append([ast.Name(text="ranks", span=one.span) for one in ranks])
@@ -129,41 +129,41 @@ class GridReader:
         return sizes if sound else None
 
     def _size(self, value: ast.Value, name: str) -> int | Failed:
-        found = self.context.evaluator.evaluate(value)
-        if isinstance(found, Failed):
-            return found
-        if not isinstance(found, int) or isinstance(found, bool):
+        size = self.environment.evaluator.evaluate(value)
+        if isinstance(size, Failed):
+            return size
+        if not isinstance(size, int) or isinstance(size, bool):
             self._report(
                 codes.WRONG_TYPE.at(
                     value.span,
-                    f"`{name}` takes an integer, found {described(found)}",
-                    secondary=self.context.definition(value),
+                    f"`{name}` takes an integer, found {value_words(size)}",
+                    secondary=self.environment.definition(value),
                 )
             )
             return Failed.FAILED
-        if found < 1:
+        if size < 1:
             self._report(
                 codes.OUT_OF_BOUNDS.at(
                     value.span,
-                    f"`{name}` must be at least 1, found {found}",
-                    secondary=self.context.definition(value, found),
+                    f"`{name}` must be at least 1, found {size}",
+                    secondary=self.environment.definition(value, size),
                 )
             )
             return Failed.FAILED
-        return found
+        return size
 
     def _fill(
         self, views: list[list[_Size] | None], total: int | None, stated: ast.Value | None
     ) -> list[list[_Size]] | None:
-        """Every view with `_` worked out; `None` after a report, of a view that is `None` too."""
+        """Fill `_` in every view; `None` after a report, or if a view is `None`."""
         base = self._filled(views[0], {}, total, stated) if views[0] is not None else None
         if base is None:
             return None
         shared = {size.axis.name.text: size.value or 1 for size in base}
         world = total or prod(shared.values())
-        rest = [self._filled(one, shared, world, stated) for one in views[1:] if one is not None]
-        found = [base, *(view for view in rest if view is not None)]
-        return found if len(found) == len(views) else None
+        rest = [self._filled(view, shared, world, stated) for view in views[1:] if view is not None]
+        filled = [base, *(view for view in rest if view is not None)]
+        return filled if len(filled) == len(views) else None
 
     def _filled(
         self,
@@ -180,13 +180,13 @@ class GridReader:
         )
         rest, remainder = divmod(total or 1, known)
         if len(blanks) == 1 and total is not None and not remainder and rest <= MAX_INTEGER:
-            return [evolve(one, value=rest) if one.to_fill else one for one in sizes]
+            return [evolve(size, value=rest) if size.to_fill else size for size in sizes]
         if len(blanks) > 1:
-            problem = "a view has one `_`"
+            problem = "a view can have only one `_`"
         elif total is None:
-            problem = "nothing says how many ranks there are to fill"
+            problem = "the number of ranks to fill is unknown"
         elif not remainder:
-            problem = "what the other axes leave does not fit into 64 bits"
+            problem = "the size that fills the view does not fit into 64 bits"
         else:
             problem = f"the other axes cover {known} ranks, which do not divide {total}"
         self._report(
@@ -200,10 +200,10 @@ class GridReader:
         return None
 
 
-def _axes_beside(view: ast.View, grid: ast.Grid) -> set[str]:
+def _axes_of_other_views(view: ast.View, grid: ast.Grid) -> set[str]:
     """The axes of all other views of a grid."""
-    others = (one for one in grid.fields if isinstance(one, ast.View) and one is not view)
-    return {axis.name.text for one in others for axis in one.axes}
+    others = (other for other in grid.fields if isinstance(other, ast.View) and other is not view)
+    return {axis.name.text for other in others for axis in other.axes}
 
 
 def _view(view: ast.View, sizes: list[_Size]) -> View:

@@ -1,4 +1,4 @@
-"""The JSON Schema of a spec's document, made from the IR classes that documents are made of."""
+"""The JSON Schema of a spec's document, made from the IR classes."""
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -21,16 +21,16 @@ _PLAIN: Final[Mapping[type, str]] = {
     str: "string",
 }
 _KIND: Final = "kind"
-"""What any kind is called in the schema."""
+"""The name of the definition that any kind matches."""
 
 type Schema = dict[str, Any]
 
 
 def json_schema(kinds: Mapping[str, type[Kind]] | None = None) -> Schema:
-    """What a document of `as_document` may look like, in JSON Schema 2020-12.
+    """The JSON Schema 2020-12 of the documents that `as_document` makes.
 
-    It says what single values may be; `check` says whether they go together. Modules are of the
-    `kinds`, without them of all that can be had here, those of installed packages included.
+    The schema checks single values; `check` checks whether they fit together. Modules may be of the
+    `kinds`; by default of all kinds, including those of installed packages.
     """
     kinds = installed_kinds() if kinds is None else kinds
     known: dict[str, type] = {**classes(), **kinds}
@@ -68,24 +68,24 @@ def _fields(cls: type) -> Iterator["attrs.Attribute[Any]"]:
 
 def _field(cls: type, field: "attrs.Attribute[Any]") -> Schema:
     knob = cast("Knob | None", field.metadata.get(KNOB))
-    found = _of_type(field_type(get_type_hints(cls)[field.name]), knob)
+    value_schema = _type_schema(field_type(get_type_hints(cls)[field.name]), knob)
     words = f"{knob.doc} ({knob.unit})" if knob and knob.unit else knob.doc if knob else ""
-    return {"description": words, **found} if words else found
+    return {"description": words, **value_schema} if words else value_schema
 
 
-def _of_type(expected: FieldType, knob: Knob | None) -> Schema:
+def _type_schema(expected: FieldType, knob: Knob | None) -> Schema:
     options = [option for base in expected.bases for option in _options(base)]
     limits = dict(knob.constraint.json) if knob and knob.constraint else {}
     if not expected.many:
         options = [option | limits for option in options]
-    one = options[0] if len(options) == 1 else {"anyOf": options}
+    item = options[0] if len(options) == 1 else {"anyOf": options}
     if expected.many:
-        one = {"type": "array", "items": one} | limits
-    return {"anyOf": [one, {"type": "null"}]} if expected.optional else one
+        item = {"type": "array", "items": item} | limits
+    return {"anyOf": [item, {"type": "null"}]} if expected.optional else item
 
 
 def _options(base: type[Any]) -> Iterator[Schema]:
-    """The forms of one of a field's types."""
+    """The schemas of one of the types of a field."""
     if base in _PLAIN:
         yield {"type": _PLAIN[base]}
     elif base is Kind:

@@ -1,4 +1,4 @@
-"""Presets and modules: a kind's values, taken over and overridden."""
+"""Lowers presets and modules: takes the fields of a base and overrides them."""
 
 from collections.abc import Mapping
 
@@ -11,21 +11,21 @@ from mimodsl.ir.module import Module
 from mimodsl.ir.node import Origin
 from mimodsl.ir.package import BrokenKind
 from mimodsl.ir.registry import installed_kinds, kind_of
-from mimodsl.lower.blocks import OpenBlock, make, read_block
-from mimodsl.lower.constants import Constants, Context
-from mimodsl.lower.fields import OWN, block_fields
-from mimodsl.lower.names import Scope, Scopes
-from mimodsl.lower.order import in_order_of_need
-from mimodsl.lower.shipped import shipped_preset
+from mimodsl.lower.blocks import OpenBlock, make_node, read_block
+from mimodsl.lower.constants import Constants, Environment
+from mimodsl.lower.dependency_order import dependency_order
+from mimodsl.lower.fields import MODULE_FIELDS, block_fields
+from mimodsl.lower.names import NameScope, NameScopes
+from mimodsl.lower.shipped_presets import shipped_preset
 from mimodsl.syntax import ast
 
 type OpenBlocks = Mapping[str, OpenBlock | None]
 
 
-def read_presets(scopes: Scopes, constants: Constants) -> OpenBlocks:
-    """Every preset with what it is based on laid under it; `None` for one that has no kind."""
+def read_presets(scopes: NameScopes, constants: Constants) -> OpenBlocks:
+    """Every preset merged over its base; `None` for a preset without a known kind."""
     presets = {preset.name.text: (preset, scope) for preset, scope in scopes.each(ast.Preset)}
-    order, cycles = in_order_of_need(
+    order, cycles = dependency_order(
         {name: (preset.base.text,) for name, (preset, _) in presets.items()}
     )
     blocks: dict[str, OpenBlock | None] = {}
@@ -34,7 +34,7 @@ def read_presets(scopes: Scopes, constants: Constants) -> OpenBlocks:
         blocks |= dict.fromkeys(cycle)
     for name in order:
         preset, scope = presets[name]
-        blocks[name] = _open(preset, Context(scope=scope, constants=constants), blocks)
+        blocks[name] = _open_block(preset, Environment(scope=scope, constants=constants), blocks)
     return blocks
 
 
@@ -47,24 +47,24 @@ def _cycle(cycle: tuple[str, ...], presets: Mapping[str, ast.Preset]) -> Diagnos
     )
 
 
-def _open(
-    declaration: ast.Preset | ast.Module, context: Context, presets: OpenBlocks
+def _open_block(
+    declaration: ast.Preset | ast.Module, environment: Environment, presets: OpenBlocks
 ) -> OpenBlock | None:
-    """The fields of a preset or module over those of its base."""
-    below = _base(declaration.base, declaration, context.scope, presets)
-    if below is None:
+    """The fields of a preset or module over the fields of its base."""
+    base = _base(declaration.base, declaration, environment.scope, presets)
+    if base is None:
         return None
-    fields = block_fields(below.cls)
-    own = read_block(declaration.block, below.cls, context, declaration, fields)
-    return own.over(below)
+    fields = block_fields(base.cls)
+    block = read_block(declaration.block, base.cls, environment, declaration, fields)
+    return block.over(base)
 
 
 def _base(
-    name: ast.Name, declaration: ast.Preset | ast.Module, scope: Scope, presets: OpenBlocks
+    name: ast.Name, declaration: ast.Preset | ast.Module, scope: NameScope, presets: OpenBlocks
 ) -> OpenBlock | None:
-    """The preset of that name, or a block of its kind, of the language or of an installed package.
+    """The preset with this name, or an empty block of the kind with this name.
 
-    `None` after a report, if not for certain another is meant.
+    After a report: the preset or kind that is certainly meant, else `None`.
     """
     if name.text in scope.names(ast.Preset):
         return presets[name.text]
@@ -74,45 +74,49 @@ def _base(
         scope.report(codes.BROKEN_KIND.at(name.span, f"the kind {error}"))
         return None
     if kind is None:
-        known = installed_kinds()
-        meant = scope.missing(ast.Preset, name, known, *shipped_preset(name, scope.unit)) or ""
-        if meant in presets:
-            return presets[meant]
-        kind = known.get(meant)
+        kinds = installed_kinds()
+        known_name = (
+            scope.missing(ast.Preset, name, kinds, *shipped_preset(name, scope.spec_file)) or ""
+        )
+        if known_name in presets:
+            return presets[known_name]
+        kind = kinds.get(known_name)
     return kind and OpenBlock(cls=kind, settings={}, span=declaration.span)
 
 
 @frozen(kw_only=True)
 class ModuleReader:
-    """Makes modules of their declarations; grids are those of the whole spec."""
+    """Makes modules from their declarations. A module may name any grid of the spec."""
 
-    main: Scope
+    main: NameScope
     constants: Constants
     presets: OpenBlocks
 
-    def read(self, declaration: ast.Module, scope: Scope) -> Module | None:
+    def read(self, declaration: ast.Module, scope: NameScope) -> Module | None:
         """The module, or `None` after a report."""
-        context = Context(scope=scope, constants=self.constants)
-        block = _open(declaration, context, self.presets)
+        environment = Environment(scope=scope, constants=self.constants)
+        block = _open_block(declaration, environment, self.presets)
         if block is None:
             return None
         name = declaration.name
-        kind = make(block.without(OWN), name.span, scope.report)
+        kind = make_node(block.without(MODULE_FIELDS), name.span, scope.report)
         grid = self._grid(declaration, block)
         if kind is None or grid is None:
             return None
         assert isinstance(kind, Kind)
-        fields = {key: one.span for key, one in block.settings.items() if key in OWN}
+        fields = {
+            key: setting.span for key, setting in block.settings.items() if key in MODULE_FIELDS
+        }
         return Module(
             name=name.text,
             grid=grid,
-            frozen=bool(block.taken("frozen")),
+            frozen=bool(block.value_of("frozen")),
             kind=kind,
             origin=Origin(span=declaration.span, name=name.span, fields=fields),
         )
 
     def _grid(self, declaration: ast.Module, block: OpenBlock) -> str | None:
-        """The grid that is named, or the only one."""
+        """The grid that the block names; without a name, the only grid of the spec."""
         grids = self.main.names(ast.Grid)
         setting = block.settings.get("grid")
         if setting is None:
@@ -130,7 +134,7 @@ class ModuleReader:
             self.main.report(
                 codes.MISSING_FIELD.at(
                     declaration.name.span,
-                    f"the module `{declaration.name}` is on no grid",
+                    f"the module `{declaration.name}` has no grid",
                     help=(f"set `grid` to {listed(grids)}",),
                 )
             )

@@ -1,4 +1,4 @@
-"""Names: what each file sees, what is declared twice, and what may be lost in broken text."""
+"""Names: which names a file sees, which are declared twice, and which may be in broken text."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -10,86 +10,103 @@ from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
 from mimodsl.diagnostics.suggest import corrected, did_you_mean, listed
 from mimodsl.ir.registry import KINDS
 from mimodsl.lower.evaluate import LITERAL_WORDS
-from mimodsl.lower.units import Unit
+from mimodsl.lower.spec_files import SpecFile
 from mimodsl.source import Span
 from mimodsl.syntax import ast
 
 type Report = Callable[[Diagnostic], None]
-type Named = ast.Let | ast.Preset | ast.Grid | ast.Module
+type NamedDeclaration = ast.Let | ast.Preset | ast.Grid | ast.Module
 
-KEYWORDS: Final[dict[type[Named], str]] = {
+NAMED_KEYWORDS: Final[dict[type[NamedDeclaration], str]] = {
     ast.Let: "let",
     ast.Preset: "preset",
     ast.Grid: "grid",
     ast.Module: "module",
 }
-_IN_USED_FILES: Final = (ast.Use, *KEYWORDS)
+_ALLOWED_IN_USED_FILES: Final = (ast.Use, *NAMED_KEYWORDS)
 
 
 @frozen(kw_only=True)
-class Lost:
-    """What broken text may have declared. Nothing is said of names that may lie in it."""
+class LostDeclarations:
+    """Declarations that broken text may contain.
+
+    An unknown name that may be among them is not reported.
+    """
 
     names: frozenset[tuple[str, str]]
     keywords: frozenset[str]
     anything: bool
 
     @classmethod
-    def of(cls, units: Iterable[Unit]) -> "Lost":
-        known = tuple(units)
-        broken = [one for unit in known for one in unit.file.broken]
+    def in_files(cls, spec_files: Iterable[SpecFile]) -> "LostDeclarations":
+        files = tuple(spec_files)
+        broken = [declaration for spec_file in files for declaration in spec_file.file.broken]
         return cls(
-            names=frozenset((one.keyword, one.name) for one in broken if one.keyword and one.name),
-            keywords=frozenset(one.keyword for one in broken if one.keyword),
-            anything=any(unit.incomplete for unit in known)
-            or any(one.keyword is None or one.keyword == "use" for one in broken)
-            or any(one.name is None and one.keyword in KEYWORDS.values() for one in broken),
+            names=frozenset(
+                (declaration.keyword, declaration.name)
+                for declaration in broken
+                if declaration.keyword and declaration.name
+            ),
+            keywords=frozenset(
+                declaration.keyword for declaration in broken if declaration.keyword
+            ),
+            anything=any(spec_file.incomplete for spec_file in files)
+            or any(
+                declaration.keyword is None or declaration.keyword == "use"
+                for declaration in broken
+            )
+            or any(
+                declaration.name is None and declaration.keyword in NAMED_KEYWORDS.values()
+                for declaration in broken
+            ),
         )
 
-    def covers(self, kind: type[Named], name: str) -> bool:
-        return self.anything or (KEYWORDS[kind], name) in self.names
+    def covers(self, kind: type[NamedDeclaration], name: str) -> bool:
+        return self.anything or (NAMED_KEYWORDS[kind], name) in self.names
 
     def may_hold(self, keyword: str) -> bool:
-        """Whether a declaration with this keyword may be among what is lost."""
+        """Whether a declaration with this keyword may be lost."""
         return self.anything or keyword in self.keywords
 
 
 @frozen(kw_only=True, eq=False, slots=False)
-class Scope:
-    """What the text of one file can name."""
+class NameScope:
+    """The names that the text of one file can use."""
 
-    unit: Unit
-    lost: Lost
+    spec_file: SpecFile
+    lost: LostDeclarations
     report: Report
 
     @cached_property
-    def _tables(self) -> Mapping[type[Named], Mapping[str, Named]]:
-        tables: dict[type[Named], dict[str, Named]] = {kind: {} for kind in KEYWORDS}
-        for declaration in declared(self.unit.reach()):
+    def _tables(self) -> Mapping[type[NamedDeclaration], Mapping[str, NamedDeclaration]]:
+        tables: dict[type[NamedDeclaration], dict[str, NamedDeclaration]] = {
+            kind: {} for kind in NAMED_KEYWORDS
+        }
+        for declaration in named_declarations(self.spec_file.reach()):
             tables[type(declaration)].setdefault(declaration.name.text, declaration)
         return tables
 
-    def names(self, kind: type[Named]) -> Mapping[str, Named]:
-        """The declarations of one kind that can be named here."""
+    def names(self, kind: type[NamedDeclaration]) -> Mapping[str, NamedDeclaration]:
+        """The declarations of one kind that this file can use, by name."""
         return self._tables[kind]
 
-    def resolved(self, kind: type[Named], name: ast.Name) -> str | None:
-        """A name that is declared: this one, or else, after a report, the one that is meant."""
+    def resolved(self, kind: type[NamedDeclaration], name: ast.Name) -> str | None:
+        """The name if it is declared; else, after a report, the name that is certainly meant."""
         return name.text if name.text in self.names(kind) else self.missing(kind, name)
 
     def missing(
         self,
-        kind: type[Named],
+        kind: type[NamedDeclaration],
         name: ast.Name,
         others: Iterable[str] = (),
         advice: tuple[str, ...] = (),
         edits: tuple[Edit, ...] = (),
     ) -> str | None:
-        """Report a name that is not declared, here or among the `others`, unless it may be lost.
+        """Report a name that is neither declared nor among the `others`, unless it may be lost.
 
-        `advice` is given, with its edits, where no known name is near, and without it the names
-        that there are. Returns the name that it must have been meant to be, where that is certain,
-        to be read on with, so that a misspelt name hides no other mistake.
+        If no known name is close, the report gives `advice` with its `edits` or, without advice,
+        lists the known names. Returns the name that is certainly meant, so that reading can go on
+        and a misspelt name hides no other mistake.
         """
         if self.lost.covers(kind, name.text):
             return None
@@ -98,17 +115,17 @@ class Scope:
         near = did_you_mean(name.text, known)
         verb = "are" if len(known) > 1 else "is only"
         lists = kind is not ast.Let and known and not near and not advice
-        meant = corrected(name.span, known) if near else ()
+        correction = corrected(name.span, known) if near else ()
         self.report(
             code.at(
                 name.span,
                 f"there is no {word} `{name}`",
                 notes=(f"there {verb} {listed(known, 'and')}",) if lists else (),
                 help=near or advice,
-                edits=meant or (() if near else edits),
+                edits=correction or (() if near else edits),
             )
         )
-        return meant[0].replacement if meant else None
+        return correction[0].replacement if correction else None
 
 
 _UNKNOWN: Final = {
@@ -120,52 +137,56 @@ _UNKNOWN: Final = {
 
 
 @frozen(kw_only=True, eq=False)
-class Scopes:
-    """The scope of every file of a spec."""
+class NameScopes:
+    """The name scope of every file of a spec."""
 
-    main: Unit
-    lost: Lost
+    main: SpecFile
+    lost: LostDeclarations
     report: Report
-    _made: dict[int, Scope] = field(factory=dict[int, Scope], init=False)
+    _scopes: dict[int, NameScope] = field(factory=dict[int, NameScope], init=False)
 
-    def of(self, unit: Unit) -> Scope:
-        if id(unit) not in self._made:
-            self._made[id(unit)] = Scope(unit=unit, lost=self.lost, report=self.report)
-        return self._made[id(unit)]
+    def scope_of(self, spec_file: SpecFile) -> NameScope:
+        if id(spec_file) not in self._scopes:
+            self._scopes[id(spec_file)] = NameScope(
+                spec_file=spec_file, lost=self.lost, report=self.report
+            )
+        return self._scopes[id(spec_file)]
 
-    def each[D: Named](self, kind: type[D]) -> Iterator[tuple[D, Scope]]:
-        """All declarations of one kind with their scopes; of those of one name the first."""
+    def each[D: NamedDeclaration](self, kind: type[D]) -> Iterator[tuple[D, NameScope]]:
+        """Every declaration of one kind with its scope; the first one of each name."""
         seen: set[str] = set()
-        for unit in self.main.reach():
-            for declaration in unit.file.declarations_of(kind):
+        for spec_file in self.main.reach():
+            for declaration in spec_file.file.declarations_of(kind):
                 if declaration.name.text not in seen:
                     seen.add(declaration.name.text)
-                    yield declaration, self.of(unit)
+                    yield declaration, self.scope_of(spec_file)
 
 
-def declared(units: Iterable[Unit]) -> Iterator[Named]:
+def named_declarations(spec_files: Iterable[SpecFile]) -> Iterator[NamedDeclaration]:
     """Every declaration that has a name, in order."""
-    for unit in units:
-        for declaration in unit.file.declarations:
-            if isinstance(declaration, tuple(KEYWORDS)):
+    for spec_file in spec_files:
+        for declaration in spec_file.file.declarations:
+            if isinstance(declaration, tuple(NAMED_KEYWORDS)):
                 yield declaration
 
 
-def check_declarations(main: Unit, report: Report) -> None:
-    """Report names declared twice or reserved, and what a used file may not hold."""
-    first: dict[tuple[type[Named], str], ast.Name] = {}
-    for declaration in declared(main.reach()):
+def check_declarations(main: SpecFile, report: Report) -> None:
+    """Report names that are declared twice or reserved, and wrong declarations in used files."""
+    first: dict[tuple[type[NamedDeclaration], str], ast.Name] = {}
+    for declaration in named_declarations(main.reach()):
         name = declaration.name
         if _reserved(declaration):
-            report(codes.RESERVED.at(name.span, f"`{name}` is a word of the language"))
+            report(codes.RESERVED.at(name.span, f"`{name}` is a reserved word"))
         earlier = first.setdefault((type(declaration), name.text), name)
         if earlier is not name:
             report(
-                declared_twice(f"{KEYWORDS[type(declaration)]} `{name}`", name.span, earlier.span)
+                declared_twice(
+                    f"{NAMED_KEYWORDS[type(declaration)]} `{name}`", name.span, earlier.span
+                )
             )
-    for unit in main.reach():
-        if not unit.is_main:
-            _check_used(unit, report)
+    for spec_file in main.reach():
+        if not spec_file.is_main:
+            _check_used(spec_file, report)
 
 
 def declared_twice(what: str, second: Span, first: Span) -> Diagnostic:
@@ -177,7 +198,7 @@ def declared_twice(what: str, second: Span, first: Span) -> Diagnostic:
     )
 
 
-def _reserved(declaration: Named) -> bool:
+def _reserved(declaration: NamedDeclaration) -> bool:
     name = declaration.name.text
     if name in LITERAL_WORDS or name == "_":
         return True
@@ -185,21 +206,28 @@ def _reserved(declaration: Named) -> bool:
 
 
 def may_be_used(file: ast.File) -> bool:
-    """Whether a file declares something, and nothing that a used file may not hold."""
-    broken = all(one.keyword in (None, "use", *KEYWORDS.values()) for one in file.broken)
-    return bool(file.declarations) and broken and not any(_foreign(file))
+    """Whether a file has declarations, and only declarations that a used file may have."""
+    broken_are_allowed = all(
+        declaration.keyword in (None, "use", *NAMED_KEYWORDS.values())
+        for declaration in file.broken
+    )
+    return bool(file.declarations) and broken_are_allowed and not any(_main_file_only(file))
 
 
-def _foreign(file: ast.File) -> Iterator[ast.Declaration]:
-    return (one for one in file.declarations if not isinstance(one, _IN_USED_FILES))
+def _main_file_only(file: ast.File) -> Iterator[ast.Declaration]:
+    return (
+        declaration
+        for declaration in file.declarations
+        if not isinstance(declaration, _ALLOWED_IN_USED_FILES)
+    )
 
 
-def _check_used(unit: Unit, report: Report) -> None:
-    for declaration in _foreign(unit.file):
+def _check_used(spec_file: SpecFile, report: Report) -> None:
+    for declaration in _main_file_only(spec_file.file):
         report(
             codes.NOT_IN_USED_FILE.at(
                 ast.keyword_span(declaration),
                 f"a used file may not declare `{ast.keyword(declaration)}`",
-                notes=("only `use`, `let`, `preset`, `grid` and `module` are brought in",),
+                notes=("it may declare only `use`, `let`, `preset`, `grid` and `module`",),
             )
         )

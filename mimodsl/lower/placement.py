@@ -1,13 +1,13 @@
-"""Placement: the grids that an expression names."""
+"""Lowers a placement: which grids lie side by side or on the same ranks."""
 
 from mimodsl.ir.node import Origin
 from mimodsl.ir.placement import Beside, Place, Placed, Together
-from mimodsl.lower.names import Scope
+from mimodsl.lower.names import NameScope
 from mimodsl.syntax import ast
 
 
-def read_placement(placement: ast.Placement, scope: Scope) -> Place | None:
-    """The placement, or `None` after a report of every grid that is none."""
+def read_placement(placement: ast.Placement, scope: NameScope) -> Place | None:
+    """The placement; `None` after a report of every unknown grid."""
     origin = Origin(span=placement.span)
     match placement:
         case ast.Placed():
@@ -17,8 +17,8 @@ def read_placement(placement: ast.Placement, scope: Scope) -> Place | None:
             return read_placement(placement.inner, scope)
         case ast.Beside() | ast.Together():
             parts = [read_placement(part, scope) for part in placement.parts]
-            found = [part for part in parts if part is not None]
-            if len(found) < len(parts):
+            sound_parts = [part for part in parts if part is not None]
+            if len(sound_parts) < len(parts):
                 return None
             together = isinstance(placement, ast.Together)
-            return (Together if together else Beside)(parts=tuple(found), origin=origin)
+            return (Together if together else Beside)(parts=tuple(sound_parts), origin=origin)

@@ -1,6 +1,6 @@
-"""IR to text: every name and value resolved, only what differs from the defaults, in the one style.
+"""Prints IR as `.mimo` text: with resolved names and values, without defaults, formatted.
 
-Reading the text back gives an equal spec, where its names are names of the language.
+Reading the text gives an equal spec, if its names are valid names of the language.
 """
 
 import json
@@ -62,22 +62,22 @@ def _module(module: Module) -> str:
 
 
 def _flow(flow: Flow) -> str:
-    return f"flow {' -> '.join(flow.path)} {_block(flow, but='path')}"
+    return f"flow {' -> '.join(flow.path)} {_block(flow, except_field='path')}"
 
 
 def _schedule(schedule: Schedule) -> str:
-    return f"schedule {schedule.kind} {_block(schedule, but='kind')}"
+    return f"schedule {schedule.kind} {_block(schedule, except_field='kind')}"
 
 
-def _block(node: Node, but: str = "") -> str:
-    return f"{{ {', '.join(_fields(node, but))} }}"
+def _block(node: Node, except_field: str = "") -> str:
+    return f"{{ {', '.join(_fields(node, except_field))} }}"
 
 
-def _fields(node: Node, but: str = "") -> Iterator[str]:
-    """`key = value` for every field that is not at its default, `but` for one of them."""
+def _fields(node: Node, except_field: str = "") -> Iterator[str]:
+    """`key = value` for every field that differs from its default, except for `except_field`."""
     for field in schema(type(node)):
         value = getattr(node, field.name)
-        if field.name != but and (field.required or value != field.default):
+        if field.name != except_field and (field.required or value != field.default):
             yield f"{field.name} = {_value(value, field.name)}"
 
 

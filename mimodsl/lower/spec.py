@@ -1,4 +1,4 @@
-"""A spec's syntax trees to IR: every name resolved, every value checked on its own."""
+"""Lowers the syntax trees of a spec to IR: resolves names and checks single values."""
 
 from collections.abc import Mapping
 
@@ -9,55 +9,64 @@ from mimodsl.ir.flow import Flow
 from mimodsl.ir.placement import Place, Placed
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.train import Train
-from mimodsl.lower.blocks import Setting, make, read_block
-from mimodsl.lower.constants import Context, evaluate_lets
+from mimodsl.lower.blocks import Setting, make_node, read_block
+from mimodsl.lower.constants import Environment, evaluate_lets
 from mimodsl.lower.fields import block_fields
 from mimodsl.lower.grids import GridReader
 from mimodsl.lower.modules import ModuleReader, read_presets
-from mimodsl.lower.names import Lost, Report, Scope, Scopes, check_declarations, declared_twice
+from mimodsl.lower.names import (
+    LostDeclarations,
+    NameScope,
+    NameScopes,
+    Report,
+    check_declarations,
+    declared_twice,
+)
 from mimodsl.lower.placement import read_placement
-from mimodsl.lower.units import Unit
+from mimodsl.lower.spec_files import SpecFile
 from mimodsl.source import Span
 from mimodsl.syntax import ast
 
 
-def lower(main: Unit, overrides: Mapping[str, str], report: Report) -> Draft:
-    """The declarations of a main file, and of all that it uses, that are sound."""
-    lost = Lost.of(main.reach())
-    scopes = Scopes(main=main, lost=lost, report=report)
+def lower(main: SpecFile, overrides: Mapping[str, str], report: Report) -> Draft:
+    """The sound declarations of a main file and of all files that it uses."""
+    lost = LostDeclarations.in_files(main.reach())
+    scopes = NameScopes(main=main, lost=lost, report=report)
     check_declarations(main, report)
     constants = evaluate_lets(scopes, overrides)
     presets = read_presets(scopes, constants)
-    scope = scopes.of(main)
-    context = Context(scope=scope, constants=constants)
+    scope = scopes.scope_of(main)
+    environment = Environment(scope=scope, constants=constants)
     _report_missing(main, scope)
     grids = [
-        GridReader(context=Context(scope=its, constants=constants)).read(one)
-        for one, its in scopes.each(ast.Grid)
+        GridReader(environment=Environment(scope=file_scope, constants=constants)).read(grid)
+        for grid, file_scope in scopes.each(ast.Grid)
     ]
     reader = ModuleReader(main=scope, constants=constants, presets=presets)
-    modules = [reader.read(one, its) for one, its in scopes.each(ast.Module)]
-    flows = [_flow(one, context) for one in main.file.declarations_of(ast.Flow)]
+    modules = [reader.read(module, file_scope) for module, file_scope in scopes.each(ast.Module)]
+    flows = [_flow(flow, environment) for flow in main.file.declarations_of(ast.Flow)]
     return Draft(
-        grids=tuple(one for one in grids if one is not None),
+        grids=tuple(grid for grid in grids if grid is not None),
         place=_place(main, scope),
-        modules=tuple(one for one in modules if one is not None),
-        flows=tuple(one for one in flows if one is not None),
-        schedule=_schedule(main, context),
-        train=_train(main, context),
+        modules=tuple(module for module in modules if module is not None),
+        flows=tuple(flow for flow in flows if flow is not None),
+        schedule=_schedule(main, environment),
+        train=_train(main, environment),
     )
 
 
-def _report_missing(main: Unit, scope: Scope) -> None:
-    """Report, at once, every declaration that no spec can do without."""
+def _report_missing(main: SpecFile, scope: NameScope) -> None:
+    """Report every missing declaration that a spec needs, in one diagnostic."""
     grids = tuple(scope.names(ast.Grid))
-    wanted = {
+    required = {
         "grid": bool(grids),
         "place": len(grids) < 2 or bool(main.file.declarations_of(ast.Place)),
         "schedule": bool(main.file.declarations_of(ast.Schedule)),
     }
     missing = [
-        word for word, found in wanted.items() if not found and not scope.lost.may_hold(word)
+        word
+        for word, is_declared in required.items()
+        if not is_declared and not scope.lost.may_hold(word)
     ]
     if missing:
         scope.report(
@@ -80,56 +89,58 @@ def _how_to_declare(missing: list[str], grids: tuple[str, ...]) -> tuple[str, ..
     return tuple(forms[word] for word in missing)
 
 
-def _only[D: (ast.Place, ast.Schedule, ast.Train)](
-    main: Unit, kind: type[D], scope: Scope
+def _only_declaration[D: (ast.Place, ast.Schedule, ast.Train)](
+    main: SpecFile, kind: type[D], scope: NameScope
 ) -> D | None:
-    """The one declaration of a kind; more than one are reported."""
-    found = main.file.declarations_of(kind)
-    for second in found[1:]:
-        spans = ast.keyword_span(second), ast.keyword_span(found[0])
+    """The only declaration of a kind; reports every further one."""
+    declarations = main.file.declarations_of(kind)
+    for second in declarations[1:]:
+        spans = ast.keyword_span(second), ast.keyword_span(declarations[0])
         scope.report(declared_twice(f"`{ast.keyword(second)}`", *spans))
-    return found[0] if found else None
+    return declarations[0] if declarations else None
 
 
-def _place(main: Unit, scope: Scope) -> Place | None:
-    declaration = _only(main, ast.Place, scope)
+def _place(main: SpecFile, scope: NameScope) -> Place | None:
+    declaration = _only_declaration(main, ast.Place, scope)
     if declaration is not None:
         return read_placement(declaration.placement, scope)
     grids = tuple(scope.names(ast.Grid))
     return Placed(grid=grids[0]) if len(grids) == 1 else None
 
 
-def _flow(declaration: ast.Flow, context: Context) -> Flow | None:
-    meant = [context.scope.resolved(ast.Module, name) for name in declaration.path]
+def _flow(declaration: ast.Flow, environment: Environment) -> Flow | None:
+    resolved = [environment.scope.resolved(ast.Module, name) for name in declaration.path]
     path = declaration.path[0].span.to(declaration.path[-1].span)
-    block = read_block(declaration.block, Flow, context, declaration, block_fields(Flow))
+    block = read_block(declaration.block, Flow, environment, declaration, block_fields(Flow))
     names = tuple(
-        known_as or name.text for known_as, name in zip(meant, declaration.path, strict=True)
+        module or name.text for module, name in zip(resolved, declaration.path, strict=True)
     )
-    flow = make(
+    flow = make_node(
         block,
         path,
-        context.report,
+        environment.report,
         given={"path": Setting(value=names, span=path)},
         spans={f"path[{index}]": name.span for index, name in enumerate(declaration.path)},
     )
-    return flow if isinstance(flow, Flow) and all(meant) else None
+    return flow if isinstance(flow, Flow) and all(resolved) else None
 
 
-def _schedule(main: Unit, context: Context) -> Schedule | None:
-    declaration = _only(main, ast.Schedule, context.scope)
+def _schedule(main: SpecFile, environment: Environment) -> Schedule | None:
+    declaration = _only_declaration(main, ast.Schedule, environment.scope)
     if declaration is None:
         return None
     word = declaration.kind
-    block = read_block(declaration.block, Schedule, context, declaration, block_fields(Schedule))
+    block = read_block(
+        declaration.block, Schedule, environment, declaration, block_fields(Schedule)
+    )
     choices = [str(kind) for kind in ScheduleKind]
-    meant = word.text
+    kind_name = word.text
     if word.text not in choices:
         edits = corrected(word.span, choices)
-        context.report(
+        environment.report(
             codes.UNKNOWN_CHOICE.at(
                 word.span,
-                f"`{word}` is no schedule",
+                f"`{word}` is not a schedule",
                 notes=(f"a schedule is {listed(choices)}",),
                 help=did_you_mean(word.text, choices),
                 edits=edits,
@@ -137,16 +148,16 @@ def _schedule(main: Unit, context: Context) -> Schedule | None:
         )
         if not edits:
             return None
-        meant = edits[0].replacement
-    kind = Setting(value=ScheduleKind(meant), span=word.span)
-    schedule = make(block, word.span, context.report, given={"kind": kind})
+        kind_name = edits[0].replacement
+    kind = Setting(value=ScheduleKind(kind_name), span=word.span)
+    schedule = make_node(block, word.span, environment.report, given={"kind": kind})
     return schedule if isinstance(schedule, Schedule) else None
 
 
-def _train(main: Unit, context: Context) -> Train | None:
-    declaration = _only(main, ast.Train, context.scope)
+def _train(main: SpecFile, environment: Environment) -> Train | None:
+    declaration = _only_declaration(main, ast.Train, environment.scope)
     if declaration is None:
         return Train()
-    block = read_block(declaration.block, Train, context, declaration)
-    train = make(block, declaration.span, context.report)
+    block = read_block(declaration.block, Train, environment, declaration)
+    train = make_node(block, declaration.span, environment.report)
     return train if isinstance(train, Train) else None

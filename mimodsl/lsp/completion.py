@@ -17,8 +17,8 @@ from mimodsl.ir.schema import FieldSchema
 from mimodsl.ir.train import Train
 from mimodsl.lower.evaluate import LITERAL_WORDS
 from mimodsl.lower.fields import REFERENCES
-from mimodsl.lower.names import Named
-from mimodsl.lower.units import PRESETS
+from mimodsl.lower.names import NamedDeclaration
+from mimodsl.lower.spec_files import PRESETS
 from mimodsl.lsp.cursor import Cursor, cursor
 from mimodsl.lsp.describe import choice_page, class_page, field_page, field_words
 from mimodsl.lsp.names import Fields, fields_of, inner_fields, kind_of
@@ -223,7 +223,7 @@ class Completion:
 
     # Names.
 
-    def _names(self, sort: type[Named], kind: types.CompletionItemKind) -> Items:
+    def _names(self, sort: type[NamedDeclaration], kind: types.CompletionItemKind) -> Items:
         for name, declaration in self.analysis.scope.names(sort).items():
             detail = ""
             if isinstance(declaration, ast.Module):

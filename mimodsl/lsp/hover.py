@@ -11,9 +11,9 @@ from mimodsl.ir.node import Node
 from mimodsl.ir.registry import known_kind
 from mimodsl.ir.schedule import Schedule, ScheduleKind
 from mimodsl.ir.train import Train
-from mimodsl.lower.constants import Context, evaluate_lets
+from mimodsl.lower.constants import Environment, evaluate_lets
 from mimodsl.lower.evaluate import FAILED
-from mimodsl.lower.names import Lost, Scopes
+from mimodsl.lower.names import LostDeclarations, NameScopes
 from mimodsl.lsp.describe import choice_page, class_page, constant, field_page, rule_page
 from mimodsl.lsp.names import (
     Fields,
@@ -158,9 +158,11 @@ def _symbol(symbol: Symbol, analysis: Analysis) -> str:
 
 def _let(let: ast.Let, analysis: Analysis) -> str:
     """A constant with what it comes to."""
-    scopes = Scopes(main=analysis.main, lost=Lost.of(()), report=lambda _: None)
-    context = Context(scope=analysis.scope, constants=evaluate_lets(scopes, {}))
-    value = context.constants.get(let.name.text, FAILED)
+    scopes = NameScopes(
+        main=analysis.main, lost=LostDeclarations.in_files(()), report=lambda _: None
+    )
+    environment = Environment(scope=analysis.scope, constants=evaluate_lets(scopes, {}))
+    value = environment.constants.get(let.name.text, FAILED)
     text = f"```mimo\n{let.span.text}\n```"
     shown = "" if value is FAILED else constant(value)
     return text if shown in ("", let.value.span.text) else f"{text}\n\n= `{shown}`"

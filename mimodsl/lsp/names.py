@@ -13,7 +13,7 @@ from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.ir.train import Train
 from mimodsl.lower.evaluate import LITERAL_WORDS
 from mimodsl.lower.fields import REFERENCES, block_fields
-from mimodsl.lower.names import Named, Scope
+from mimodsl.lower.names import NamedDeclaration, NameScope
 from mimodsl.source import Span
 from mimodsl.syntax import ast
 
@@ -24,7 +24,7 @@ type Fields = dict[str, FieldSchema]
 class Symbol:
     """What a name stands for. Every sort of declaration has names of its own."""
 
-    sort: type[Named]
+    sort: type[NamedDeclaration]
     name: str
 
 
@@ -37,7 +37,7 @@ class Occurrence:
     declares: bool = False
 
 
-def kind_of(base: str, scope: Scope) -> type[Kind] | None:
+def kind_of(base: str, scope: NameScope) -> type[Kind] | None:
     """The kind that a word behind a colon comes to, through presets; `None` without one."""
     presets = scope.names(ast.Preset)
     seen: set[str] = set()
@@ -50,7 +50,7 @@ def kind_of(base: str, scope: Scope) -> type[Kind] | None:
     return None
 
 
-def made_by(declaration: ast.Declaration, scope: Scope) -> type[Node] | None:
+def made_by(declaration: ast.Declaration, scope: NameScope) -> type[Node] | None:
     """The IR class whose fields a declaration's block sets; `None` where it has no block."""
     match declaration:
         case ast.Preset() | ast.Module():
@@ -84,13 +84,13 @@ def inner_fields(field: FieldSchema | None, tag: str | None) -> Fields:
     return {one.name: one for one in schema(cls)} if cls else {}
 
 
-def occurrences(file: ast.File, scope: Scope) -> Iterator[Occurrence]:
+def occurrences(file: ast.File, scope: NameScope) -> Iterator[Occurrence]:
     """Every place in a file that means a constant, preset, grid or module, in order."""
     for declaration in file.declarations:
         yield from _declaration(declaration, scope)
 
 
-def _declaration(one: ast.Declaration, scope: Scope) -> Iterator[Occurrence]:
+def _declaration(one: ast.Declaration, scope: NameScope) -> Iterator[Occurrence]:
     if isinstance(one, ast.Let | ast.Grid | ast.Preset | ast.Module):
         yield _of(type(one), one.name, declares=True)
     match one:
@@ -125,7 +125,9 @@ def placed(placement: ast.Placement) -> Iterator[ast.Name]:
                 yield from placed(part)
 
 
-def _of(sort: type[Named], name: ast.Name | ast.Word, *, declares: bool = False) -> Occurrence:
+def _of(
+    sort: type[NamedDeclaration], name: ast.Name | ast.Word, *, declares: bool = False
+) -> Occurrence:
     return Occurrence(Symbol(sort, name.text), name.span, declares)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from lsprotocol import types
 
 from mimodsl.checker.file_check import CheckedFile
-from mimodsl.lower.names import KEYWORDS
+from mimodsl.lower.names import NAMED_KEYWORDS
 from mimodsl.lsp.names import Occurrence, Symbol, at
 from mimodsl.lsp.specs import Analysis
 from mimodsl.resources import presets_folder
@@ -30,9 +30,9 @@ def definition(analysis: Analysis, position: types.Position) -> types.Location |
         declared = analysis.declared(found.symbol)
         return analysis.specs.location(declared.span) if declared else None
     uses = analysis.main.file.declarations_of(ast.Use)
-    for use, unit in zip(uses, analysis.main.used, strict=False):
+    for use, spec_file in zip(uses, analysis.main.used, strict=False):
         if use.path.span.start <= offset <= use.path.span.end:
-            return analysis.specs.location(Span(unit.file.source, 0, 0))
+            return analysis.specs.location(Span(spec_file.file.source, 0, 0))
     axis = _base_axis(analysis.main.file, offset)
     return analysis.specs.location(axis) if axis else None
 
@@ -139,7 +139,7 @@ def _try(analysis: Analysis, symbol: Symbol, name: str) -> None:
     before = analysis.checked
     places = [one.span for one in analysis.occurrences(symbol) if one.span.file is analysis.source]
     if Symbol(symbol.sort, name) != symbol and analysis.declared(Symbol(symbol.sort, name)):
-        raise Refused(f"there is a {KEYWORDS[symbol.sort]} `{name}` already")
+        raise Refused(f"there is a {NAMED_KEYWORDS[symbol.sort]} `{name}` already")
     text = analysis.source.text
     for span in sorted(places, key=lambda span: span.start, reverse=True):
         text = text[: span.start] + name + text[span.end :]

@@ -38,8 +38,8 @@ def place(one: Diagnostic, analysis: Analysis) -> Span:
 def _use(file: SourceFile, analysis: Analysis) -> Span | None:
     """The path in the `use` that brings a file in, itself or through others."""
     uses = analysis.main.file.declarations_of(ast.Use)
-    for use, unit in zip(uses, analysis.main.used, strict=False):
-        if any(one.file.source is file for one in unit.reach()):
+    for use, spec_file in zip(uses, analysis.main.used, strict=False):
+        if any(one.file.source is file for one in spec_file.reach()):
             return use.path.span
     return None
 

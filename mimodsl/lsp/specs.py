@@ -11,8 +11,8 @@ from pygls.workspace import Workspace
 
 from mimodsl.checker.file_check import CheckedFile, check_file
 from mimodsl.diagnostics import Diagnostic
-from mimodsl.lower.names import Lost, Scope
-from mimodsl.lower.units import Unit
+from mimodsl.lower.names import LostDeclarations, NameScope
+from mimodsl.lower.spec_files import SpecFile
 from mimodsl.lsp.names import Occurrence, Symbol, at, occurrences
 from mimodsl.lsp.positions import Positions
 from mimodsl.source import SourceFile, Span
@@ -43,13 +43,13 @@ class Analysis:
         return evolve(self, source=evolve(self.source, text=text))
 
     @cached_property
-    def main(self) -> Unit:
+    def main(self) -> SpecFile:
         """The text's tree, with those of the files that it uses."""
         found = self.checked.loaded.main
-        return found or Unit(file=parse_source(self.source).file, is_main=True, incomplete=True)
+        return found or SpecFile(file=parse_source(self.source).file, is_main=True, incomplete=True)
 
     @cached_property
-    def scope(self) -> Scope:
+    def scope(self) -> NameScope:
         """What the text can name."""
         return scope_of(self.main)
 
@@ -60,7 +60,7 @@ class Analysis:
     def depends_on(self, uri: str) -> bool:
         """Whether another text is part of this one, or may be what it misses."""
         path = _path(uri)
-        if uri == self.uri or any(unit.incomplete for unit in self.main.reach()):
+        if uri == self.uri or any(spec_file.incomplete for spec_file in self.main.reach()):
             return True
         files = (Path(source.path).resolve() for source in self.checked.loaded.sources)
         return path is not None and path.resolve() in files
@@ -71,8 +71,8 @@ class Analysis:
 
     def occurrences(self, symbol: Symbol) -> Iterator[Occurrence]:
         """Every place that means a symbol, in this file and in those that it uses."""
-        for unit in self.main.reach():
-            found = occurrences(unit.file, scope_of(unit))
+        for spec_file in self.main.reach():
+            found = occurrences(spec_file.file, scope_of(spec_file))
             yield from (one for one in found if one.symbol == symbol)
 
     def declared(self, symbol: Symbol) -> Occurrence | None:
@@ -80,9 +80,9 @@ class Analysis:
         return next((one for one in self.occurrences(symbol) if one.declares), None)
 
 
-def scope_of(unit: Unit) -> Scope:
+def scope_of(spec_file: SpecFile) -> NameScope:
     """What the text of a file can name; mistakes in it are not reported again."""
-    return Scope(unit=unit, lost=Lost.of(()), report=lambda _: None)
+    return NameScope(spec_file=spec_file, lost=LostDeclarations.in_files(()), report=lambda _: None)
 
 
 @define(eq=False)

@@ -7,7 +7,7 @@ import attrs
 from lsprotocol import types
 
 from mimodsl.lower.evaluate import LITERAL_WORDS
-from mimodsl.lower.names import Named
+from mimodsl.lower.names import NamedDeclaration
 from mimodsl.lsp.names import occurrences
 from mimodsl.lsp.specs import Analysis
 from mimodsl.source import Span
@@ -15,7 +15,7 @@ from mimodsl.syntax import ast
 from mimodsl.syntax.scan import KEYWORDS, declaration_lines
 
 _Kind = types.SemanticTokenTypes
-_SORTS: Final[dict[type[Named], _Kind]] = {
+_SORTS: Final[dict[type[NamedDeclaration], _Kind]] = {
     ast.Let: _Kind.Variable,
     ast.Grid: _Kind.Struct,
     ast.Preset: _Kind.Type,

@@ -12,7 +12,7 @@ from mimodsl.diagnostics import Severity
 from mimodsl.ir.registry import forget_installed, installed_kinds
 from mimodsl.ir.schema import schema
 from mimodsl.kinds import register
-from mimodsl.lower.entry import load_source
+from mimodsl.lower.loading import load_source
 from mimodsl.lsp.describe import rule_page
 from mimodsl.lsp.names import kind_of
 from mimodsl.lsp.specs import scope_of

@@ -68,7 +68,7 @@ def test_what_can_have_been_meant_in_one_way_only_is_corrected(mimodsl, spec, ri
 def test_a_shipped_preset_is_brought_in(mimodsl, spec):
     use, rest = SPEC.split("\n", 1)
     spec.write_text(f"# mine\n{rest}")
-    assert f"help: the preset is shipped: `{use}` brings it in" in mimodsl("check", spec).out
+    assert f"help: `{use}` adds this shipped preset" in mimodsl("check", spec).out
     assert mimodsl("check", spec, "--fix").code == 0
     assert spec.read_text() == f"# mine\n\n{use}\n\n{rest.lstrip()}"
 

@@ -72,12 +72,12 @@ def test_what_reading_refuses_the_schema_refuses(damage):
     ("text", "words"),
     [
         ("", "Expecting value"),
-        ("[]", "the document is not of a spec"),
-        ("3", "the document is not of a spec"),
+        ("[]", "the document is not a spec"),
+        ("3", "the document is not a spec"),
         ("{", "Expecting property name"),
         ('{"version": 1}', "the field `type` is missing"),
-        ('{"a": 1,\n"a": 2}', "<json>:2:1: the key `a` stands twice"),
-        ('{"a": NaN}', "<json>:1:7: NaN is no number"),
+        ('{"a": 1,\n"a": 2}', "<json>:2:1: the key `a` appears twice"),
+        ('{"a": NaN}', "<json>:1:7: NaN is not a JSON number"),
         ('{"a": ' * 5000, "nested too deeply"),
     ],
 )

@@ -49,12 +49,12 @@ def test_every_shipped_spec_comes_back_through_a_file(path, tmp_path):
     [
         ('{"a": 1,\n"b" 2}', "MIMO015 spec.json:2:5 this is not JSON: Expecting ':' delimiter"),
         ("", "MIMO015 spec.json:1:1 this is not JSON: Expecting value"),
-        ('{"a": {"b": 1,\n"b": 2}}', "MIMO015 spec.json:2:1 the key `b` stands twice in one"),
-        ('{"a": [NaN]}', "MIMO015 spec.json:1:8 NaN is no number of JSON"),
-        ('{"a": -Infinity}', "MIMO015 spec.json:1:7 -Infinity is no number of JSON"),
+        ('{"a": {"b": 1,\n"b": 2}}', "MIMO015 spec.json:2:1 the key `b` appears twice in one"),
+        ('{"a": [NaN]}', "MIMO015 spec.json:1:8 NaN is not a JSON number"),
+        ('{"a": -Infinity}', "MIMO015 spec.json:1:7 -Infinity is not a JSON number"),
         ('{"version": 1}', "MIMO016 spec.json:1:1 the field `type` is missing"),
         ("[" * 60_000, "MIMO015 spec.json:1:1 brackets are nested too deeply"),
-        ("[1]", "MIMO016 spec.json:1:1 the document is not of a spec"),
+        ("[1]", "MIMO016 spec.json:1:1 the document is not a spec"),
         (
             '{\n"a": [{}, "}"], "version" : 2}',
             "MIMO016 spec.json:2:17 version: the document has version 2, this mimodsl reads 1",

@@ -127,7 +127,7 @@ def test_the_type_is_that_of_the_file_whatever_else_is_set() -> None:
 def test_a_string_that_lost_its_quotes_in_a_shell(value: str) -> None:
     one = only_mistake(f'{BASE}let pattern = "M"\n', pattern=value)
     assert one.code == "MIMO112"
-    assert one.help == (f"a string stands in quotes: --set 'pattern=\"{value}\"'",)
+    assert one.help == (f"write a string in quotes: --set 'pattern=\"{value}\"'",)
     spec_of(f'{BASE}let pattern = "M"\nlet other = "E"\n', pattern="other")
 
 

@@ -39,8 +39,8 @@ def train_mistake(field: str) -> tuple[str, str, str]:
         ("seed = {}", "MIMO202", "{}", "`seed` takes an integer, found a block"),
         ("seed = -1", "MIMO203", "-1", "`seed` must be at least 0, found -1"),
         ("seed = 1, seed = 1", "MIMO205", "seed", "`seed` is set twice"),
-        ("precision = fp23", "MIMO206", "fp23", "`fp23` is no choice of `precision`"),
-        ('precision = "x"', "MIMO206", '"x"', "`x` is no choice of `precision`"),
+        ("precision = fp23", "MIMO206", "fp23", "`fp23` is not a choice of `precision`"),
+        ('precision = "x"', "MIMO206", '"x"', "`x` is not a choice of `precision`"),
         ("ddp = true", "MIMO202", "true", "`ddp` takes a `ddp { … }` block, found `true`"),
         (
             "ddp = { grad_fp32 = 1 }",
@@ -88,7 +88,7 @@ def test_quotes_too_many_and_too_few() -> None:
         one = only_mistake(f'{BASE}train {{\n  seed = "{no_integer}"\n}}\n')
         assert (one.help, one.edits) == ((), ())
     text = f"{BASE}module language : hybrid {{\n  hidden = 8, vocabulary = 8, pattern = MEM\n}}\n"
-    assert only_mistake(text).help == ('a string stands in quotes: `pattern = "MEM"`',)
+    assert only_mistake(text).help == ('write a string in quotes: `pattern = "MEM"`',)
 
 
 def test_every_mistake_is_found_in_one_run() -> None:

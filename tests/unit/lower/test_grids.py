@@ -39,12 +39,12 @@ def test_in_a_later_view_the_base_view_says_how_many_ranks() -> None:
 @pytest.mark.parametrize(
     ("body", "place", "message"),
     [
-        ("dense = tp:2 * dp:_", "dp:_", "nothing says how many ranks there are to fill"),
-        ("ranks = 8\ndense = tp:_ * dp:_", "dp:_", "a view has one `_`"),
+        ("dense = tp:2 * dp:_", "dp:_", "the number of ranks to fill is unknown"),
+        ("ranks = 8\ndense = tp:_ * dp:_", "dp:_", "a view can have only one `_`"),
         (
             f"dense = tp:{2**62} * dp:{2**62}\nexpert = ep:_",
             "ep:_",
-            "what the other axes leave does not fit into 64 bits",
+            "the size that fills the view does not fit into 64 bits",
         ),
         (
             "ranks = 8\ndense = tp:3 * dp:_",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mimodsl.ir import Spec
-from mimodsl.lower import Loaded, load, parse
+from mimodsl.lower import LoadedSpec, load, parse
 from tests.unit.lower.texts import BASE, GPT, text_at
 
 
@@ -22,13 +22,13 @@ def write(folder: Path, **texts: str) -> Path:
     return folder / "main.mimo"
 
 
-def spec_of(loaded: Loaded) -> Spec:
+def spec_of(loaded: LoadedSpec) -> Spec:
     assert loaded.diagnostics == ()
     assert loaded.spec is not None
     return loaded.spec
 
 
-def found(loaded: Loaded) -> list[str]:
+def found(loaded: LoadedSpec) -> list[str]:
     return [one.code for one in loaded.diagnostics]
 
 

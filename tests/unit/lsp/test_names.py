@@ -109,7 +109,7 @@ def test_a_renamed_spec_means_the_same(editor, demo, name):
     [
         ("grid llm", 5, "encoder", "there is a grid `encoder` already"),
         ("grid llm", 5, "9b", "`9b` is no name: letters, digits and underscores make one"),
-        ("let replicas", 4, "none", "`none` is a word of the language"),
+        ("let replicas", 4, "none", "`none` is a reserved word"),
         ("module vision", 7, "train", "an encoder cannot be called `train`"),
         ("radio_small", 0, "radio", "`radio_small` is a shipped preset's, which stays as it is"),
         ("1f1b", 0, "other", "no name of the spec stands here"),

@@ -1,4 +1,4 @@
-"""Collects mistakes, up to as many as anyone reads."""
+"""Collects the mistakes in a spec, up to a limit."""
 
 from attrs import define, field
 
@@ -8,30 +8,30 @@ from mimodsl.source import Span
 
 
 class TooManyMistakes(Exception):
-    """Ends the lowering of a text that is hardly a spec."""
+    """Ends the lowering of a text with too many mistakes."""
 
 
 @define
-class Mistakes:
-    """What is reported while a spec is read and lowered."""
+class MistakeList:
+    """The mistakes that are reported while a spec is read and lowered."""
 
-    _found: list[Diagnostic] = field(factory=list[Diagnostic], init=False)
+    _diagnostics: list[Diagnostic] = field(factory=list[Diagnostic], init=False)
     _full: bool = field(default=False, init=False)
 
     def report(self, diagnostic: Diagnostic) -> None:
-        """Raises `TooManyMistakes` where there are as many already."""
-        if len(self._found) >= MAX_MISTAKES:
+        """Add a diagnostic. Raises `TooManyMistakes` at the limit."""
+        if len(self._diagnostics) >= MAX_MISTAKES:
             self._full = True
             raise TooManyMistakes
-        self._found.append(diagnostic)
+        self._diagnostics.append(diagnostic)
 
     def in_order(self) -> tuple[Diagnostic, ...]:
-        """By place; where there were too many, the last one says so."""
-        ordered = in_order(self._found)
+        """The diagnostics by place; at the limit, the last one says that there are more."""
+        ordered = in_order(self._diagnostics)
         if self._full:
             where = ordered[-1].primary.where
             assert isinstance(where, Span)
-            words = "too many mistakes: there are more, which are not shown"
+            words = "too many mistakes: the others are not shown"
             ordered.append(
                 codes.TOO_MANY_MISTAKES.at(Span(where.file, where.end, where.end), words)
             )

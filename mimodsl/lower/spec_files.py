@@ -1,4 +1,4 @@
-"""The files of a spec: what `use` brings in, and from where it may."""
+"""The files of a spec: the main file and the files that it uses."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,76 +15,80 @@ from mimodsl.syntax.parser import parse_source
 from mimodsl.syntax.reader import read_source
 
 type Read = Callable[[Path, str], SourceFile | Diagnostic]
-"""Reads the file at a path, which users know by another name."""
+"""Reads the file at a path. Users see it under another name."""
 
 PRESETS: Final = "presets/"
-_NO_PATH: Final = (OSError, ValueError, RuntimeError)  # the last for links that go round in circles
+_PATH_ERRORS: Final = (
+    OSError,
+    ValueError,
+    RuntimeError,
+)  # RuntimeError: symbolic links in a circle
 
 
 @frozen(kw_only=True, eq=False)
-class Unit:
-    """One file with the files that it uses. `incomplete` says that a `use` of it failed."""
+class SpecFile:
+    """A file with the files that it uses. `incomplete` means that a `use` of it failed."""
 
     file: ast.File
-    used: "tuple[Unit, ...]" = ()
+    used: "tuple[SpecFile, ...]" = ()
     is_main: bool = False
     incomplete: bool = False
 
-    def reach(self) -> "Iterator[Unit]":
-        """This file and all that it uses, directly or not, each once, used ones first."""
+    def reach(self) -> "Iterator[SpecFile]":
+        """This file and all files that it uses, directly or not: each once, used files first."""
         seen: set[int] = set()
-        stack: list[tuple[Unit, bool]] = [(self, False)]
+        stack: list[tuple[SpecFile, bool]] = [(self, False)]
         while stack:
-            unit, done = stack.pop()
+            spec_file, done = stack.pop()
             if done:
-                yield unit
-            elif id(unit) not in seen:
-                seen.add(id(unit))
-                stack.append((unit, True))
-                stack.extend((used, False) for used in reversed(unit.used))
+                yield spec_file
+            elif id(spec_file) not in seen:
+                seen.add(id(spec_file))
+                stack.append((spec_file, True))
+                stack.extend((used, False) for used in reversed(spec_file.used))
 
 
 @frozen(kw_only=True)
 class _Place:
-    """Where a file lies, and the folder that what it uses may not leave."""
+    """The path of a file, and the folder that its `use` paths must stay in."""
 
     path: Path
     root: Path
 
 
 @define(kw_only=True)
-class UnitReader:
-    """Reads a main file and, depth first, what it uses; each file once."""
+class SpecFileReader:
+    """Reads a main file and the files that it uses, depth first, each once."""
 
     report: Callable[[Diagnostic], None]
     read: Read = read_source
     _characters: int = field(default=0, init=False)
     _declarations: int = field(default=0, init=False)
     _is_too_large: bool = field(default=False, init=False)
-    _units: dict[Path, Unit] = field(factory=dict[Path, Unit], init=False)
+    _files: dict[Path, SpecFile] = field(factory=dict[Path, SpecFile], init=False)
     _open: list[tuple[Path, Span]] = field(factory=list[tuple[Path, Span]], init=False)
 
-    def main(self, source: SourceFile, path: Path | None) -> Unit:
-        """The unit of the main file; without a path it can only use shipped presets."""
+    def main(self, source: SourceFile, path: Path | None) -> SpecFile:
+        """The main file. Without a path it can use only shipped presets."""
         if path is None:
-            return evolve(self._unit(source, None), is_main=True)
+            return evolve(self._spec_file(source, None), is_main=True)
         place = _Place(path=path.resolve(), root=path.parent.resolve())
         self._open.append((place.path, Span(source, 0, 0)))
-        return evolve(self._unit(source, place), is_main=True)
+        return evolve(self._spec_file(source, place), is_main=True)
 
-    def _unit(self, source: SourceFile, place: _Place | None) -> Unit:
+    def _spec_file(self, source: SourceFile, place: _Place | None) -> SpecFile:
         parsed = parse_source(source)
-        for one in parsed.diagnostics:
-            self._say(one)
+        for diagnostic in parsed.diagnostics:
+            self._report(diagnostic)
         file = self._within_limit(parsed.file)
         self._characters += len(source.text)
         self._declarations += len(file.declarations)
         used = [self._use(use, place) for use in file.declarations_of(ast.Use)]
-        found = tuple(unit for unit in used if unit is not None)
-        return Unit(file=file, used=found, incomplete=len(found) < len(used))
+        used_files = tuple(spec_file for spec_file in used if spec_file is not None)
+        return SpecFile(file=file, used=used_files, incomplete=len(used_files) < len(used))
 
-    def _say(self, diagnostic: Diagnostic) -> None:
-        """Report a mistake; that the spec is too large is one, however many files make it so."""
+    def _report(self, diagnostic: Diagnostic) -> None:
+        """Report a mistake; report only once that the spec is too large."""
         if diagnostic.code == codes.TOO_LARGE.id:
             if self._is_too_large:
                 return
@@ -92,39 +96,39 @@ class UnitReader:
         self.report(diagnostic)
 
     def _within_limit(self, file: ast.File) -> ast.File:
-        """The file without those declarations that are too many for the spec."""
-        room = MAX_DECLARATIONS - self._declarations
-        if len(file.declarations) <= room:
+        """The file without the declarations beyond the limit of the spec."""
+        remaining = MAX_DECLARATIONS - self._declarations
+        if len(file.declarations) <= remaining:
             return file
-        first = file.declarations[room]
-        self._say(
+        first = file.declarations[remaining]
+        self._report(
             codes.TOO_LARGE.at(
                 ast.keyword_span(first), f"the spec has more than {MAX_DECLARATIONS} declarations"
             )
         )
         rest = ast.Broken(keyword=None, name=None, span=first.span)
-        return evolve(file, declarations=file.declarations[:room], broken=(*file.broken, rest))
+        return evolve(file, declarations=file.declarations[:remaining], broken=(*file.broken, rest))
 
-    def _use(self, use: ast.Use, user: _Place | None) -> Unit | None:
+    def _use(self, use: ast.Use, user: _Place | None) -> SpecFile | None:
         place = self._locate(use, user)
         if isinstance(place, Diagnostic):
-            self._say(place)
+            self._report(place)
             return None
-        if place.path in self._units:
-            return self._units[place.path]
+        if place.path in self._files:
+            return self._files[place.path]
         source = self._obstacle(use, place) or self._source(use, place)
         if isinstance(source, Diagnostic):
-            self._say(source)
+            self._report(source)
             return None
         self._open.append((place.path, use.path.span))
-        self._units[place.path] = self._unit(source, place)
+        self._files[place.path] = self._spec_file(source, place)
         self._open.pop()
-        return self._units[place.path]
+        return self._files[place.path]
 
     def _source(self, use: ast.Use, place: _Place) -> SourceFile | Diagnostic:
         source = self.read(place.path, _shown(place.path, use))
         if isinstance(source, Diagnostic):
-            if source.code == codes.UNREADABLE.id:  # a file without text has no place of its own
+            if source.code == codes.UNREADABLE.id:  # there is no text to point at
                 return evolve(source, primary=Label(use.path.span))
             return source
         if self._characters + len(source.text) > MAX_CHARACTERS:
@@ -135,14 +139,14 @@ class UnitReader:
         return source
 
     def _obstacle(self, use: ast.Use, place: _Place) -> Diagnostic | None:
-        """Why a file that lies where it may is not read."""
+        """The reason not to read a file that exists; `None` without one."""
         if any(path == place.path for path, _ in self._open):
             return self._cycle(use, place.path)
         if len(self._open) > MAX_CHAIN:
             return codes.USE_CYCLE.at(
                 use.path.span, f"more than {MAX_CHAIN} files use each other in turn"
             )
-        if len(self._units) >= MAX_FILES:
+        if len(self._files) >= MAX_FILES:
             return codes.TOO_LARGE.at(use.path.span, f"the spec has more than {MAX_FILES} files")
         return None
 
@@ -157,21 +161,21 @@ class UnitReader:
                 if not path.is_relative_to(place.root):
                     return _escapes(span, written, place.root)
                 return _Place(path=path, root=place.root)
-        except _NO_PATH:
+        except _PATH_ERRORS:
             pass
         if user is not None and _leaves(user.path.parent / written, user.root):
             return _escapes(span, written, user.root)
         return codes.USE_MISSING.at(
             span,
             f"there is no file `{written}`",
-            notes=("paths are relative to the using file",),
+            notes=("paths are relative to the file that uses them",),
             help=_shipped_help(written),
         )
 
     def _cycle(self, use: ast.Use, path: Path) -> Diagnostic:
-        start = next(index for index, (one, _) in enumerate(self._open) if one == path)
+        start = next(index for index, (open_path, _) in enumerate(self._open) if open_path == path)
         cycle = self._open[start:]
-        names = [one.name for one, _ in cycle] + [path.name]
+        names = [open_path.name for open_path, _ in cycle] + [path.name]
         return codes.USE_CYCLE.at(
             use.path.span,
             f"files use each other: {' -> '.join(names)}",
@@ -180,7 +184,7 @@ class UnitReader:
 
 
 def _candidates(written: str, user: _Place | None) -> Iterator[_Place]:
-    """Beside the using file, and for `presets/…` among the shipped presets."""
+    """Paths beside the using file and, for `presets/…`, among the shipped presets."""
     if user is not None:
         yield _Place(path=user.path.parent / written, root=user.root)
     if written.startswith(PRESETS):
@@ -191,7 +195,7 @@ def _candidates(written: str, user: _Place | None) -> Iterator[_Place]:
 def _leaves(path: Path, root: Path) -> bool:
     try:
         return not path.resolve().is_relative_to(root)
-    except _NO_PATH:
+    except _PATH_ERRORS:
         return False
 
 
@@ -211,11 +215,11 @@ def _shipped_help(written: str) -> tuple[str, ...]:
 
 
 def _shown(path: Path, use: ast.Use) -> str:
-    """A used file as users know it: beside the path of the using file, where it lies there."""
+    """The name of a used file for users: relative to the using file if possible."""
     beside = Path(use.span.file.path).parent / use.path.value
     try:
         if beside.resolve() == path:
             return str(beside)
         return str(path.relative_to(Path.cwd()))
-    except _NO_PATH:
+    except _PATH_ERRORS:
         return str(path)
