@@ -17,7 +17,8 @@ class Cost(Enum):
     """What a mistake costs a user whom nobody warns before the launch.
 
     A rule that finds mistakes of several costs has the worst of them: a wrong model costs more than
-    ranks that hang, these more than an error, and a late error more than an early one.
+    ranks that hang, these more than an error, and a late error more than an early one. `RAISES` is
+    for a rule whose every mistake is refused.
     """
 
     RAISES = "megatron-core refuses it while the model is built on the cluster"

@@ -13,7 +13,6 @@ import attrs
 from attrs import frozen
 
 from mimodsl.ir.grid import EXPERT_VIEW
-from mimodsl.ir.spec import Spec
 from mimodsl.planner.grids import BASE_VIEW
 from mimodsl.planner.groups import GroupKind, GroupPlan
 from mimodsl.planner.plan import Plan
@@ -83,12 +82,14 @@ class When(Enum):
     SHARED_OVERLAP = "with `shared_overlap`"
     DDP_OVERLAP = "with `overlap_grad_reduce` or `overlap_param_gather`"
 
-    def holds(self, spec: Spec) -> bool:
+    def holds(self, planned: Plan) -> bool:
+        """Whether this is so in the spec of a plan."""
         if self is When.SHARED_OVERLAP:
-            moe = spec.language_kind.used.moe
-            return moe is not None and moe.shared_overlap
+            experts = (module.moe for module in planned.modules.values())
+            return any(moe is not None and moe.shared_overlap for moe in experts)
         if self is When.DDP_OVERLAP:
-            return spec.train.ddp.overlap_grad_reduce or spec.train.ddp.overlap_param_gather
+            ddp = planned.spec.train.ddp
+            return ddp.overlap_grad_reduce or ddp.overlap_param_gather
         return True
 
 
@@ -216,7 +217,7 @@ def communicators(planned: Plan, *, share: bool = SHARE) -> tuple[CommunicatorPl
     Where names don't `share`, each has its own. All ranks come to the same list, which costs as
     much for any world; a rank is in those that have members for it.
     """
-    active = frozenset(frozenset(apart.kinds) for apart in APART if apart.when.holds(planned.spec))
+    active = frozenset(frozenset(apart.kinds) for apart in APART if apart.when.holds(planned))
     made: list[list[GroupPlan]] = []
     for group in _by_blocks(planned.groups()):
         host = next((names for names in made if share and _serves(names, group, active)), None)

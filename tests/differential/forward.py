@@ -43,7 +43,7 @@ def _run_modality(spec: Spec, name: str, modality: Any) -> None:
     flow = spec.flow_through(name)
     assert flow is not None
     kind = spec.encoder(flow)
-    images = torch.empty(IMAGES, 3, kind.image.height, kind.image.width)
+    images = torch.zeros(IMAGES, 3, kind.image.height, kind.image.width)
     emitted = modality(encoder_inputs={name: {"x": images}})
     _expect(emitted, (IMAGES * kind.tokens, spec.language_kind.hidden))
 
@@ -55,7 +55,8 @@ def _run_language(spec: Spec, assembly: Assembly, model: Any) -> None:
     tokens = spec.schedule.sequence // groups.cp.size()
     split = groups.tp.size() if spec.splits_sequence(spec.language) else 1
     ids = torch.zeros(batch, tokens, dtype=torch.long)
-    embedded = torch.empty(tokens // split, batch, width, dtype=model.config.params_dtype)
+    # Memory that nobody has written may hold NaN, and then experts are chosen at random.
+    embedded = torch.zeros(tokens // split, batch, width, dtype=model.config.params_dtype)
     first, last = groups.pp.rank() == 0, groups.pp.rank() == groups.pp.size() - 1
     if not first:
         model.set_input_tensor(embedded)

@@ -144,7 +144,8 @@ def test_their_layout_is_proven_to_train_as_one_rank(installed, tmp_path, capfd)
 def test_a_script_takes_both_modules_from_their_package(installed, tmp_path):
     spec = mimodsl.load(RESAMPLED).with_schedule(micro_batch=2)
     script = exported(spec, tmp_path)
-    assert "from mimo_digits.resampler import build as build_resampler" in script.read_text()
+    assert "from mimo_digits.kind import DigitCnn, Resampler" in script.read_text()
+    assert "mimo_digits.resampler:build" in script.read_text()
     expected = worlds.run(spec.world, train, spec)
     assert_same(worlds.run(spec.world, run_script, script)[0], expected[0])
 

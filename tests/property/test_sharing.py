@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimodsl.ir import Ddp, Spec, Train
-from mimodsl.planner.plan import plan
+from mimodsl.planner.plan import Plan, plan
 from mimodsl.planner.sharing import APART, CommunicatorPlan, communicators, traffic
 from tests.property.plan_specs import examples, specs
 
@@ -40,18 +40,19 @@ def test_every_name_of_a_rank_has_the_one_communicator_of_its_members(
 @examples
 @given(trained())
 def test_communicators_of_the_same_ranks_have_a_reason(spec: Spec) -> None:
-    every = communicators(plan(spec))
+    planned = plan(spec)
+    every = communicators(planned)
     for rank in range(spec.world):
         own = [one for one in every if one.of(rank) is not None]
         for one, other in combinations(own, 2):
             if list(one.of(rank) or ()) == list(other.of(rank) or ()):
                 assert one.made.size > 1
-                assert _apart(spec, one, other)
-        assert not any(one.made.size > 1 and _apart(spec, one, one) for one in own)
+                assert _apart(planned, one, other)
+        assert not any(one.made.size > 1 and _apart(planned, one, one) for one in own)
 
 
-def _apart(spec: Spec, one: CommunicatorPlan, other: CommunicatorPlan) -> bool:
-    pairs = [frozenset(apart.kinds) for apart in APART if apart.when.holds(spec)]
+def _apart(planned: Plan, one: CommunicatorPlan, other: CommunicatorPlan) -> bool:
+    pairs = [frozenset(apart.kinds) for apart in APART if apart.when.holds(planned)]
     return any(
         frozenset((traffic(mine), traffic(its))) in pairs
         for mine, its in product(one.names, other.names)

@@ -85,7 +85,7 @@ def _separate_help(spans: dict[str, range], language: str) -> tuple[str, ...]:
     "MIMO406",
     "a grid without a module",
     scope=COMPLETE,
-    cost=Cost.RAISES,
+    cost=Cost.WASTE,
     mirrors=("models/mimo/config/role.py:134",),
     seen="The idle ranks stop with `is not in any module grid`, and the ranks beside them wait.",
 )

@@ -141,7 +141,7 @@ def reserved_name(spec: Context, encoder: Held[Encoder]) -> Findings:
     "MIMO424",
     "an invalid name",
     scope=SPEC,
-    cost=Cost.RAISES,
+    cost=Cost.UNCLEAR,
     mirrors=("models/mimo/submodules/base.py:63",),
     seen="torch refuses a dot in the name of a module while `ModuleDict` is filled.",
 )
