@@ -1,18 +1,18 @@
 """The result of a build on the meta device: what each role builds, and how large the model is."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mimodsl.megatron.meta_device import FAKE, META
 from mimodsl.planner.plan import plan
 from mimodsl.planner.ranks import Members
-from mimodsl.runtime.meta import BuiltRank
 from mimodsl.runtime.meta_build import MetaBuild
 from mimodsl.show import short
 from mimodsl.show.json import fields, plain
@@ -20,9 +20,14 @@ from mimodsl.show.numbers import rounded
 from mimodsl.show.run import parameters
 from mimodsl.show.tables import print_table, table, title
 
+if TYPE_CHECKING:
+    from mimodsl.runtime.meta import BuiltRank  # imports torch
+
 
 def show(build: MetaBuild, console: Console) -> None:
     """Print what each role builds and which groups it is in, and the size of the whole model."""
+    from mimodsl.megatron.meta_device import META  # imports torch
+
     title(console, "Roles", "each built once, on the first of its ranks")
     print_table(console, _roles(build))
     title(console, "Groups", "those of several ranks that this rank is in")
@@ -38,6 +43,8 @@ def show(build: MetaBuild, console: Console) -> None:
 
 def document(build: MetaBuild, path: str) -> dict[str, Any]:
     """The build as plain values: `parameters` are by module and built rank."""
+    from mimodsl.megatron.meta_device import FAKE, META  # imports torch
+
     return {
         "spec": path,
         "device": str(META),

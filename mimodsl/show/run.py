@@ -1,7 +1,9 @@
 """The result of a run: parameters, groups, losses, and where its checkpoints are."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -9,10 +11,12 @@ from rich.table import Table
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.plan import plan
 from mimodsl.runtime.errors import rank_list
-from mimodsl.runtime.meta import BuiltRank
 from mimodsl.runtime.run import Run
 from mimodsl.runtime.train import Group, RankSummary
 from mimodsl.show.json import fields, plain
+
+if TYPE_CHECKING:
+    from mimodsl.runtime.meta import BuiltRank  # imports torch
 
 
 def show(run: Run, console: Console) -> None:

@@ -185,6 +185,16 @@ def test_language_commands_start_without_torch(command, demo):
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("module", ["outcome", "progress", "verdict"])
+def test_what_shows_a_run_is_imported_without_torch(module):
+    """Torch and megatron-core print warnings on import: a run captures them, its display cannot."""
+    program = f"import sys, mimodsl.show.{module}; print({HEAVY!r} & set(sys.modules))"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert (ran.stdout, ran.stderr) == ("set()\n", "")
+
+
 NOT_FOR_A_CHECK = (
     *("rich", "importlib.metadata", "difflib", "multiprocessing"),
     *("mimodsl.show", "mimodsl.exporter", "mimodsl.builder", "mimodsl.lsp", "mimodsl.kinds"),
