@@ -30,8 +30,8 @@ def rms_norm(x: Tensor, shape: Any, weight: Tensor, eps: float | None = None) ->
     """`_fused_rms_norm` on CUDA: its input and, in fp32, a factor a row (aten/src/ATen/native/
     layer_norm.cpp of torch 2.11)."""
     del shape, eps
-    rstd = torch.empty(*x.shape[:-1], 1, dtype=torch.float32)
-    return _run([x, rstd, weight], torch.empty_like(x), x, weight)
+    rstd = torch.zeros(*x.shape[:-1], 1, dtype=torch.float32)
+    return _run([x, rstd, weight], torch.zeros_like(x), x, weight)
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, **kwargs: Any) -> Tensor:
@@ -40,8 +40,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, **kwargs: Any) -> Tenso
     attention.cu of torch 2.11)."""
     del kwargs
     b, n, s, d = query.shape
-    output = torch.empty(b, s, n, d, dtype=query.dtype).transpose(1, 2)
-    sums = torch.empty(b, n, s, dtype=torch.float32)
+    output = torch.zeros(b, s, n, d, dtype=query.dtype).transpose(1, 2)
+    sums = torch.zeros(b, n, s, dtype=torch.float32)
     return _run([query, key, value, output, sums], output, query, key, value)
 
 
@@ -53,9 +53,9 @@ def split_conv1d_scan(
     del kwargs
     b, s, _ = zxbcdt.shape
     inner = D.shape[0] * headdim
-    scanned = torch.empty(b, s, inner, dtype=zxbcdt.dtype)
+    scanned = torch.zeros(b, s, inner, dtype=zxbcdt.dtype)
     kept = [zxbcdt, scanned, D, *(one for one in weights if isinstance(one, Tensor))]
-    return _run(kept, torch.empty_like(scanned), zxbcdt)
+    return _run(kept, torch.zeros_like(scanned), zxbcdt)
 
 
 def gated_norm(self: Any, x: Tensor, z: Tensor | None = None) -> Tensor:
@@ -63,8 +63,8 @@ def gated_norm(self: Any, x: Tensor, z: Tensor | None = None) -> Tensor:
     ops/triton/layernorm_gated.py)."""
     assert z is None, "MambaMixer gates in the scan"
     groups = x.shape[-1] // self.group_size
-    rstd = torch.empty(groups * x.shape[:-1].numel(), dtype=torch.float32)
-    return _run([x, rstd, self.weight], torch.empty_like(x), x, self.weight)
+    rstd = torch.zeros(groups * x.shape[:-1].numel(), dtype=torch.float32)
+    return _run([x, rstd, self.weight], torch.zeros_like(x), x, self.weight)
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -72,12 +72,12 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
     del inplace
     if not training or p == 0:
         return x
-    return _run([torch.empty_like(x, dtype=torch.bool)], torch.empty_like(x), x)
+    return _run([torch.zeros_like(x, dtype=torch.bool)], torch.zeros_like(x), x)
 
 
 def one_kernel(x: Tensor) -> Tensor:
     """An activation that torch.compile makes one kernel of: its input (core/jit.py)."""
-    return _run([x], torch.empty_like(x), x)
+    return _run([x], torch.zeros_like(x), x)
 
 
 STAND_INS: tuple[tuple[str, Callable[..., Any]], ...] = (
