@@ -5,17 +5,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
 
-import attrs
 import torch
 
 from mimodsl.checker.rules import rule_of
 from mimodsl.checker.runner import check
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels
-from mimodsl.planner.plan import Plan
+from mimodsl.planner.plan import Plan, with_kernels
 from mimodsl.planner.program.names import Call, Name
-from mimodsl.planner.program.program import program
 from mimodsl.planner.program.values import Program
+from mimodsl.planner.programs import program
 
 
 def program_here(planned: Plan) -> Program:
@@ -24,11 +23,9 @@ def program_here(planned: Plan) -> Program:
     Raises:
         ValueError: for a kernel that the resolved set lacks.
     """
-    spec = planned.spec
-    kernels = resolve(spec.train.kernels)
-    resolved = attrs.evolve(spec, train=attrs.evolve(spec.train, kernels=kernels))
-    _insist_on_kernels(spec, resolved)
-    return imported(program(attrs.evolve(planned, spec=resolved)))
+    resolved = with_kernels(planned, resolve(planned.spec.train.kernels))
+    _insist_on_kernels(planned.spec, resolved.spec)
+    return imported(program(resolved))
 
 
 def resolve(kernels: Kernels) -> Kernels:

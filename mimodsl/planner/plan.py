@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from enum import Enum
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
+from mimodsl.ir.train import Kernels
 from mimodsl.planner.bridges import BridgePlan, BridgeRole, bridge_groups, bridge_plans
 from mimodsl.planner.grids import GridPlan, grid_plans
 from mimodsl.planner.groups import GroupPlan, grid_groups
@@ -238,3 +239,11 @@ def plan(spec: Spec) -> Plan:
         bridges=bridge_plans(spec.flows, modules),
         modules=modules,
     )
+
+
+def with_kernels(planned: Plan, kernels: Kernels) -> Plan:
+    """The plan of the same spec with a kernel set in place of its own, usually of `auto`."""
+    train = planned.spec.train
+    if train.kernels is kernels:
+        return planned
+    return plan(evolve(planned.spec, train=evolve(train, kernels=kernels)))

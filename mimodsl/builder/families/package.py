@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mimodsl.ir.package import theirs, told_of
 from mimodsl.ir.registry import named
-from mimodsl.planner.program.package import Claimed
+from mimodsl.planner.families.package import Claimed
 
 
 def encoder_spec(

@@ -14,7 +14,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
 from mimodsl.builder.layers import mlp_layer, transformer_layer
-from mimodsl.planner.program.vision import ImageSizes
+from mimodsl.planner.families.vision import ImageSizes
 
 
 def radio_spec(

@@ -4,8 +4,6 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable
 
-import attrs
-
 from mimodsl._version import MEGATRON_CORE, __version__
 from mimodsl.exporter.python.definitions import Copied, File, Import
 from mimodsl.exporter.python.literals import WIDTH
@@ -13,8 +11,8 @@ from mimodsl.exporter.python.names import insist_on_names, packages
 from mimodsl.exporter.python.program import program_function
 from mimodsl.exporter.target import Launch
 from mimodsl.ir.train import Kernels
-from mimodsl.planner.plan import Plan
-from mimodsl.planner.program.program import program
+from mimodsl.planner.plan import Plan, with_kernels
+from mimodsl.planner.programs import program
 
 _RUN = "mimodsl.runtime.script"
 """The file whose `main` a script calls."""
@@ -47,10 +45,8 @@ def script(plan: Plan, launch: Launch) -> str:
 
 def _with_kernels(plan: Plan) -> Plan:
     """A plan whose kernels are resolved: `auto` is local, which needs megatron-core alone."""
-    train = plan.spec.train
-    kernels = Kernels.LOCAL if train.kernels is Kernels.AUTO else train.kernels
-    spec = attrs.evolve(plan.spec, train=attrs.evolve(train, kernels=kernels))
-    return attrs.evolve(plan, spec=spec)
+    kernels = plan.spec.train.kernels
+    return with_kernels(plan, Kernels.LOCAL if kernels is Kernels.AUTO else kernels)
 
 
 def _title(file: File) -> str:

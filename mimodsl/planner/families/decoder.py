@@ -11,12 +11,17 @@ from mimodsl.planner.families.family import Block, Stage
 from mimodsl.planner.families.language import (
     LanguageFamily,
     attention_layer,
+    language_arguments,
+    language_config,
     mlp_layer,
     moe_layer,
     small_attention,
     small_moe,
 )
 from mimodsl.planner.module import ModulePlan
+from mimodsl.planner.program import common
+from mimodsl.planner.program.names import Name
+from mimodsl.planner.program.values import Part
 
 
 class GptFamily(LanguageFamily[Gpt]):
@@ -32,6 +37,15 @@ class GptFamily(LanguageFamily[Gpt]):
         for layer in stage.layers:
             inner = moe_layer if kind.has_experts(layer) else mlp_layer
             yield attention, inner(kind, plan)
+
+    @override
+    def part(self, kind: Gpt, plan: ModulePlan) -> Part:
+        return common.part(
+            plan,
+            Name("mimodsl.builder.families.decoder:gpt_spec"),
+            language_config(kind, plan, {}),
+            language_arguments(kind, plan),
+        )
 
     @override
     def layer_count(self, kind: Gpt) -> int:

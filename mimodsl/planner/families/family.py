@@ -16,6 +16,7 @@ from mimodsl.ir.node import Node
 from mimodsl.ir.vision import Encoder
 from mimodsl.planner.layers import Layer
 from mimodsl.planner.module import ModulePlan, Widths
+from mimodsl.planner.program.values import Part
 
 type Block = tuple[Layer, ...]
 """What is one layer to Megatron-Core, and recomputed as one: in a `gpt` or an encoder attention
@@ -115,6 +116,10 @@ class Family[K: Kind](ABC):
     @abstractmethod
     def blocks(self, kind: K, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
         """The layers of one stage, in order."""
+
+    @abstractmethod
+    def part(self, kind: K, plan: ModulePlan) -> Part:
+        """How a program describes the module. The plan has resolved kernels, not `auto`."""
 
     def splits(self, kind: K, near: Neighbours) -> Iterator[Split]:  # noqa: ARG002
         """The sizes that tp cuts; without those that follow from an unknown neighbour."""

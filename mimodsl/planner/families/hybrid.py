@@ -8,10 +8,14 @@ from attrs import evolve
 from mimodsl.ir.blocks import Mamba
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.hybrid import Hybrid
+from mimodsl.ir.megatron_fields import megatron_fields
+from mimodsl.ir.train import Kernels
 from mimodsl.planner.families.family import Block, Stage
 from mimodsl.planner.families.language import (
     LanguageFamily,
     attention_layer,
+    language_arguments,
+    language_config,
     mlp_layer,
     moe_layer,
     small_attention,
@@ -20,9 +24,17 @@ from mimodsl.planner.families.language import (
 from mimodsl.planner.families.small import HEAD
 from mimodsl.planner.layers import Layer, MambaLayer
 from mimodsl.planner.module import ModulePlan
+from mimodsl.planner.program import common
+from mimodsl.planner.program.names import Fields, Name
+from mimodsl.planner.program.values import Part
 
 SYMBOLS: Final = frozenset("M*-E|")
 """What a pattern is written in: Mamba, attention, an MLP, experts, and a mark between stages."""
+
+_STACKS: Final = {
+    Kernels.LOCAL: Name("mimodsl.megatron.local_layers:LocalHybridStack"),
+    Kernels.TRANSFORMER_ENGINE: Name("megatron.core.models.hybrid.hybrid_block:HybridStack"),
+}
 
 
 class HybridFamily(LanguageFamily[Hybrid]):
@@ -36,6 +48,18 @@ class HybridFamily(LanguageFamily[Hybrid]):
     def layers(self, kind: Hybrid, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
         for symbol in stage.symbols:
             yield (_layer(kind, plan, symbol),)
+
+    @override
+    def part(self, kind: Hybrid, plan: ModulePlan) -> Part:
+        mamba = {} if kind.mamba is None else megatron_fields(kind.mamba)
+        stack = {"num_layers": len(kind.layers), "is_hybrid_model": True} | mamba
+        arguments: Fields = {"pattern": kind.pattern, "stack": _STACKS[plan.kernels]}
+        return common.part(
+            plan,
+            Name("mimodsl.builder.families.hybrid:hybrid_spec"),
+            language_config(kind, plan, stack),
+            language_arguments(kind, plan) | arguments,
+        )
 
     @override
     def layer_count(self, kind: Hybrid) -> int:

@@ -12,6 +12,8 @@ from mimodsl.ir.blocks import Attention, Balance, Dispatcher, Moe
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Recompute
 from mimodsl.ir.language import Positions, TransformerLanguage
+from mimodsl.ir.megatron_fields import megatron_fields, megatron_value
+from mimodsl.ir.schema import schema
 from mimodsl.planner.families.family import (
     Block,
     Family,
@@ -31,6 +33,8 @@ from mimodsl.planner.layers import (
     TokenEmbedding,
 )
 from mimodsl.planner.module import ModulePlan, Widths
+from mimodsl.planner.program import common
+from mimodsl.planner.program.names import Fields, merged
 
 VOCABULARY: Final = 256
 """Token ids of a small language model."""
@@ -266,3 +270,57 @@ def moe_layer(kind: TransformerLanguage, plan: ModulePlan) -> Layer:
         norm=kind.norm,
         bias=kind.bias,
     )
+
+
+def language_arguments(kind: TransformerLanguage, plan: ModulePlan) -> Fields:
+    """The arguments of megatron-core's models besides the config and the layers: the length of a
+    sequence, and the fields that their facts call arguments of `GPTModel`."""
+    names = {field.name: field.facts.megatron for field in schema(type(kind)) if field.facts}
+    return {"max_sequence_length": plan.length} | {
+        name.removeprefix("GPTModel."): megatron_value(getattr(kind, field))
+        for field, name in names.items()
+        if isinstance(name, str) and name.startswith("GPTModel.")
+    }
+
+
+def language_config(kind: TransformerLanguage, plan: ModulePlan, stack: Fields) -> Fields:
+    """The fields of a language model's config. `stack` describes its layers.
+
+    `kind` has only blocks that layers use: TransformerConfig would check the sizes of others, too.
+    """
+    return merged(
+        common.COMMON,
+        common.precision(plan),
+        # A grouped product of experts with biases refuses it (transformer/moe/experts.py:204).
+        common.kernels(plan, fuse_dropout=plan.moe is None or not kind.bias),
+        common.parallel(plan.declared),
+        {"sequence_parallel": plan.split_sequence},
+        common.RECOMPUTE[plan.recompute],
+        megatron_fields(kind),
+        {"ffn_hidden_size": kind.mlp_width},
+        common.activation(kind.activation),
+        stack,
+        _attention_fields(kind, plan),
+        _expert_fields(plan),
+    )
+
+
+def _attention_fields(kind: TransformerLanguage, plan: ModulePlan) -> Fields:
+    attention = kind.used.attention
+    if attention is None:
+        return common.no_attention(plan.declared)
+    return megatron_fields(attention) | {"num_query_groups": plan.widths.kv_groups}
+
+
+def _expert_fields(plan: ModulePlan) -> Fields:
+    moe, kernels = plan.moe, plan.experts
+    if moe is None or kernels is None:
+        return common.NO_EXPERTS
+    return megatron_fields(moe) | {
+        "expert_model_parallel_size": plan.declared.size("ep"),
+        "expert_tensor_parallel_size": plan.declared.size("etp"),
+        "moe_grouped_gemm": kernels.grouped,
+        "moe_permute_fusion": kernels.fused_permutation,
+        "moe_router_fusion": kernels.fused_routing,
+        "use_fused_weighted_squared_relu": kernels.weighted_activation,
+    }

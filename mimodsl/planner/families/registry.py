@@ -8,10 +8,11 @@ from mimodsl.planner.families.family import Family
 from mimodsl.planner.families.hybrid import HybridFamily
 from mimodsl.planner.families.package import PACKAGE_FAMILIES
 from mimodsl.planner.families.projector import AffineFamily, MlpFamily
-from mimodsl.planner.families.vision import VisionFamily
+from mimodsl.planner.families.vision import RadioFamily, VitFamily
 
 FAMILIES: Final[tuple[Family[Any], ...]] = (
-    VisionFamily(),
+    RadioFamily(),
+    VitFamily(),
     MlpFamily(),
     AffineFamily(),
     GptFamily(),

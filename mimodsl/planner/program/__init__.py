@@ -1,1 +1,1 @@
-"""What a program that trains a spec is told: Megatron-Core's arguments, as plain values."""
+"""The values from which a program trains a spec: Megatron-Core's arguments, in plain form."""

@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Activation, Recompute
-from mimodsl.ir.module import Module
-from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels, Precision
+from mimodsl.planner.module import ModulePlan
 from mimodsl.planner.program.names import Call, Fields, Name
 from mimodsl.planner.program.values import Part
 
@@ -68,39 +67,38 @@ NO_EXPERTS: Final[Fields] = {
 }
 
 
-def part(module: Module, build: Name, config: Fields, arguments: Fields) -> Part:
-    """A module as the program has it. The builder imports what `build` names."""
+def part(plan: ModulePlan, build: Name, config: Fields, arguments: Fields) -> Part:
+    """A module as the program describes it. The builder imports the function named by `build`."""
     function: Any = build
     return Part(
-        grid=module.grid,
+        grid=plan.module.grid,
         build=function,
         config=config,
         arguments=arguments,
-        frozen=module.frozen,
+        frozen=not plan.trained,
     )
 
 
-def precision(spec: Spec) -> Fields:
-    """The precision of weights, activations and what stages send each other."""
-    wanted = spec.train.precision
+def precision(plan: ModulePlan) -> Fields:
+    """The precision of weights, of activations and of messages between stages."""
+    dtype = DTYPES[plan.precision]
     return {
-        "params_dtype": DTYPES[wanted],
+        "params_dtype": dtype,
         # Bridges allocate what they receive in it (pipeline_parallel/bridge_communicator.py:418).
-        "pipeline_dtype": DTYPES[wanted],
-        "bf16": wanted is Precision.BF16,
-        "fp16": wanted is Precision.FP16,
+        "pipeline_dtype": dtype,
+        "bf16": plan.precision is Precision.BF16,
+        "fp16": plan.precision is Precision.FP16,
         "enable_autocast": False,
     }
 
 
-def kernels(spec: Spec, *, fuse_dropout: bool = True, fuse_gradients: bool = True) -> Fields:
-    """The kernel set and what it fuses. `spec` has resolved kernels."""
-    wanted = spec.train.kernels
+def kernels(plan: ModulePlan, *, fuse_dropout: bool = True, fuse_gradients: bool = True) -> Fields:
+    """The kernel set and what it fuses. The plan has resolved kernels, not `auto`."""
     return {
-        "transformer_impl": wanted.value,
+        "transformer_impl": plan.kernels.value,
         # In apex's product or in ours (`provide_weight_gradients`).
         "gradient_accumulation_fusion": fuse_gradients,
-        "bias_dropout_fusion": fuse_dropout and wanted is Kernels.TRANSFORMER_ENGINE,
+        "bias_dropout_fusion": fuse_dropout and plan.kernels is Kernels.TRANSFORMER_ENGINE,
         # Both are TransformerConfig's defaults, where apex's kernels are not at hand.
         "bias_activation_fusion": False,
         "masked_softmax_fusion": False,
@@ -116,11 +114,12 @@ def parallel(grid: Grid) -> Fields:
     }
 
 
-def activation(wanted: Activation) -> Fields:
+def activation(function: Activation) -> Fields:
     """The nonlinearity of an MLP."""
-    return {"activation_func": ACTIVATIONS[wanted], "gated_linear_unit": wanted.gated}
+    return {"activation_func": ACTIVATIONS[function], "gated_linear_unit": function.gated}
 
 
 def no_attention(grid: Grid) -> Fields:
-    """Heads for a config that has none: TransformerConfig divides by them, and them by tp."""
+    """The heads of a module without attention: TransformerConfig divides by their number, and
+    divides their number by tp."""
     return {"num_attention_heads": grid.size("tp"), "kv_channels": 1}

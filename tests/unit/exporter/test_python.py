@@ -18,7 +18,7 @@ from mimodsl.exporter.targets import target
 from mimodsl.ir import Kernels, Size
 from mimodsl.planner.plan import plan
 from mimodsl.planner.program.names import Call, Name
-from mimodsl.planner.program.program import program
+from mimodsl.planner.programs import program
 
 ROOT = Path(__file__).parents[3]
 SPECS = {path.stem: mimodsl.load(path) for path in sorted((ROOT / "specs").glob("*.mimo"))}
