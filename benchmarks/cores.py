@@ -8,8 +8,9 @@ import torch
 import torch.distributed as dist
 from by_hand_measure import timed_here
 
+from mimodsl.planner.device import Device
 from mimodsl.planner.time import Accelerator
-from mimodsl.runtime.launch import Device, run_ranks
+from mimodsl.runtime.launch import run_ranks
 from mimodsl.runtime.train import Rank
 
 

@@ -24,7 +24,7 @@ from mimodsl.planner.plan import Plan, plan
 from mimodsl.planner.program.topology import megatron_axes, rank_grid
 from mimodsl.runtime import meta
 from mimodsl.runtime.launch import run_ranks
-from mimodsl.runtime.train import groups_joined
+from mimodsl.runtime.train import joined_communicators
 from mimodsl.runtime.workers import Watch
 
 ROOT = Path(__file__).parents[1]
@@ -142,7 +142,7 @@ def _on_this(planned: Plan, make: Callable[[Plan], None]) -> Made:
     dist.barrier()
     start = time.perf_counter()
     make(planned)
-    return Made(time.perf_counter() - start, len(groups_joined()) - 1)
+    return Made(time.perf_counter() - start, len(joined_communicators()) - 1)
 
 
 def _on_one(planned: Plan, make: Callable[[Plan], None]) -> Made:

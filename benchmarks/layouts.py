@@ -25,14 +25,15 @@ from measured import where
 
 from mimodsl import Spec
 from mimodsl.builder.assembly import assemble
+from mimodsl.planner.device import Device
 from mimodsl.planner.memory import peak_memory
 from mimodsl.planner.memory.peak import WORKSPACE
 from mimodsl.planner.plan import plan
 from mimodsl.planner.time import ACCELERATORS, Accelerator, least_time
-from mimodsl.runtime.allocated import most_allocated
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.errors import RunError
-from mimodsl.runtime.launch import Device, run_ranks
+from mimodsl.runtime.launch import run_ranks
+from mimodsl.runtime.peak_allocation import peak_allocated
 from mimodsl.runtime.train import Rank
 from mimodsl.show.numbers import duration
 
@@ -58,7 +59,7 @@ class Training:
     alive: bool
 
     def __call__(self, rank: Rank) -> Seen:
-        peak, (assembly, data) = most_allocated(lambda: self._train(rank))
+        peak, (assembly, data) = peak_allocated(lambda: self._train(rank))
         taken = [
             timed_here(self._step(rank, assembly, data, step))[0]
             for step in range(WARM, WARM + self.steps)

@@ -294,7 +294,7 @@ def verify(  # noqa: PLR0913
     `ValueError` for wrong options and for a spec that can't be compared, and
     `mimodsl.runtime.errors.RunError` where a run fails.
     """
-    from mimodsl.runtime.launch import Device
+    from mimodsl.planner.device import Device
     from mimodsl.runtime.verify.request import VerifyRequest
     from mimodsl.runtime.verify.verify import prepared
     from mimodsl.runtime.verify.verify import verify as verify_checked

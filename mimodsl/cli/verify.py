@@ -77,7 +77,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _verify(spec: Spec, request: VerifyRequest, args: argparse.Namespace) -> int:
     from mimodsl.cli import terminal, trouble
-    from mimodsl.runtime.launch import Device
+    from mimodsl.planner.device import Device
     from mimodsl.runtime.verify.shrink import NotComparable, changes
     from mimodsl.runtime.verify.verify import prepared, verify
     from mimodsl.runtime.workers import Watch

@@ -5,7 +5,8 @@ import textwrap
 from collections.abc import Iterator
 
 from mimodsl._version import __version__
-from mimodsl.exporter.target import Device, Launch
+from mimodsl.exporter.target import Launch
+from mimodsl.planner.device import Device
 from mimodsl.planner.nodes import NodePlan
 
 RUN_NODE = r"""

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from mimodsl.exporter.script import RUN_NODE, environment, head, settings, write_spec
-from mimodsl.exporter.target import Device, Launch, Target
+from mimodsl.exporter.target import Launch, Target
 from mimodsl.exporter.torchrun import TORCHRUN
+from mimodsl.planner.device import Device
 from mimodsl.planner.nodes import NodePlan
 
 _WORD: Final = re.compile(r"[\w.,:+@%=/-]+", re.ASCII)

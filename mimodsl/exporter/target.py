@@ -1,21 +1,14 @@
 """What a target of `mimodsl export` is, and what it is told of the run."""
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Any
 
 from attrs import field, frozen
 
+from mimodsl.planner.device import Device
 from mimodsl.planner.nodes import NodePlan, node_plan
 from mimodsl.planner.plan import Plan
 from mimodsl.wrong_options import WrongOptions
-
-
-class Device(StrEnum):
-    """What the ranks of a launched run compute on."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 @frozen(kw_only=True)

@@ -8,10 +8,10 @@ from typing import Final
 from attrs import frozen
 
 from mimodsl.ir.spec import Spec
+from mimodsl.planner.device import Device
 from mimodsl.planner.memory import peak_memory
 from mimodsl.planner.plan import plan
 from mimodsl.runtime.errors import NoDevice
-from mimodsl.runtime.launch import Device
 from mimodsl.runtime.request import DeviceChoice
 
 RANKS_A_CORE: Final = 16
@@ -31,7 +31,7 @@ class Machine:
 
 
 @frozen(kw_only=True)
-class Chosen:
+class DeviceDecision:
     """What `auto` came to, and why."""
 
     choice: DeviceChoice
@@ -91,7 +91,7 @@ def free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         return free
 
 
-def choose(spec: Spec, machine: Machine, *, trains: bool) -> Chosen:
+def choose(spec: Spec, machine: Machine, *, trains: bool) -> DeviceDecision:
     """What `auto` is for a spec on a machine.
 
     `trains` says that building alone will not do. Raises `NoDevice` where there is nothing to train
@@ -99,17 +99,19 @@ def choose(spec: Spec, machine: Machine, *, trains: bool) -> Chosen:
     """
     gpus, world = _counted(machine.gpus, "GPU"), _counted(spec.world, "rank")
     if machine.gpus >= spec.world:
-        return Chosen(choice=DeviceChoice.CUDA, why=f"there is a GPU for each of {world}")
+        return DeviceDecision(choice=DeviceChoice.CUDA, why=f"there is a GPU for each of {world}")
     there = f"there {'is' if machine.gpus == 1 else 'are'} {gpus} for {world}"
     obstacle = next(_obstacles(spec, machine), None)
     if obstacle is None:
-        return Chosen(choice=DeviceChoice.CPU, why=f"{there}, and this machine has room for them")
+        return DeviceDecision(
+            choice=DeviceChoice.CPU, why=f"{there}, and this machine has room for them"
+        )
     if trains:
         raise NoDevice(
             f"{there}, and as CPU processes {obstacle}\n"
             "help: --device meta builds one rank of every role; --device cpu tries all the same"
         )
-    return Chosen(choice=DeviceChoice.META, why=f"{there}, and as CPU processes {obstacle}")
+    return DeviceDecision(choice=DeviceChoice.META, why=f"{there}, and as CPU processes {obstacle}")
 
 
 def _obstacles(spec: Spec, machine: Machine) -> Iterator[str]:

@@ -7,13 +7,13 @@ import os
 import socket
 from collections.abc import Callable, Generator, Mapping
 from datetime import timedelta
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
 from attrs import field, frozen
 
 from mimodsl.megatron.cpu.hidden_packages import hide_kernels, loaded_kernels
+from mimodsl.planner.device import Device
 from mimodsl.runtime.worker import Worker
 from mimodsl.runtime.workers import Watch, run_workers
 
@@ -27,18 +27,6 @@ _PRELOADED = (
 _LOOPBACK = "127.0.0.1"
 # One thread a rank: the ranks of a world share the cores of one machine.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-
-
-class Device(StrEnum):
-    """What a rank computes on."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
-
-    @property
-    def backend(self) -> str:
-        """What its ranks talk over."""
-        return "gloo" if self is Device.CPU else "nccl"
 
 
 @frozen(kw_only=True)

@@ -6,10 +6,11 @@ from typing import Any
 import attrs
 from attrs import define
 
+from mimodsl.planner.device import Device
 from mimodsl.runtime.devices import device_for
 from mimodsl.runtime.errors import STARTING, RankFailed, WrongWorld
-from mimodsl.runtime.launch import Device, join_launched, refuse_within_a_world
-from mimodsl.runtime.quiet import captured_output, silent_warnings, tail
+from mimodsl.runtime.launch import join_launched, refuse_within_a_world
+from mimodsl.runtime.library_output import captured_output, silent_warnings, tail
 from mimodsl.runtime.request import TIMEOUT, DeviceChoice
 from mimodsl.runtime.train import RankSummary, Training
 from mimodsl.runtime.worker import failure_of

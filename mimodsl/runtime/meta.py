@@ -22,7 +22,7 @@ from mimodsl.megatron.meta_device import FAKE
 from mimodsl.planner.plan import Plan, plan
 from mimodsl.planner.ranks import Ranks
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.runtime.train import Group, groups_joined, parameters
+from mimodsl.runtime.train import Communicator, joined_communicators, parameters
 
 
 @frozen(kw_only=True)
@@ -38,7 +38,7 @@ class BuiltRank:
     alike: tuple[Ranks, ...]
     roles: tuple[ModuleRole, ...]
     parameters: dict[str, int]
-    groups: tuple[Group, ...]
+    groups: tuple[Communicator, ...]
     seconds: float
 
     @property
@@ -70,7 +70,7 @@ def build_role(
             alike=alike,
             roles=layout.rank(rank).modules,
             parameters=parameters(assembly),
-            groups=groups_joined(),
+            groups=joined_communicators(),
             seconds=time.perf_counter() - start,
         )
 

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from mimodsl.megatron.cpu.hidden_packages import hide_kernels
-from mimodsl.runtime.quiet import silence_warnings
+from mimodsl.runtime.library_output import silence_warnings
 
 
 def main() -> int:

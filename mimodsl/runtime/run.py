@@ -10,11 +10,12 @@ from pathlib import Path
 from attrs import frozen
 
 from mimodsl.ir.spec import Spec
+from mimodsl.planner.device import Device
 from mimodsl.runtime.checkpoint.folder import latest, prepare
-from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
+from mimodsl.runtime.checkpoint.manifest import Checkpoint, SavedCheckpoint
 from mimodsl.runtime.devices import choose, device_for, this_machine
 from mimodsl.runtime.errors import RunError
-from mimodsl.runtime.launch import Device, preload, run_ranks
+from mimodsl.runtime.launch import preload, run_ranks
 from mimodsl.runtime.launcher import (
     is_first,
     ranks_here,
@@ -22,13 +23,13 @@ from mimodsl.runtime.launcher import (
     train_in_place,
     under_launcher,
 )
+from mimodsl.runtime.library_output import captured_output
 from mimodsl.runtime.meta_build import MetaBuild, build_on_meta
-from mimodsl.runtime.quiet import captured_output
 from mimodsl.runtime.request import DeviceChoice, TrainRequest
 from mimodsl.runtime.signals import Terminated, ending_signals
 from mimodsl.runtime.to_training import to_training
 from mimodsl.runtime.train import Evaluation, RankSummary, Step, Training
-from mimodsl.runtime.unfinished import remove_unfinished
+from mimodsl.runtime.unfinished_files import remove_unfinished
 from mimodsl.runtime.workers import Observer, Watch
 from mimodsl.wrong_options import WrongOptions
 
@@ -51,7 +52,7 @@ class Run:
     nothing_left: bool = False
 
     @property
-    def saved(self) -> tuple[Saved, ...]:
+    def saved(self) -> tuple[SavedCheckpoint, ...]:
         """The checkpoints that were saved, in order."""
         return self.ranks[0].saved
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from mimodsl.runtime.unfinished import UNFINISHED
+from mimodsl.runtime.unfinished_files import UNFINISHED
 
 
 @frozen(kw_only=True)

@@ -11,9 +11,9 @@ from attrs import define, field, frozen
 
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.sharing import SHARE
-from mimodsl.runtime.checkpoint.manifest import Checkpoint, Saved
-from mimodsl.runtime.logs import Logs, logs_in
+from mimodsl.runtime.checkpoint.manifest import Checkpoint, SavedCheckpoint
 from mimodsl.runtime.request import DataSource
+from mimodsl.runtime.tensorboard import TensorBoardLog, log_in
 from mimodsl.runtime.traces import Tracer, Tracing
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Evaluation:
 
 
 @frozen(kw_only=True)
-class Group:
+class Communicator:
     """A process group that was created: all names of the plan that it serves, and its members.
 
     `tag` is torch's own name for it, which the members agree on.
@@ -86,9 +86,9 @@ class RankSummary:
 
     rank: int
     parameters: dict[str, int]
-    groups: tuple[Group, ...]
+    groups: tuple[Communicator, ...]
     steps: tuple[Step, ...]
-    saved: tuple[Saved, ...] = ()
+    saved: tuple[SavedCheckpoint, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     trace: Path | None = None
 
@@ -121,12 +121,12 @@ class _Diary:
     """What a run has to show on one rank; the first one's is shown at once, and logged."""
 
     rank: Rank
-    logs: Logs
+    logs: TensorBoardLog
     steps: list[Step] = field(factory=list[Step])
     evaluations: list[Evaluation] = field(factory=list[Evaluation])
-    saved: list[Saved] = field(factory=list[Saved])
+    saved: list[SavedCheckpoint] = field(factory=list[SavedCheckpoint])
 
-    def add(self, value: Step | Evaluation | Saved) -> None:
+    def add(self, value: Step | Evaluation | SavedCheckpoint) -> None:
         match value:
             case Step():
                 self.steps.append(value)
@@ -134,7 +134,7 @@ class _Diary:
             case Evaluation():
                 self.evaluations.append(value)
                 self.logs.add("eval", value)
-            case Saved():
+            case SavedCheckpoint():
                 self.saved.append(value)
         if self.rank.rank == 0:
             self.rank.report(value)
@@ -177,13 +177,13 @@ class Training:
             if rank.rank == 0:
                 rank.report(loaded)
         tracer = Tracer(tracing=self.tracing, rank=rank.rank)
-        with logs_in(self.logs if rank.rank == 0 else None, after=self._first) as logs:
+        with log_in(self.logs if rank.rank == 0 else None, after=self._first) as logs:
             diary = _Diary(rank=rank, logs=logs)
             self._train(assembly, data, held_out, diary, tracer)
         return RankSummary(
             rank=rank.rank,
             parameters=parameters(assembly),
-            groups=groups_joined(),
+            groups=joined_communicators(),
             steps=tuple(diary.steps),
             saved=tuple(diary.saved),
             evaluations=tuple(diary.evaluations),
@@ -198,12 +198,12 @@ class Training:
     def _samples(self) -> tuple[Data, Data | None]:
         """What is trained on, and what is evaluated on if anything."""
         from mimodsl.runtime.data import SyntheticData
-        from mimodsl.runtime.own_data import DataError, name_of, own_data
+        from mimodsl.runtime.user_data import DataError, data_name, load_data
 
-        data = own_data(self.spec, self.data) if self.data else SyntheticData(spec=self.spec)
+        data = load_data(self.spec, self.data) if self.data else SyntheticData(spec=self.spec)
         held_out = data.held_out() if self.evaluating else None
         if self.data and self.evaluating and held_out is None:
-            name = name_of(self.data)
+            name = data_name(self.data)
             raise DataError(f"{name} holds no samples out to evaluate on: `held_out` says so")
         return data, held_out
 
@@ -267,7 +267,7 @@ def _evaluate(
     )
 
 
-def _save(assembly: Assembly, saving: Saving, step: int, rank: Rank) -> Saved:
+def _save(assembly: Assembly, saving: Saving, step: int, rank: Rank) -> SavedCheckpoint:
     from mimodsl.runtime.checkpoint.saving import save
 
     rank.phase(f"{_SAVING}{step}")
@@ -316,14 +316,14 @@ def parameters(assembly: Any) -> dict[str, int]:
     return dict(counts)
 
 
-def groups_joined() -> tuple[Group, ...]:
+def joined_communicators() -> tuple[Communicator, ...]:
     """The process groups that this process is a member of, the world's included."""
     from torch import distributed as dist
     from torch.distributed import distributed_c10d
 
     world: Any = distributed_c10d._world  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return tuple(
-        Group(
+        Communicator(
             tag=tag,
             names=tuple(group.group_desc.split()),
             ranks=tuple(dist.get_process_group_ranks(group)),

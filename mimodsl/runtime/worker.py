@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TextIO
 from attrs import field, frozen
 
 from mimodsl.runtime.errors import Failure, RunError
-from mimodsl.runtime.quiet import redirect, silence_warnings
+from mimodsl.runtime.library_output import redirect, silence_warnings
 
 _PR_SET_PDEATHSIG = 1
 

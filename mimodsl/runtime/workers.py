@@ -17,10 +17,10 @@ from typing import Any, Literal, NoReturn, Protocol, cast
 from attrs import define, evolve, field, frozen
 
 from mimodsl.runtime.errors import STARTING, Failure, RankFailed, RanksHung, Waiting
-from mimodsl.runtime.quiet import output_to, tail
+from mimodsl.runtime.library_output import output_to, tail
 from mimodsl.runtime.request import TIMEOUT
 from mimodsl.runtime.signals import Ending, ending_signals, held
-from mimodsl.runtime.stacks import innermost_call, joint_call
+from mimodsl.runtime.stack_dumps import innermost_call, waiting_call
 from mimodsl.runtime.worker import (
     Entered,
     Event,
@@ -39,19 +39,19 @@ _BURIAL = 5.0  # seconds all killed ranks have to be gone
 
 
 class Observer(Protocol):
-    """Is told of a run while it lasts, in the main thread of the process that started it.
+    """Follows a run while it lasts, in the main thread of the process that started it.
 
-    A subclass overrides the calls that it needs; the others do nothing.
+    A subclass overrides the methods that it needs; the others do nothing.
     """
 
     def entered(self, rank: int, phase: str) -> None:
         """A rank begins a phase, such as `model` or `step 3`."""
 
     def reported(self, rank: int, value: Any) -> None:
-        """A rank has a result: a `Step`, an `Evaluation`, a checkpoint `Saved` or `Loaded`."""
+        """A rank has a result: `Step`, `Evaluation`, `SavedCheckpoint` or `LoadedCheckpoint`."""
 
     def tick(self) -> None:
-        """Some time has passed: this comes several times a second."""
+        """Time passes: the run calls this several times a second."""
 
 
 class Silent(Observer):
@@ -248,7 +248,7 @@ class _Crew:
                     rank=rank,
                     phase=self.phases[rank],
                     where=self._where(rank),
-                    call=joint_call(self._stack(rank)),
+                    call=waiting_call(self._stack(rank)),
                     stopped=rank in stopped,
                     stack=self._stack(rank),
                 )

@@ -109,7 +109,7 @@ def _ranks(built: BuiltRank, shown: int = 2) -> str:
 
 
 @frozen(kw_only=True)
-class _Group:
+class _SameMembers:
     """The groups of a rank that have the same members: all their names in the plan, and the number
     of communicators that serve them."""
 
@@ -118,7 +118,7 @@ class _Group:
     communicators: int
 
 
-def _groups_of(build: MetaBuild, built: BuiltRank) -> Iterator[_Group]:
+def _groups_of(build: MetaBuild, built: BuiltRank) -> Iterator[_SameMembers]:
     """The groups that a rank is in, apart from the world."""
     made = Counter(group.ranks for group in built.groups[1:])
     planned: dict[tuple[int, ...], tuple[Members, list[str]]] = {}
@@ -126,7 +126,7 @@ def _groups_of(build: MetaBuild, built: BuiltRank) -> Iterator[_Group]:
         planned.setdefault(tuple(own), (own, []))[1].append(group.name)
     for ranks, count in made.items():
         members, names = planned[ranks]
-        yield _Group(names=tuple(names), members=members, communicators=count)
+        yield _SameMembers(names=tuple(names), members=members, communicators=count)
 
 
 def _groups(build: MetaBuild) -> Table:

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from mimodsl.runtime.checkpoint.manifest import Loaded, Saved
-from mimodsl.runtime.devices import Chosen
+from mimodsl.runtime.checkpoint.manifest import LoadedCheckpoint, SavedCheckpoint
+from mimodsl.runtime.devices import DeviceDecision
 from mimodsl.runtime.errors import phases_of
 from mimodsl.runtime.train import Evaluation, Step, is_step
 
@@ -43,7 +43,7 @@ class Progress:
         self.tick()
 
     def reported(self, rank: int, value: Any) -> None:  # noqa: ARG002 - Observer's
-        if isinstance(value, Saved | Loaded | Chosen):
+        if isinstance(value, SavedCheckpoint | LoadedCheckpoint | DeviceDecision):
             self.console.print(Text(_line(value), style="dim"), soft_wrap=True)
         if isinstance(value, Evaluation):
             self.console.print(Text(evaluation_line(value), style="bold"))
@@ -89,13 +89,13 @@ class Progress:
                 self._live = None
 
 
-def _line(value: Saved | Loaded | Chosen) -> str:
-    if isinstance(value, Saved):
+def _line(value: SavedCheckpoint | LoadedCheckpoint | DeviceDecision) -> str:
+    if isinstance(value, SavedCheckpoint):
         return saved_line(value)
-    return loaded_line(value) if isinstance(value, Loaded) else str(value)
+    return loaded_line(value) if isinstance(value, LoadedCheckpoint) else str(value)
 
 
-def saved_line(saved: Saved) -> str:
+def saved_line(saved: SavedCheckpoint) -> str:
     """Where a checkpoint was saved, how large it is and how long it took."""
     return (
         f"saved step {saved.step} in {saved.folder} "
@@ -103,7 +103,7 @@ def saved_line(saved: Saved) -> str:
     )
 
 
-def loaded_line(loaded: Loaded) -> str:
+def loaded_line(loaded: LoadedCheckpoint) -> str:
     """Where a run goes on from, and what it does not take from there."""
     line = f"loaded step {loaded.step} from {loaded.folder}"
     if loaded.left_out:

@@ -12,7 +12,7 @@ from mimodsl.ir.spec import Spec
 from mimodsl.planner.plan import plan
 from mimodsl.runtime.errors import rank_list
 from mimodsl.runtime.run import Run
-from mimodsl.runtime.train import Group, RankSummary
+from mimodsl.runtime.train import Communicator, RankSummary
 from mimodsl.show.json import fields, plain
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def parameters(spec: Spec, ranks: Iterable[RankSummary | BuiltRank]) -> dict[str
     }
 
 
-def groups(run: Run) -> tuple[Group, ...]:
+def groups(run: Run) -> tuple[Communicator, ...]:
     """Every process group that the run's ranks are in, once each."""
     return tuple(dict.fromkeys(group for rank in run.ranks for group in rank.groups))
 

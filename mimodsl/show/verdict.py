@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mimodsl.runtime.verify.shrink import Change
-from mimodsl.runtime.verify.verdict import Check, Difference, StepVerdict, Worst
+from mimodsl.runtime.verify.verdict import Check, FirstDifference, StepVerdict, Worst
 from mimodsl.runtime.verify.verify import Verification
 from mimodsl.show.json import fields, plain
 from mimodsl.show.tables import print_table, table
@@ -107,7 +107,7 @@ def _equal(verification: Verification) -> Text:
     )
 
 
-def _show_parting(difference: Difference, console: Console) -> None:
+def _show_parting(difference: FirstDifference, console: Console) -> None:
     """Prints the verdict in a line, and below it where, what was seen, how far it goes, and why."""
     stepless = difference.step is None or difference.check is Check.WEIGHTS
     at = "" if stepless else f" in step {difference.step}"
@@ -132,7 +132,7 @@ def _single(check: Check) -> bool:
     return check in (Check.FORWARD, Check.LOSS, Check.NORMS)
 
 
-def _scope(difference: Difference) -> str:
+def _scope(difference: FirstDifference) -> str:
     counts = ((module, *found) for module, found in difference.scope.items())
     return ", ".join(f"{module} {differ} of {of}" for module, differ, of in counts)
 

@@ -14,7 +14,7 @@ import torch
 
 from mimodsl.checker.rules import RULES
 from mimodsl.megatron import meta_device
-from mimodsl.runtime.quiet import silence_warnings
+from mimodsl.runtime.library_output import silence_warnings
 from tests.differential.laws import (
     OUT_OF_REACH,
     RAISING,

@@ -7,9 +7,9 @@ from mimodsl.builder.assembly import assemble
 from mimodsl.planner.memory import peak_memory
 from mimodsl.planner.memory.peak import WORKSPACE
 from mimodsl.planner.plan import plan
-from mimodsl.runtime.allocated import most_allocated
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.launch import run_ranks
+from mimodsl.runtime.peak_allocation import peak_allocated
 
 WITHIN = 0.05
 
@@ -62,7 +62,7 @@ def test_training_allocates_what_was_predicted(name: str) -> None:
     grids, recompute = LAYOUTS[name]
     spec = parse(grids + LANGUAGE.replace("RECOMPUTE", recompute))
     whole = plan(spec)
-    peaks = run_ranks(spec.world, lambda _: most_allocated(lambda: train(spec))[0])
+    peaks = run_ranks(spec.world, lambda _: peak_allocated(lambda: train(spec))[0])
     for rank, measured in enumerate(peaks):
         predicted = peak_memory(whole, rank).allocated - WORKSPACE  # cuBLAS's, not there
         assert abs(predicted / measured - 1) < WITHIN, (rank, predicted, measured)

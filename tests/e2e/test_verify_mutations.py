@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from mimodsl.runtime.launch import preload
 from mimodsl.runtime.verify.request import TOLERANCE
-from mimodsl.runtime.verify.verdict import Cause, Check, Difference
+from mimodsl.runtime.verify.verdict import Cause, Check, FirstDifference
 from mimodsl.runtime.verify.verify import Reference, run_alone, run_layout
 from mimodsl.runtime.workers import Watch
 from tests.e2e.verified import BESIDE, FAN_IN, REPLICAS, SPLIT_ENCODER
@@ -30,7 +30,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 def difference(reference: Reference) -> Any:
     """Runs a layout, now broken, and returns where it parts from the one rank."""
 
-    def run(spec: Any) -> Difference:
+    def run(spec: Any) -> FirstDifference:
         found = run_layout(spec, reference, tolerance=TOLERANCE, watch=WATCH).difference
         assert found is not None
         assert found.how
@@ -40,7 +40,7 @@ def difference(reference: Reference) -> Any:
     return run
 
 
-def _placed(found: Difference) -> tuple[Check, str, str, Cause]:
+def _placed(found: FirstDifference) -> tuple[Check, str, str, Cause]:
     return found.check, found.module, found.where, found.cause
 
 

@@ -14,7 +14,7 @@ from mimodsl.ir import Spec
 from mimodsl.megatron.guard import no_parallel_state
 from mimodsl.runtime.checkpoint.weights import load_weights, save_weights
 from mimodsl.runtime.data import SyntheticData, microbatches
-from mimodsl.runtime.verify.choices import Choices
+from mimodsl.runtime.verify.expert_choices import RouterChoices
 from tests.e2e import worlds
 from tests.e2e.matrix import one_rank
 from tests.e2e.worlds import GroupsMade
@@ -93,7 +93,7 @@ def _load_and_train(spec: Spec, samples: Samples, weights: Path) -> tuple[list[S
 
 def _steps(assembly: Assembly, data: SyntheticData, weights: Path, *, alone: bool) -> list[Step]:
     """Where rounding alone decides who a token's experts are, layouts go by the one rank."""
-    choices, steps = Choices(assembly.model), list[Step]()
+    choices, steps = RouterChoices(assembly.model), list[Step]()
     for number in range(STEPS):
         with choices.in_step(weights.with_suffix(f".choices-{number}"), alone=alone):
             steps.append(_step(assembly, data, number))

@@ -11,7 +11,7 @@ from mimodsl.planner.plan import plan
 from mimodsl.planner.sharing import SHARE, communicators
 from mimodsl.runtime.errors import RankFailed
 from mimodsl.runtime.launch import run_ranks
-from mimodsl.runtime.train import groups_joined
+from mimodsl.runtime.train import joined_communicators
 
 __all__ = ["RankFailed", "assert_as_planned", "groups_made", "run"]
 
@@ -32,7 +32,7 @@ def run(world: int, target: Callable[..., Any], *args: Any) -> list[Any]:
 
 def groups_made() -> GroupsMade:
     """Every process group that torch knows of on this rank, whoever made it."""
-    joined = Counter((group.ranks, group.names) for group in groups_joined())
+    joined = Counter((group.ranks, group.names) for group in joined_communicators())
     return distributed_c10d._world.group_count, joined
 
 

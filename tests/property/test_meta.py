@@ -12,7 +12,7 @@ from mimodsl.megatron import meta_device
 from mimodsl.planner.groups import GroupKind
 from mimodsl.planner.plan import Plan, plan
 from mimodsl.runtime import meta
-from mimodsl.runtime.train import groups_joined, parameters
+from mimodsl.runtime.train import joined_communicators, parameters
 from tests.differential.specs import sound_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is experimental and still under")
@@ -39,7 +39,7 @@ def test_any_rank_builds_what_its_role_does_in_the_groups_of_the_plan() -> None:
         layout, tried = plan(spec), tried + 1
         rank, at = rng.randrange(spec.world), f"seed {seed}\n{spec}"
         with meta.built(spec, rank) as assembly:
-            counts, world, *made = parameters(assembly), *groups_joined()
+            counts, world, *made = parameters(assembly), *joined_communicators()
             along = axis_groups(assembly, layout, rank)
         (role,) = [stages for stages in layout.alike() if any(rank in ranks for ranks in stages)]
         assert counts == meta.built_parameters(spec, role[0][0]), at

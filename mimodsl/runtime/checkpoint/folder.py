@@ -19,7 +19,7 @@ from mimodsl.runtime.checkpoint.manifest import (
     Manifest,
     read_manifest,
 )
-from mimodsl.runtime.unfinished import UNFINISHED, remove_unfinished
+from mimodsl.runtime.unfinished_files import UNFINISHED, remove_unfinished
 
 LATEST: Final = "latest"
 _STEP: Final = re.compile(r"step-(\d{8,})(?:\.\d+)?")

@@ -17,7 +17,7 @@ from mimodsl.planner.transfer import left_out
 from mimodsl.runtime.checkpoint.manifest import (
     Checkpoint,
     CheckpointError,
-    Loaded,
+    LoadedCheckpoint,
     Manifest,
     Tensor,
 )
@@ -26,7 +26,7 @@ from mimodsl.runtime.checkpoint.saving import tensor_of
 from mimodsl.runtime.checkpoint.weights import give_weights, wanted_weights
 
 
-def load(assembly: Assembly, checkpoint: Checkpoint) -> Loaded:
+def load(assembly: Assembly, checkpoint: Checkpoint) -> LoadedCheckpoint:
     """Bring weights, optimizer and learning rate to where a saved run was.
 
     A module that the saved run did not train keeps a fresh optimizer. Collective over the world,
@@ -49,7 +49,7 @@ def load(assembly: Assembly, checkpoint: Checkpoint) -> Loaded:
     optimizer.reload_model_params()
     set_moments(assembly, loaded.get("optimizer", {}), manifest.updates)
     assembly.scheduler.step(manifest.scheduled - assembly.scheduler.num_steps)
-    return Loaded(
+    return LoadedCheckpoint(
         step=manifest.step,
         folder=checkpoint.folder,
         left_out=left_out(manifest.spec, assembly.spec),

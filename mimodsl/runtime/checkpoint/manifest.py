@@ -81,7 +81,7 @@ class Checkpoint:
 
 
 @frozen(kw_only=True)
-class Saved:
+class SavedCheckpoint:
     """A checkpoint that was written: its step, its folder, and its size in bytes."""
 
     step: int
@@ -91,7 +91,7 @@ class Saved:
 
 
 @frozen(kw_only=True)
-class Loaded:
+class LoadedCheckpoint:
     """A checkpoint that was loaded.
 
     `left_out` are its modules that the spec has not; `anew` those whose optimizer starts anew.

@@ -16,12 +16,12 @@ from mimodsl.builder.assembly import Assembly
 from mimodsl.builder.model import modules_of
 from mimodsl.megatron.checkpoint_writer import results_in_process
 from mimodsl.runtime.checkpoint.folder import begin, commit
-from mimodsl.runtime.checkpoint.manifest import CheckpointError, Manifest, Saved, Tensor
+from mimodsl.runtime.checkpoint.manifest import CheckpointError, Manifest, SavedCheckpoint, Tensor
 from mimodsl.runtime.checkpoint.moments import sharded_moments, updates
 from mimodsl.runtime.checkpoint.weights import sharded_weights
 
 
-def save(assembly: Assembly, root: Path, step: int) -> Saved:
+def save(assembly: Assembly, root: Path, step: int) -> SavedCheckpoint:
     """Save everything that a run after `step` steps needs to go on, into a folder of checkpoints.
 
     Collective over the world, whose ranks all see the folder. Returns the same on every rank.
@@ -40,7 +40,7 @@ def save(assembly: Assembly, root: Path, step: int) -> Saved:
             megatron.save(state, str(unfinished))
         folder, size = _from_first(lambda: _committed(unfinished, assembly, step, counts))
     seconds = time.perf_counter() - start
-    return Saved(step=step, folder=Path(folder), size=size, seconds=seconds)
+    return SavedCheckpoint(step=step, folder=Path(folder), size=size, seconds=seconds)
 
 
 def _committed(

@@ -9,15 +9,15 @@ from attrs import evolve, frozen
 
 from mimodsl.ir.spec import Spec
 from mimodsl.runtime.errors import rank_list
-from mimodsl.runtime.verify.blame import Blame, unlike_copies
-from mimodsl.runtime.verify.forward import Forward, forward_of
+from mimodsl.runtime.verify.forward_runs import ForwardRuns, match_forward_runs
+from mimodsl.runtime.verify.gradient_cause import GradientCause, unlike_copies
 from mimodsl.runtime.verify.parameters import Parameter, missing, name_of, parameters
 from mimodsl.runtime.verify.record import RankRecord, StepRecord
 from mimodsl.runtime.verify.verdict import (
     Cause,
     Check,
-    Difference,
     Finding,
+    FirstDifference,
     ModuleNorm,
     StepVerdict,
     Verdict,
@@ -33,7 +33,7 @@ def compare(
     Distances are relative to the reference; up to `tolerance` they count as rounding.
     """
     steps = [
-        _Step(spec=spec, number=number, alone=one, ranks=many, tolerance=tolerance)
+        _StepComparison(spec=spec, number=number, alone=one, ranks=many, tolerance=tolerance)
         for number, (one, *many) in enumerate(
             zip(alone.steps, *(rank.steps for rank in ranks), strict=True), start=1
         )
@@ -52,12 +52,14 @@ def compare(
     )
 
 
-def _initial(spec: Spec, alone: RankRecord, ranks: Sequence[RankRecord]) -> Iterator[Difference]:
+def _initial(
+    spec: Spec, alone: RankRecord, ranks: Sequence[RankRecord]
+) -> Iterator[FirstDifference]:
     """Differences before the first step: in the layout's own weights, and in those it loaded."""
     if key := missing(alone.start, [rank.start for rank in ranks]):
         module, name = name_of(spec, key)
         reason = "the pipeline stages leave it out, or a rank holds a wrong part of it"
-        yield Difference(
+        yield FirstDifference(
             check=Check.START,
             module=module,
             where=name,
@@ -72,7 +74,7 @@ def _initial(spec: Spec, alone: RankRecord, ranks: Sequence[RankRecord]) -> Iter
             ranks_apart = rank_list(copy.rank for copy in one.copies if copy.piece.distance)
             reason = "its place in the sharded state dict is not its place in the parameter"
             seen = (f"{ranks_apart} hold something else than what was saved",)
-            yield Difference(
+            yield FirstDifference(
                 check=Check.START,
                 module=one.module,
                 where=one.name,
@@ -82,14 +84,14 @@ def _initial(spec: Spec, alone: RankRecord, ranks: Sequence[RankRecord]) -> Iter
             )
 
 
-def _fresh(fresh: Sequence[Parameter]) -> Iterator[Difference]:
+def _fresh(fresh: Sequence[Parameter]) -> Iterator[FirstDifference]:
     """Seeds: copies must start alike, and shards of random weights must not."""
     marks: dict[tuple[str, float], tuple[Parameter, int]] = {}
     for one in fresh:
         if unlike := unlike_copies(one):
             seen = f"{rank_list(copy.rank for copy in unlike)} start with different copies"
             reason = "replicas of a module are to be seeded alike"
-            yield Difference(
+            yield FirstDifference(
                 check=Check.FRESH,
                 module=one.module,
                 where=one.name,
@@ -110,7 +112,7 @@ def _fresh(fresh: Sequence[Parameter]) -> Iterator[Difference]:
                 what = "experts" if piece.shard.expert else "tp shards"
                 axis = "ep" if piece.shard.expert else "tp"
                 reason = f"the seed ought to tell {axis} ranks apart: {what} start as copies"
-                yield Difference(
+                yield FirstDifference(
                     check=Check.FRESH,
                     module=first.module,
                     where=first.name,
@@ -121,7 +123,7 @@ def _fresh(fresh: Sequence[Parameter]) -> Iterator[Difference]:
 
 
 def _changes(
-    spec: Spec, alone: RankRecord, ranks: Sequence[RankRecord], steps: "Sequence[_Step]"
+    spec: Spec, alone: RankRecord, ranks: Sequence[RankRecord], steps: "Sequence[_StepComparison]"
 ) -> list[Parameter]:
     """What all steps did to the weights.
 
@@ -134,7 +136,7 @@ def _changes(
     ]
 
 
-def _final(end: Sequence[Parameter], steps: int, tolerance: float) -> Iterator[Difference]:
+def _final(end: Sequence[Parameter], steps: int, tolerance: float) -> Iterator[FirstDifference]:
     """What the optimizer made of gradients that agree."""
     apart = [one for one in end if not one.distance <= tolerance]
     if not apart:
@@ -149,7 +151,7 @@ def _final(end: Sequence[Parameter], steps: int, tolerance: float) -> Iterator[D
         )
     elif not first.found:
         reason = "the layout's optimizer leaves it as it was"
-    yield Difference(
+    yield FirstDifference(
         check=Check.WEIGHTS,
         step=steps,
         module=first.module,
@@ -162,7 +164,7 @@ def _final(end: Sequence[Parameter], steps: int, tolerance: float) -> Iterator[D
 
 
 @frozen(kw_only=True, slots=False)
-class _Step:
+class _StepComparison:
     """One step of both runs."""
 
     spec: Spec
@@ -177,9 +179,9 @@ class _Step:
         return parameters(self.spec, self.alone.gradients, ranks)
 
     @cached_property
-    def forward(self) -> Forward:
+    def forward(self) -> ForwardRuns:
         seen = [rank.seen for rank in self.ranks]
-        return forward_of(self.spec, self.alone.seen, seen, self.tolerance)
+        return match_forward_runs(self.spec, self.alone.seen, seen, self.tolerance)
 
     @property
     def verdict(self) -> StepVerdict:
@@ -206,7 +208,7 @@ class _Step:
             gradients=_worst(self.gradients),
         )
 
-    def differences(self) -> Iterator[Difference]:
+    def differences(self) -> Iterator[FirstDifference]:
         """What differs in this step, the earliest in the computation first."""
         if found := self.forward.first():
             point, finding = found
@@ -218,7 +220,7 @@ class _Step:
             )
             finding = (Cause.LOSS_COUNT, reason, (seen,))
             yield self._parting(Check.LOSS, self.spec.language.name, "mean loss", finding)
-        blame = Blame(
+        blame = GradientCause(
             spec=self.spec,
             everything=self.gradients,
             weight=self.alone.weight,
@@ -230,7 +232,7 @@ class _Step:
             yield evolve(parting, scope=_scope(self.gradients, blame.apart))
         yield from self._norms()
 
-    def _norms(self) -> Iterator[Difference]:
+    def _norms(self) -> Iterator[FirstDifference]:
         """The norms that the optimizers take, of gradients that agree."""
         totals = [(f"rank {rank}", one.grad_norm) for rank, one in enumerate(self.ranks)]
         modules = [
@@ -246,9 +248,9 @@ class _Step:
                 finding = (Cause.NORM_GROUP, reason, (seen,))
                 yield self._parting(Check.NORMS, name, "gradient norm", finding)
 
-    def _parting(self, check: Check, module: str, where: str, finding: Finding) -> Difference:
+    def _parting(self, check: Check, module: str, where: str, finding: Finding) -> FirstDifference:
         cause, reason, how = finding
-        return Difference(
+        return FirstDifference(
             check=check,
             step=self.number,
             module=module,

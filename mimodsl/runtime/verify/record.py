@@ -56,7 +56,7 @@ class Point:
 
 
 @frozen(kw_only=True)
-class Seen:
+class SampleNorm:
     """What passed a point for one sample of a step: the squared norm of this rank's part of it.
 
     `part` tells parts of one sample apart, by tp and cp coordinates, where they are to be added.
@@ -76,7 +76,7 @@ class StepRecord:
     weight: float
     grad_norm: float | None
     norms: Mapping[str, float]
-    seen: tuple[Seen, ...]
+    seen: tuple[SampleNorm, ...]
     gradients: tuple[Piece, ...]
 
 

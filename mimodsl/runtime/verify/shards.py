@@ -22,7 +22,7 @@ type Tensors = Mapping[str, Tensor]
 
 
 @frozen(kw_only=True, eq=False)
-class Held:
+class LocalShard:
     """A shard that this rank holds, with its data and its place in the logical tensor."""
 
     shard: Shard
@@ -32,18 +32,18 @@ class Held:
     trained: bool
 
 
-def weights(model: nn.Module) -> list[Held]:
+def weights(model: nn.Module) -> list[LocalShard]:
     """Every weight that a checkpoint of this rank would hold, buffers included."""
     return list(_held(model, lambda _: True))
 
 
-def gradients(model: nn.Module) -> list[Held]:
+def gradients(model: nn.Module) -> list[LocalShard]:
     """Every parameter's gradient; zeros where it has none. Read them before the next step."""
     with _gradients_for_data(model) as names:
         return list(_held(model, names.__contains__))
 
 
-def whole(shards: list[Held]) -> dict[str, Tensor]:
+def whole(shards: list[LocalShard]) -> dict[str, Tensor]:
     """Logical tensors from shards that cover them, as those of a single rank do."""
     tensors: dict[str, Tensor] = {}
     for held in shards:
@@ -54,7 +54,9 @@ def whole(shards: list[Held]) -> dict[str, Tensor]:
     return tensors
 
 
-def beside(shards: list[Held], reference: Tensors, base: Tensors | None = None) -> list[Piece]:
+def beside(
+    shards: list[LocalShard], reference: Tensors, base: Tensors | None = None
+) -> list[Piece]:
     """Each shard beside the same part of the reference, both as differences from `base`."""
     return [_piece(held, reference, base) for held in shards]
 
@@ -101,7 +103,7 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
     return torch.zeros_like(parameter) if found is None else found
 
 
-def _held(model: nn.Module, wanted: Callable[[str], bool]) -> Iterator[Held]:
+def _held(model: nn.Module, wanted: Callable[[str], bool]) -> Iterator[LocalShard]:
     parameters = dict(model.named_parameters())
     for name, entry in cast(Any, model).sharded_state_dict().items():
         if wanted(name):
@@ -121,7 +123,7 @@ def _sharded_tensors(entry: Any) -> Iterator[ShardedTensor]:
             yield value
 
 
-def _hold(sharded: ShardedTensor, *, expert: bool, trained: bool) -> Held:
+def _hold(sharded: ShardedTensor, *, expert: bool, trained: bool) -> LocalShard:
     assert sharded.data is not None
     ahead = sharded.prepend_axis_num
     shard = Shard(
@@ -131,7 +133,7 @@ def _hold(sharded: ShardedTensor, *, expert: bool, trained: bool) -> Held:
         numel=sharded.data.numel(),
         expert=expert,
     )
-    return Held(
+    return LocalShard(
         shard=shard,
         # A Parameter would follow its own data; what it is compared with lies in a file.
         data=sharded.data.detach().cpu(),
@@ -141,7 +143,7 @@ def _hold(sharded: ShardedTensor, *, expert: bool, trained: bool) -> Held:
     )
 
 
-def _piece(held: Held, reference: Tensors, base: Tensors | None) -> Piece:
+def _piece(held: LocalShard, reference: Tensors, base: Tensors | None) -> Piece:
     found = held.data.detach().double()
     expected = _part(held, reference)
     if base is not None:
@@ -159,7 +161,7 @@ def _piece(held: Held, reference: Tensors, base: Tensors | None) -> Piece:
     )
 
 
-def _part(held: Held, tensors: Tensors) -> Tensor:
+def _part(held: LocalShard, tensors: Tensors) -> Tensor:
     """The part of a logical tensor that a shard is; zeros of a tensor that isn't there."""
     tensor = tensors.get(held.shard.key)
     if tensor is None or tensor.shape != held.shape:

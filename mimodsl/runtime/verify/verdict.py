@@ -46,7 +46,7 @@ type Finding = tuple[Cause, str, tuple[str, ...]]
 
 
 @frozen(kw_only=True)
-class Difference:
+class FirstDifference:
     """The first place where the layout parts from one rank.
 
     `how` says it in numbers, `reason` is the likely cause in a sentence. `scope` counts, by module,
@@ -99,7 +99,7 @@ class Verdict:
     steps: tuple[StepVerdict, ...]
     weights: Worst
     parameters: int
-    difference: Difference | None
+    difference: FirstDifference | None
 
     @property
     def equal(self) -> bool:

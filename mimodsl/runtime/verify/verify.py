@@ -10,9 +10,10 @@ from attrs import frozen
 from mimodsl.checker.runner import check
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels
+from mimodsl.planner.device import Device
 from mimodsl.runtime.devices import insist_on_gpus
-from mimodsl.runtime.launch import Device, preload, run_ranks
-from mimodsl.runtime.quiet import output_to
+from mimodsl.runtime.launch import preload, run_ranks
+from mimodsl.runtime.library_output import output_to
 from mimodsl.runtime.run import LOADING
 from mimodsl.runtime.signals import temporary_folder
 from mimodsl.runtime.verify.compare import compare
@@ -68,10 +69,10 @@ def run_alone(
     spec: Spec, *, steps: int, folder: Path, watch: Watch, device: Device = Device.CPU
 ) -> Reference:
     """Train a prepared spec's model on one rank; what it leaves goes to `folder`."""
-    from mimodsl.runtime.verify.trial import Trial
+    from mimodsl.runtime.verify.recorded_run import RecordedRun
 
-    trial = Trial(spec=alone(spec), steps=steps, folder=folder, alone=True)
-    (record,) = run_ranks(1, trial, watch=watch, device=device)
+    work = RecordedRun(spec=alone(spec), steps=steps, folder=folder, alone=True)
+    (record,) = run_ranks(1, work, watch=watch, device=device)
     return Reference(spec=spec, steps=steps, folder=folder, record=record)
 
 
@@ -84,10 +85,10 @@ def run_layout(
     device: Device = Device.CPU,
 ) -> Verdict:
     """Train the reference's model in a layout of it, and compare the two."""
-    from mimodsl.runtime.verify.trial import Trial
+    from mimodsl.runtime.verify.recorded_run import RecordedRun
 
-    trial = Trial(spec=spec, steps=reference.steps, folder=reference.folder, alone=False)
-    ranks = run_ranks(spec.world, trial, watch=watch, device=device)
+    work = RecordedRun(spec=spec, steps=reference.steps, folder=reference.folder, alone=False)
+    ranks = run_ranks(spec.world, work, watch=watch, device=device)
     return compare(spec, reference.record, ranks, tolerance)
 
 

@@ -12,8 +12,9 @@ from attrs import frozen
 
 import mimodsl
 from mimodsl.cli.main import parser
-from mimodsl.exporter.target import Device, Launch
+from mimodsl.exporter.target import Launch
 from mimodsl.exporter.targets import TARGETS, target
+from mimodsl.planner.device import Device
 from mimodsl.planner.plan import plan
 from mimodsl.runtime.checkpoint.folder import LATEST
 

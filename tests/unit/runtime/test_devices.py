@@ -9,7 +9,7 @@ from mimodsl.planner.memory import peak_memory
 from mimodsl.runtime.devices import (
     PROCESS,
     RANKS_A_CORE,
-    Chosen,
+    DeviceDecision,
     Machine,
     choose,
     free_memory,
@@ -89,7 +89,7 @@ def test_cores_bound_the_ranks() -> None:
     machine = Machine(gpus=0, cores=2, memory=2**40)
     assert choose(wide, machine, trains=False).choice is DeviceChoice.CPU
     chosen = choose(wide, attrs.evolve(machine, cores=1), trains=False)
-    assert chosen == Chosen(
+    assert chosen == DeviceDecision(
         choice=DeviceChoice.META,
         why="there are 0 GPUs for 32 ranks, and as CPU processes they are too many for 1 core",
     )

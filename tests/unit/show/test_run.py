@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 import mimodsl
-from mimodsl.runtime.checkpoint.manifest import Loaded, Saved
+from mimodsl.planner.device import Device
+from mimodsl.runtime.checkpoint.manifest import LoadedCheckpoint, SavedCheckpoint
 from mimodsl.runtime.errors import phases_of, rank_list
-from mimodsl.runtime.launch import Device
 from mimodsl.runtime.run import Run
-from mimodsl.runtime.stacks import innermost_call
-from mimodsl.runtime.train import Group, RankSummary, Step, tokens_a_step
+from mimodsl.runtime.stack_dumps import innermost_call
+from mimodsl.runtime.train import Communicator, RankSummary, Step, tokens_a_step
 from mimodsl.show.progress import Progress
 from mimodsl.show.run import document, groups, show
 
@@ -49,8 +49,8 @@ def summary(rank: int, parameters: int) -> RankSummary:
         rank=rank,
         parameters={"language": parameters},
         groups=(
-            Group(tag="0", names=("default_pg",), ranks=(0, 1, 2, 3)),
-            Group(tag=f"{pair[0] + 1}", names=("all.tp", "all.tp-cp"), ranks=pair),
+            Communicator(tag="0", names=("default_pg",), ranks=(0, 1, 2, 3)),
+            Communicator(tag=f"{pair[0] + 1}", names=("all.tp", "all.tp-cp"), ranks=pair),
         ),
         steps=STEPS,
     )
@@ -126,9 +126,11 @@ def test_checkpoints_are_lines_that_say_where_they_are():
     console, file = written(terminal=False)
     progress = Progress(console=console)
     folder = Path("run") / ("long-" * 20)
-    progress.reported(0, Loaded(step=2, folder=folder, left_out=(), anew=()))
-    progress.reported(0, Loaded(step=2, folder=folder, left_out=("vision",), anew=("a", "b")))
-    progress.reported(0, Saved(step=4, folder=folder, size=2_500_000, seconds=0.24))
+    progress.reported(0, LoadedCheckpoint(step=2, folder=folder, left_out=(), anew=()))
+    progress.reported(
+        0, LoadedCheckpoint(step=2, folder=folder, left_out=("vision",), anew=("a", "b"))
+    )
+    progress.reported(0, SavedCheckpoint(step=4, folder=folder, size=2_500_000, seconds=0.24))
     assert file.getvalue().splitlines() == [
         f"loaded step 2 from {folder}",
         f"loaded step 2 from {folder}, left out: vision, optimizer anew: a, b",
@@ -138,7 +140,7 @@ def test_checkpoints_are_lines_that_say_where_they_are():
 
 def test_the_summary_says_how_to_go_on():
     console, file = written(terminal=False)
-    saved = Saved(step=2, folder=Path("run/step-00000002"), size=1, seconds=0.5)
+    saved = SavedCheckpoint(step=2, folder=Path("run/step-00000002"), size=1, seconds=0.5)
     run = attrs.evolve(RUN, ranks=[attrs.evolve(rank, saved=(saved,)) for rank in RUN.ranks])
     show(run, console)
     assert file.getvalue().endswith("\ngo on with --load run/step-00000002\n")

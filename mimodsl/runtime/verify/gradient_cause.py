@@ -10,15 +10,15 @@ from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.grids import grid_plans
 from mimodsl.runtime.errors import rank_list
-from mimodsl.runtime.verify.axes import Axes
 from mimodsl.runtime.verify.parameters import Copy, Parameter
+from mimodsl.runtime.verify.separating_axis import Axes
 from mimodsl.runtime.verify.verdict import Cause, Finding
 
 _CLOSE = 1e-3
 
 
 @frozen(kw_only=True)
-class Blame:
+class GradientCause:
     """Names the cause of a difference in the gradients of one step.
 
     `everything` are all parameters in forward order, `weight` is what the global batch's gradients

@@ -9,7 +9,7 @@ import torch
 import mimodsl
 from mimodsl.data import Data
 from mimodsl.runtime.data import SyntheticData
-from mimodsl.runtime.own_data import DataError, OwnData, own_data
+from mimodsl.runtime.user_data import CheckedData, DataError, load_data
 
 SPEC = mimodsl.load(Path(__file__).parents[3] / "specs" / "nemotron_vlm.mimo")
 (FLOW,) = SPEC.flows
@@ -36,7 +36,7 @@ class Given(Data):
 
 
 def held_to_the_spec(**given):
-    return OwnData(spec=SPEC, path="mine:data", inner=Given(**given))
+    return CheckedData(spec=SPEC, path="mine:data", inner=Given(**given))
 
 
 def test_what_fits_is_passed_on():
@@ -120,13 +120,13 @@ def module(tmp_path, monkeypatch):
 )
 def test_a_function_that_gives_none_is_told_of(name, said):
     with pytest.raises(DataError) as raised:
-        own_data(SPEC, f"lines_of_mine:{name}")
+        load_data(SPEC, f"lines_of_mine:{name}")
     assert str(raised.value) == f"lines_of_mine:{name} {said}"
 
 
 @pytest.mark.usefixtures("module")
 def test_an_error_in_their_code_is_theirs():
-    own = own_data(SPEC, "lines_of_mine:Lines")
+    own = load_data(SPEC, "lines_of_mine:Lines")
     with pytest.raises(DataError) as raised:
         own.tokens(3, 4)
     assert str(raised.value) == (
@@ -137,7 +137,7 @@ def test_an_error_in_their_code_is_theirs():
 
 def test_a_module_that_is_not_there_is_said():
     with pytest.raises(DataError) as raised:
-        own_data(SPEC, "nothing_of_mine:data")
+        load_data(SPEC, "nothing_of_mine:data")
     assert str(raised.value) == (
         "nothing_of_mine:data failed, importing it\n"
         "  ModuleNotFoundError: No module named 'nothing_of_mine'"
@@ -148,7 +148,7 @@ def test_a_module_that_is_not_there_is_said():
 def test_what_their_module_lacks_is_told_at_its_line():
     Path("lines_of_mine.py").write_text(f"import nothing_of_mine\n{MODULE}")
     with pytest.raises(DataError, match=r"'nothing_of_mine'\n  at lines_of_mine.py:1 in <module>$"):
-        own_data(SPEC, "lines_of_mine:Lines")
+        load_data(SPEC, "lines_of_mine:Lines")
 
 
 def test_held_out_samples_show_the_same_things_by_other_draws():

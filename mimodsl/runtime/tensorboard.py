@@ -1,4 +1,4 @@
-"""TensorBoard logs of a run: a curve of everything that steps and evaluations say."""
+"""The TensorBoard log of a run: a curve for each number of a step or an evaluation."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ _NOT_LOGGED: Final = ("step", "seconds", "tokens")
 
 
 @frozen
-class Logs:
-    """Where rank 0 writes what it has to show; `writer` is none where there are no logs."""
+class TensorBoardLog:
+    """The log that rank 0 writes. Without a `writer` it drops every value."""
 
     writer: Any = None
 
     def add(self, kind: str, value: Any) -> None:
-        """The numbers of a step or an evaluation, each as the curve `kind/name`; out at once."""
+        """Write the numbers of a step or an evaluation at once, each to the curve `kind/name`."""
         if self.writer is None:
             return
         for name, number in attrs.asdict(value).items():
@@ -28,16 +28,18 @@ class Logs:
 
 
 @contextmanager
-def logs_in(folder: Path | None, *, after: int) -> Generator[Logs]:
-    """Logs in a folder for a block. Curves go on `after` a step: later points of an earlier run
-    are not shown any more. Without a folder there are none."""
+def log_in(folder: Path | None, *, after: int) -> Generator[TensorBoardLog]:
+    """A log in a folder, for the length of a block; without a folder it drops every value.
+
+    TensorBoard hides the points of an earlier run that come `after` this step.
+    """
     if folder is None:
-        yield Logs()
+        yield TensorBoardLog()
         return
     from torch.utils.tensorboard import SummaryWriter
 
     writer: Any = SummaryWriter(folder, purge_step=after + 1)  # pyright: ignore[reportUnknownVariableType, reportCallIssue, reportArgumentType]
     try:
-        yield Logs(writer)
+        yield TensorBoardLog(writer)
     finally:
         writer.close()

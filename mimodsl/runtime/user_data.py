@@ -31,22 +31,22 @@ class DataError(RunError):
     explained = True
 
 
-def own_data(spec: Spec, source: DataSource) -> "OwnData":
+def load_data(spec: Spec, source: DataSource) -> "CheckedData":
     """The samples that a function, or its name as `module:function`, gives for a spec.
 
     Modules are found from the working directory, too. Raises `DataError`.
     """
-    name = name_of(source)
+    name = data_name(source)
     with _theirs(name, "importing it"):
         function: Any = _imported(source) if isinstance(source, str) else source
     with _theirs(name, "calling it with the spec"):
         data = function(spec)
     if not isinstance(data, Data):
         raise DataError(f"{name} gave a {type(data).__name__}, which is no mimodsl.data.Data")
-    return OwnData(spec=spec, path=name, inner=data)
+    return CheckedData(spec=spec, path=name, inner=data)
 
 
-def name_of(source: DataSource) -> str:
+def data_name(source: DataSource) -> str:
     """`module:function` of a function of samples, as messages name it."""
     if isinstance(source, str):
         return source
@@ -85,7 +85,7 @@ def _is_theirs(file: str) -> bool:
 
 
 @frozen(kw_only=True)
-class OwnData(Data):
+class CheckedData(Data):
     """A user's samples, each held to the spec: shapes, ids, and placeholders in whole images."""
 
     spec: Spec
@@ -129,9 +129,9 @@ class OwnData(Data):
         return mask.float()
 
     @override
-    def held_out(self) -> "OwnData | None":
+    def held_out(self) -> "CheckedData | None":
         found = self._asked("held_out", self.inner.held_out)
-        return None if found is None else OwnData(spec=self.spec, path=self.path, inner=found)
+        return None if found is None else CheckedData(spec=self.spec, path=self.path, inner=found)
 
     def _asked[T](self, name: str, method: Callable[..., T], *arguments: Any) -> T:
         shown = ", ".join(

@@ -1,4 +1,4 @@
-"""Choices of experts between which rounding decides: a layout makes them as the one rank did."""
+"""Makes a layout choose the experts that one rank chose, where rounding decides the choice."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
@@ -20,7 +20,7 @@ type _TopK = Callable[..., tuple[Tensor, Tensor]]
 
 
 @define(kw_only=True)
-class Choice:
+class LayerChoices:
     """Stands where a router has megatron-core's RouterReplay (transformer/moe/router_replay.py),
     and is asked for the experts of every token.
 
@@ -78,15 +78,15 @@ def settled(
     return chosen
 
 
-class Choices:
+class RouterChoices:
     """The choices of all routers of a rank's model, by layer, step by step."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._layers: dict[int, Choice] = {}
+        self._layers: dict[int, LayerChoices] = {}
         for router in model.modules():
             if isinstance(router, TopKRouter):
                 held: Any = router
-                held.router_replay = self._layers[held.layer_number] = Choice()
+                held.router_replay = self._layers[held.layer_number] = LayerChoices()
 
     @contextmanager
     def in_step(self, path: Path, *, alone: bool) -> Generator[None]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from mimodsl.runtime.verify.choices import Choice, settled
+from mimodsl.runtime.verify.expert_choices import LayerChoices, settled
 
 SCORES = torch.tensor([[0.5, 0.9, 0.1, 0.5], [0.2, 0.4, 0.8, 0.6], [0.7, 0.3, 0.3, 0.1]])
 ROUNDED = SCORES + torch.tensor([[1e-6, 0, 0, 0], [0, 0, 0, 0], [0, 0, 2e-6, 0]])
@@ -13,7 +13,7 @@ def best(scores: torch.Tensor, topk: int, **_: object) -> tuple[torch.Tensor, to
 
 
 def chosen(scores: torch.Tensor, model: tuple[torch.Tensor, torch.Tensor]) -> list[set[int]]:
-    choice = Choice(model=model)
+    choice = LayerChoices(model=model)
     found, numbers = choice.get_replay_topk(scores, 2, None, None, best)
     assert torch.equal(found, scores.gather(1, numbers))
     return list(map(set, numbers.tolist()))
@@ -43,7 +43,7 @@ def test_tokens_are_found_in_any_order() -> None:
 
 
 def test_the_one_rank_writes_down_what_it_chooses() -> None:
-    choice = Choice()
+    choice = LayerChoices()
     _, numbers = choice.get_replay_topk(SCORES, 2, None, None, best)
     ((scores, written),) = choice.made
     assert torch.equal(scores, SCORES)
@@ -52,7 +52,9 @@ def test_the_one_rank_writes_down_what_it_chooses() -> None:
 
 def test_a_gradient_passes_to_the_scores() -> None:
     leaf = ROUNDED.clone().requires_grad_()
-    found, _ = Choice(model=(SCORES, best(SCORES, 2)[1])).get_replay_topk(leaf, 2, None, None, best)
+    found, _ = LayerChoices(model=(SCORES, best(SCORES, 2)[1])).get_replay_topk(
+        leaf, 2, None, None, best
+    )
     found.sum().backward()
     assert leaf.grad is not None
     assert leaf.grad.sum() == 6

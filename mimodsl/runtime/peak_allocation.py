@@ -14,21 +14,21 @@ from torch.utils._pytree import tree_leaves
 from mimodsl.builder import schedule
 
 
-def most_allocated[R](action: Callable[[], R]) -> tuple[int, R]:
+def peak_allocated[R](action: Callable[[], R]) -> tuple[int, R]:
     """The most bytes allocated at a time while an action lasts, and what it returns.
 
-    On CUDA that is `max_memory_allocated`, else what tensors take (`Allocated`).
+    On CUDA that is `max_memory_allocated`, else what tensors take (`AllocationCounter`).
     """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         result = action()
         return torch.cuda.max_memory_allocated(), result
-    with Allocated() as tensors, tensors.reductions_left_out():
+    with AllocationCounter() as tensors, tensors.reductions_left_out():
         result = action()
     return tensors.peak, result
 
 
-class Allocated(TorchDispatchMode):
+class AllocationCounter(TorchDispatchMode):
     """Follows every storage that an operation gives within the block, to its end.
 
     `peak` is the most bytes of them at a time, `now` what is left. What kernels allocate for

@@ -16,13 +16,13 @@ from mimodsl.builder.families.vision import ImageEncoder
 from mimodsl.builder.model import modules_of
 from mimodsl.ir.flow import Flow
 from mimodsl.planner.roles import ModuleRole
-from mimodsl.runtime.verify.record import Point, Seen
+from mimodsl.runtime.verify.record import Point, SampleNorm
 
 type _Take = Callable[[Any, Any, Any], None]
 
 
 @define(kw_only=True)
-class Watcher:
+class ForwardHooks:
     """Records what passes through a model's modules, from their hooks.
 
     `roles` are this rank's, by module name: they say which samples a microbatch ought to be.
@@ -30,7 +30,7 @@ class Watcher:
 
     assembly: Assembly
     roles: Mapping[str, ModuleRole]
-    _seen: list[Seen] = field(factory=list[Seen], init=False)
+    _seen: list[SampleNorm] = field(factory=list[SampleNorm], init=False)
     _microbatch: int = field(default=-1, init=False)
     _inside: bool = field(default=False, init=False)
 
@@ -47,7 +47,7 @@ class Watcher:
             if isinstance(module, LanguageModule):
                 self._watch_language(module)
 
-    def taken(self) -> tuple[Seen, ...]:
+    def taken(self) -> tuple[SampleNorm, ...]:
         """What a step's forward passes came to, in their order. Empties the record."""
         seen = tuple(self._seen)
         self._seen.clear()
@@ -129,7 +129,7 @@ class Watcher:
         """Values `[n]`, several a sample where it has several images or tokens."""
         samples = self.roles[point.module].samples(self._microbatch)
         for sample, value in zip(samples, _per_sample(values, len(samples)), strict=True):
-            self._seen.append(Seen(point=point, sample=sample, part=part, value=value))
+            self._seen.append(SampleNorm(point=point, sample=sample, part=part, value=value))
 
 
 def _per_sample(values: Tensor, samples: int) -> list[float]:

@@ -30,7 +30,7 @@ def innermost_call(dump: str) -> str:
     return f"{file}:{line} in {function}"
 
 
-def joint_call(dump: str) -> str:
+def waiting_call(dump: str) -> str:
     """The call in which a rank waits for others: `all_reduce`, `wait`; empty where it is in none.
 
     It is a function of torch.distributed in any thread, since a GPU's backward has its own, or the

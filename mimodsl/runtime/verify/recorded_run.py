@@ -15,15 +15,15 @@ from mimodsl.runtime.checkpoint.weights import load_weights, save_weights
 from mimodsl.runtime.data import SyntheticData, microbatches
 from mimodsl.runtime.train import Rank
 from mimodsl.runtime.verify import shards
-from mimodsl.runtime.verify.choices import Choices
-from mimodsl.runtime.verify.points import Watcher
+from mimodsl.runtime.verify.expert_choices import RouterChoices
+from mimodsl.runtime.verify.forward_hooks import ForwardHooks
 from mimodsl.runtime.verify.record import RankRecord, StepRecord
 
 WEIGHTS: Final = "weights"
 
 
 @frozen(kw_only=True)
-class Trial:
+class RecordedRun:
     """Trains a spec for some steps from the weights in `folder`, and writes down what it sees.
 
     The run on one rank (`alone`) makes those weights and leaves its gradients and final weights as
@@ -72,9 +72,9 @@ class Trial:
         self, assembly: Assembly, rank: int, on_phase: Callable[[str], None]
     ) -> Iterator[StepRecord]:
         roles = {role.name: role for role in plan(self.spec).rank(rank).modules}
-        watcher = Watcher(assembly=assembly, roles=roles)
+        watcher = ForwardHooks(assembly=assembly, roles=roles)
         watcher.watch()
-        choices = Choices(assembly.model)
+        choices = RouterChoices(assembly.model)
         data = SyntheticData(spec=self.spec)
         for number in range(1, self.steps + 1):
             on_phase(f"step {number}")
@@ -83,7 +83,7 @@ class Trial:
             yield record
 
     def _step(
-        self, assembly: Assembly, data: SyntheticData, number: int, watcher: Watcher
+        self, assembly: Assembly, data: SyntheticData, number: int, watcher: ForwardHooks
     ) -> StepRecord:
         optimizer: Any = assembly.optimizer
         assembly.model.zero_grad_buffer()
@@ -110,7 +110,7 @@ class Trial:
         )
 
     def _compared(
-        self, found: list[shards.Held], name: str, base: shards.Tensors | None = None
+        self, found: list[shards.LocalShard], name: str, base: shards.Tensors | None = None
     ) -> list[Any]:
         """Shards beside the reference's, which on one rank they are themselves."""
         if self.alone:

@@ -8,14 +8,14 @@ from attrs import field, frozen
 
 from mimodsl.ir.spec import Spec
 from mimodsl.runtime.errors import rank_list
-from mimodsl.runtime.verify.record import Point, Seen
+from mimodsl.runtime.verify.record import Point, SampleNorm
 from mimodsl.runtime.verify.verdict import Cause, Finding
 
 _INPUTS = ("images", "input_ids", "labels")
 
 
 @frozen(kw_only=True)
-class Passed:
+class SampleComparison:
     """What a sample was at a point on one rank and in the layout; `ranks` saw it there."""
 
     sample: int
@@ -32,11 +32,11 @@ class Passed:
 
 
 @frozen(kw_only=True)
-class Forward:
+class ForwardRuns:
     """The forward passes of one step in both runs."""
 
     spec: Spec
-    points: Mapping[Point, tuple[Passed, ...]] = field(repr=False)
+    points: Mapping[Point, tuple[SampleComparison, ...]] = field(repr=False)
     tolerance: float
 
     @property
@@ -56,7 +56,9 @@ class Forward:
                 return point, self._finding(point, samples, apart)
         return None
 
-    def _finding(self, point: Point, samples: Sequence[Passed], apart: Sequence[Passed]) -> Finding:
+    def _finding(
+        self, point: Point, samples: Sequence[SampleComparison], apart: Sequence[SampleComparison]
+    ) -> Finding:
         # First: text is much alike, and swapped images make one sample look like another.
         if point.name == "input" and (swapped := self._swapped(apart)):
             return swapped
@@ -84,7 +86,7 @@ class Forward:
         )
 
     def _shifted(
-        self, point: Point, samples: Sequence[Passed], apart: Sequence[Passed]
+        self, point: Point, samples: Sequence[SampleComparison], apart: Sequence[SampleComparison]
     ) -> Finding | None:
         """Whether samples passed that were due elsewhere."""
         pairs = [
@@ -104,7 +106,7 @@ class Forward:
             (seen, f"{_samples(apart)} of {len(samples)} differ"),
         )
 
-    def _swapped(self, apart: Sequence[Passed]) -> Finding | None:
+    def _swapped(self, apart: Sequence[SampleComparison]) -> Finding | None:
         """Whether a sample's text stands with another sample's images.
 
         Squared norms add up over positions: an exchange of images changes the input by exactly the
@@ -125,7 +127,7 @@ class Forward:
         return None
 
 
-def _exchanged(one: Passed, images: Mapping[int, float]) -> int | None:
+def _exchanged(one: SampleComparison, images: Mapping[int, float]) -> int | None:
     """The sample whose images, in place of its own, make a sample what it is."""
     change = one.layout - one.alone
     for sample, value in images.items():
@@ -134,16 +136,16 @@ def _exchanged(one: Passed, images: Mapping[int, float]) -> int | None:
     return None
 
 
-def forward_of(
-    spec: Spec, alone: Iterable[Seen], ranks: Iterable[Iterable[Seen]], tolerance: float
-) -> Forward:
+def match_forward_runs(
+    spec: Spec, alone: Iterable[SampleNorm], ranks: Iterable[Iterable[SampleNorm]], tolerance: float
+) -> ForwardRuns:
     """Both runs' records of one step, matched point by point in the order of the one rank."""
     layout = _by_sample(ranks)
-    points: dict[Point, list[Passed]] = {}
+    points: dict[Point, list[SampleComparison]] = {}
     for (point, sample), parts in _by_sample([alone]).items():
         found = layout.get((point, sample), {})
         points.setdefault(point, []).append(
-            Passed(
+            SampleComparison(
                 sample=sample,
                 alone=sum(value for values in parts.values() for _, value in values),
                 layout=sum(values[0][1] for values in found.values()) if found else float("nan"),
@@ -155,7 +157,7 @@ def forward_of(
                 ),
             )
         )
-    return Forward(
+    return ForwardRuns(
         spec=spec,
         points={point: tuple(samples) for point, samples in points.items()},
         tolerance=tolerance,
@@ -165,7 +167,7 @@ def forward_of(
 type _Parts = dict[tuple[int, ...], list[tuple[int, float]]]
 
 
-def _by_sample(ranks: Iterable[Iterable[Seen]]) -> dict[tuple[Point, int], _Parts]:
+def _by_sample(ranks: Iterable[Iterable[SampleNorm]]) -> dict[tuple[Point, int], _Parts]:
     """By point and sample: the ranks' values, by part."""
     found: defaultdict[tuple[Point, int], _Parts] = defaultdict(dict)
     for rank, seen in enumerate(ranks):
@@ -179,7 +181,7 @@ def _close(one: float, other: float) -> bool:
     return isclose(one, other, rel_tol=1e-4)
 
 
-def _samples(apart: Sequence[Passed]) -> str:
+def _samples(apart: Sequence[SampleComparison]) -> str:
     if len(apart) == 1:
         return f"sample {apart[0].sample}"
     return f"{len(apart)} samples"
