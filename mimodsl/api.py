@@ -1,4 +1,4 @@
-"""What Python users call: a spec read, checked, planned and built, each step on its own."""
+"""The functions that Python users call, each for one step: load, check, plan, build, train."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class InvalidSpec(ValueError):
         super().__init__(f"the spec has mistakes\n\n{full.render(self.diagnostics)}")
 
     def __reduce__(self) -> tuple[type[InvalidSpec], tuple[tuple[Diagnostic, ...]]]:
-        """So that it comes back from a worker process."""
+        """Lets the exception return from a worker process."""
         return InvalidSpec, (self.diagnostics,)
 
 
 def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Spec:
-    """The spec of a `.mimo` file and of what it uses, or of a `.json` document, not yet checked.
+    """Read the spec of a `.mimo` file, with the files that it uses, or of a `.json` document.
 
-    `overrides` are values, as text, for the main file's `let` names. Raises `InvalidSpec` where the
-    text does not come to a spec.
+    The spec is not checked yet. `overrides` gives `let` names of the main file other values, as
+    text. Raises `InvalidSpec` if the text has mistakes that leave no spec.
     """
     from mimodsl import lower
 
@@ -49,21 +49,21 @@ def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Spec:
 
 
 def parse(text: str) -> Spec:
-    """The spec of `.mimo` text, not yet checked. Raises `InvalidSpec` as `load` does."""
+    """Read the spec of `.mimo` text, not checked yet. Raises `InvalidSpec` as `load` does."""
     from mimodsl import lower
 
     return _spec(lower.parse(text))
 
 
 def to_json(spec: Spec) -> str:
-    """The spec as one JSON document, every field in it, of the form that `json_schema` gives."""
+    """Write a spec as one JSON document with all its fields, as `json_schema` describes it."""
     from mimodsl.lower.document import as_text
 
     return as_text(spec)
 
 
 def from_json(text: str) -> Spec:
-    """The spec of a JSON document, not yet checked. Raises `ValueError` where it is none."""
+    """Read the spec of a JSON document, not checked yet. Raises `ValueError` for other text."""
     from mimodsl.lower.document import from_document
     from mimodsl.lower.json_spec import decoded
 
@@ -79,9 +79,9 @@ def json_schema() -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class Variant:
-    """One combination of a sweep, and what it comes to.
+    """One combination of the values of a sweep, with its spec and all mistakes in it.
 
-    `spec` is `None` where the values make none; `diagnostics` are all mistakes in it.
+    `spec` is `None` if the values lead to mistakes that leave no spec.
     """
 
     values: Mapping[str, Any]
@@ -90,25 +90,25 @@ class Variant:
 
     @property
     def is_sound(self) -> bool:
-        """Whether it can be built."""
-        return not any(one.is_error for one in self.diagnostics)
+        """Whether the spec can be built: it has no errors."""
+        return not any(diagnostic.is_error for diagnostic in self.diagnostics)
 
 
 def sweep(spec: Spec | str | Path, choices: Mapping[str, Iterable[Any]]) -> Iterator[Variant]:
-    """A spec with every combination of some values, each checked; the last name varies fastest.
+    """Yield the spec with every combination of some values, checked. The last name varies fastest.
 
-    Of a file the names are those of its `let` constants, and values that are strings stand for
-    themselves, as `--set` has them; of a `Spec` the names are the object paths that
-    `Spec.substitute` takes. Raises `ValueError` as `substitute` does.
+    For a file, the names are its `let` constants, and strings are values as `--set` takes them. For
+    a `Spec`, the names are the paths that `Spec.substitute` takes. Raises `ValueError` as
+    `substitute` does.
     """
     for values in product(*choices.values()):
         named = dict(zip(choices, values, strict=True))
         try:
-            found = _with(spec, named)
+            combined = _with(spec, named)
         except InvalidSpec as invalid:
             yield Variant(values=named, spec=None, diagnostics=invalid.diagnostics)
         else:
-            yield Variant(values=named, spec=found, diagnostics=check(found))
+            yield Variant(values=named, spec=combined, diagnostics=check(combined))
 
 
 def _with(spec: Spec | str | Path, values: Mapping[str, Any]) -> Spec:
@@ -124,7 +124,7 @@ def _text(value: Any) -> str:
 
 
 def check(spec: Spec) -> tuple[Diagnostic, ...]:
-    """Every mistake in a spec, in order of place; empty where it can be built. Never raises."""
+    """All mistakes in a spec, in the order of the text; empty if there are none."""
     from mimodsl.checker.runner import check as run_rules
     from mimodsl.ir.spec import Spec
 
@@ -134,7 +134,7 @@ def check(spec: Spec) -> tuple[Diagnostic, ...]:
 
 
 def plan(spec: Spec) -> Plan:
-    """What a spec comes to on every rank, without torch. Raises `InvalidSpec` for a wrong spec."""
+    """Compute the plan of all ranks, without torch. Raises `InvalidSpec` for a wrong spec."""
     from mimodsl.planner.plan import plan as plan_checked
 
     _require_sound(spec)
@@ -147,12 +147,13 @@ def build(
     *,
     share_groups: bool = True,
 ) -> Assembly:
-    """The spec's part on this rank: grids, groups, model, bridges and optimizer, ready to train.
+    """Build this rank's part of a spec: grids, groups, model, bridges and optimizer.
 
-    Every rank of an initialised `torch.distributed` world of the spec's size calls it; `on_phase`
-    hears of each phase as it begins. Without `share_groups`, every name has a process group of its
-    own, as in Megatron-Core, where names of the same ranks may share one else. Needs the extra
-    `build`. Raises `InvalidSpec` for a wrong spec and `ValueError` for a world of another size.
+    All ranks of an initialised `torch.distributed` world of the spec's size must call this
+    function. It calls `on_phase` with the name of each phase when the phase begins. Names with the
+    same ranks may share a process group; without `share_groups`, each name gets its own, as in
+    Megatron-Core. Needs the extra `build`. Raises `InvalidSpec` for a wrong spec and `ValueError`
+    for a world of another size.
     """
     from mimodsl.builder.assembly import assemble
 
@@ -161,12 +162,12 @@ def build(
 
 
 def join(device: Literal["auto", "cpu", "cuda"] = "auto", timeout: float = 300.0) -> None:
-    """Make this process, which torchrun or the like has started, a rank of its world.
+    """Make this process, which a launcher such as torchrun has started, a rank of its world.
 
-    That is over NCCL where the machine has a GPU for each of its ranks, else as a CPU process over
-    gloo, with megatron-core made to believe in it: call it before `build`. A collective gives up
-    after twice `timeout` seconds. Needs the extra `build`. Raises `ValueError` without a launcher,
-    and `NoDevice` where there are too few GPUs for `cuda`.
+    Call it before `build`. The ranks communicate over NCCL if the machine has a GPU for each of its
+    ranks. Otherwise they run on CPUs over gloo, with corrections that let megatron-core run there.
+    A collective gives up after twice `timeout` seconds. Needs the extra `build`. Raises
+    `ValueError` without a launcher, and `NoDevice` if there are too few GPUs for `cuda`.
     """
     from mimodsl.runtime.launcher import join as join_world
     from mimodsl.runtime.request import DeviceChoice
@@ -196,38 +197,40 @@ def train(  # noqa: PLR0913
     observer: Observer | None = None,
     verbose: bool = False,
 ) -> Run:
-    """Train a spec, as `mimodsl build` does, and return its losses and all else that it came to.
+    """Train a spec, as `mimodsl build` does, and return its losses and other results.
 
-    Outside a launcher this starts the spec's whole world on this machine and waits for it; under
-    torchrun this process is one rank, and every rank gets the same result. Nothing is printed:
-    `observer` is told of phases, steps, evaluations and checkpoints while the run lasts, in this
-    process. Needs the extra `build`.
+    Without a launcher, this function starts all ranks of the spec on this machine and waits for
+    them. Under torchrun, this process is one rank, and all ranks return the same result. Nothing is
+    printed: this process calls `observer` for each phase, step, evaluation and checkpoint while the
+    run lasts. Needs the extra `build`.
 
-    - `steps`: training steps, those before a loaded checkpoint not counted; 10 by default. 0 only
-      builds, loads and saves.
-    - `seed`: in place of the spec's own seed.
-    - `data`: a function that gives samples (`mimodsl.data.Data`) for the spec, such a class, or the
-      name of one, `"module:name"`; synthetic samples by default. Ranks on CPUs are forked and take
-      any function. Ranks on GPUs and those of a launcher are other processes: there it has to be
-      one that pickles, of a module.
-    - `save`, `save_every`: the folder of checkpoints, one after the last step and, if given, after
-      every so many steps.
-    - `load`: a checkpoint to go on from, or a folder of them for the latest, in whatever layout.
-    - `resume`: go on from the latest checkpoint in `save`, if it has one, and count its steps.
-    - `eval_every`, `eval_steps`: evaluate on held-out samples after every so many steps and the
-      last, on as many samples as so many steps have; 4 by default.
-    - `log_dir`: write all curves for TensorBoard there. Needs the extra `log`.
-    - `profile`, `profile_steps`, `profile_ranks`: trace steps, from a first to a last of this run,
-      counted from 1, on these ranks, to a folder; the second on one rank of every role by default.
+    - `steps`: the number of training steps to add to those of a loaded checkpoint; 10 by default.
+      With 0, the run only builds, loads and saves.
+    - `seed`: replaces the spec's seed.
+    - `data`: a function that returns samples (`mimodsl.data.Data`) for the spec, a class of such
+      samples, or the name of either, `"module:name"`; synthetic samples by default. Ranks on CPUs
+      are forks of this process and take any function. Ranks on GPUs and under a launcher are
+      separate processes: for them, the function must be one of a module, so that it pickles.
+    - `save`, `save_every`: the folder for checkpoints. The run saves one after the last step and,
+      with `save_every`, also after every so many steps.
+    - `load`: the checkpoint to continue from, in any layout, or a folder of checkpoints for its
+      latest one.
+    - `resume`: continue from the latest checkpoint in `save`, if there is one, and count its steps.
+    - `eval_every`, `eval_steps`: evaluate after every `eval_every` steps and after the last, on as
+      many held-out samples as `eval_steps` steps have; 4 by default.
+    - `log_dir`: the folder for TensorBoard curves. Needs the extra `log`.
+    - `profile`, `profile_steps`, `profile_ranks`: the folder for traces, the first and last step of
+      this run to trace, counted from 1, and the ranks to trace; by default the second step, on one
+      rank of each role.
     - `share_groups`: as in `build`.
-    - `timeout`: seconds after which a run in which no rank moves is ended; 300 by default.
-    - `device`: what the ranks compute on; `auto` is CUDA where there are GPUs for all.
+    - `timeout`: end the run when no rank reports anything for so many seconds; 300 by default.
+    - `device`: the device of the ranks; `auto` is CUDA if there are GPUs for all ranks.
     - `verbose`: let libraries print.
 
-    Raises `InvalidSpec` for a wrong spec, `ValueError` for options that do not go together or do
-    not fit the spec, and `mimodsl.runtime.errors.RunError` where the run fails: `NoDevice` without
-    the devices, `CheckpointError` for a checkpoint that does not fit, `RankFailed` for the first
-    rank that fails, `RanksHung` when none moves any more.
+    Raises `InvalidSpec` for a wrong spec, `ValueError` for options that contradict each other or do
+    not fit the spec, and `mimodsl.runtime.errors.RunError` if the run fails: `NoDevice` if devices
+    are missing, `CheckpointError` for a checkpoint that does not fit, `RankFailed` for the first
+    rank that fails, and `RanksHung` when all ranks wait.
     """
     from mimodsl.runtime.request import DeviceChoice, TrainRequest
     from mimodsl.runtime.run import train as train_checked
@@ -259,11 +262,11 @@ def train(  # noqa: PLR0913
 def build_on_meta(
     spec: Spec, *, observer: Observer | None = None, verbose: bool = False
 ) -> MetaBuild:
-    """Build one rank of every role in this process, with shapes and groups but no memory.
+    """Build one rank of each role in this process, with shapes and groups but no memory.
 
-    It is what `mimodsl build --device meta` does, for worlds of any size. `observer` is told of
-    each role as it begins. Needs the extra `build`. Raises `InvalidSpec` for a wrong spec,
-    `ValueError` under a launcher, and `RankFailed` where a rank fails.
+    It does what `mimodsl build --device meta` does, and works for worlds of any size. It calls
+    `observer` when it begins a role. Needs the extra `build`. Raises `InvalidSpec` for a wrong
+    spec, `ValueError` under a launcher, and `RankFailed` if a rank fails.
     """
     from mimodsl.runtime.request import TrainRequest
     from mimodsl.runtime.run import train_or_build
@@ -287,12 +290,12 @@ def verify(  # noqa: PLR0913
 ) -> Verification:
     """Train a spec on one rank and on its layout, and compare the two, as `mimodsl verify` does.
 
-    Both runs begin with the same weights and see the same samples. Unless `full_size`, a large spec
-    is shrunk first; its layout and its kinds of layers stay. `tolerance` is the relative distance
-    that counts as rounding. `verdict.equal` of the result says whether they agree. The other
-    options are those of `train`. Needs the extra `build`. Raises `InvalidSpec` for a wrong spec,
-    `ValueError` for wrong options and for a spec that can't be compared, and
-    `mimodsl.runtime.errors.RunError` where a run fails.
+    Both runs begin with the same weights and see the same samples. Unless `full_size` is true, a
+    large spec is shrunk first; its layout and its kinds of layers stay. Differences up to the
+    relative distance `tolerance` count as rounding. The result's `verdict.equal` says whether the
+    runs agree. The other options are those of `train`. Needs the extra `build`. Raises
+    `InvalidSpec` for a wrong spec, `ValueError` for wrong options and for a spec that can't be
+    compared, and `mimodsl.runtime.errors.RunError` if a run fails.
     """
     from mimodsl.planner.device import Device
     from mimodsl.runtime.verify.request import VerifyRequest
@@ -313,13 +316,13 @@ def verify(  # noqa: PLR0913
 
 
 def export(spec: Spec, to: str, *, name: str = "model", source: str = "", **options: Any) -> str:
-    """The text that `mimodsl export --to` writes: a launch script, a Python script, flags or JSON.
+    """Return the text that `mimodsl export --to` writes: a script, flags or JSON.
 
-    `to` is `torchrun`, `slurm`, `python`, `json` or `megatron-args`. `name` is what scripts call
-    the run, and `source` what they say the spec comes from. `options` are the other fields of
-    `mimodsl.exporter.target.Launch` that the target makes use of, such as `steps`.
-    Raises `InvalidSpec` for a wrong spec, and `ValueError` for an unknown target, for an option
-    that the target has no use for and for a value that the cluster would not take.
+    `to` is `torchrun`, `slurm`, `python`, `json` or `megatron-args`. `name` is the name of the run
+    in scripts, and `source` names the spec in their heads. `options` are the other fields of
+    `mimodsl.exporter.target.Launch` that the target uses, such as `steps`. Raises `InvalidSpec` for
+    a wrong spec, and `ValueError` for an unknown target, an option that the target does not use, or
+    a value that the cluster refuses.
     """
     from mimodsl.exporter.targets import target
 
@@ -328,8 +331,7 @@ def export(spec: Spec, to: str, *, name: str = "model", source: str = "", **opti
 
 
 def diff(a: Spec, b: Spec) -> tuple[Difference, ...]:
-    """The fields whose values differ between two specs, as `mimodsl diff` shows them; empty for
-    specs that say the same."""
+    """List the fields whose values differ between two specs, as `mimodsl diff` shows them."""
     from mimodsl.planner.difference import differences
 
     return tuple(differences(a, b))

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from mimodsl.runtime.request import TrainRequest
 
 _EPILOG = """\
-Outside a launcher the spec's whole world is started on this machine: over NCCL where there are
-enough GPUs, else as CPU processes over gloo where cores and memory suffice. Under torchrun (RANK is
-set) this process is one rank.
+Without a launcher, this command starts all ranks of the spec on this machine: over NCCL if there
+are enough GPUs, otherwise as CPU processes over gloo if there are enough cores and memory. Under
+torchrun (RANK is set), this process is one rank.
 
-A world that this machine has no room for is built on the meta device: in this one process, one rank
-of every role, with the shapes, the number of parameters and the process groups of the real one, and
-no memory. So is any world with --device meta. Nothing is trained there: an option of training makes
-auto fail rather than choose it.
+If this machine has no room for all ranks, or with --device meta, the command builds on the meta
+device: one rank of each role, in this process, with the real shapes, parameter counts and process
+groups, but without memory. It trains nothing there. With an option for training, auto fails instead
+of choosing meta.
 
-Exits with 1 where the spec has mistakes, a checkpoint does not fit or a rank fails, and after
+The exit code is 1 if the spec has mistakes, a checkpoint does not fit or a rank fails, and after
 Ctrl-C."""
 
 
@@ -47,85 +47,86 @@ def add_to(commands: Any) -> None:
         "--steps",
         metavar="N",
         type=options.natural,
-        help="training steps, those before a loaded checkpoint not counted; 0 builds, loads and "
-        f"saves only (default: {STEPS})",
+        help="training steps, added to those of a loaded checkpoint; 0 only builds, loads and "
+        f"saves (default: {STEPS})",
     )
     parser.add_argument(
-        "--seed", metavar="N", type=options.natural, help="in place of the spec's own seed"
+        "--seed", metavar="N", type=options.natural, help="use this seed instead of the spec's"
     )
     parser.add_argument(
         "--data",
         metavar="MODULE:FUNCTION",
-        help="train on the samples (mimodsl.data.Data) that a function gives for the spec; modules "
-        "are found from the working directory, too (default: synthetic samples)",
+        help="train on the samples (mimodsl.data.Data) that a function returns for the spec; "
+        "Python also looks for the module in the working directory (default: synthetic samples)",
     )
     _add_checkpoints(parser.add_argument_group("checkpoints"))
-    _add_watching(parser.add_argument_group("what a run shows"))
+    _add_observation(parser.add_argument_group("evaluation, logs and traces"))
     parser.add_argument(
         "--no-shared-groups",
         dest="share_groups",
         action="store_false",
         default=argparse.SUPPRESS,
-        help="make a process group for every name, as Megatron-Core does, where names of the same "
-        "ranks share one else",
+        help="make a process group for each name, as Megatron-Core does; without this option, "
+        "names with the same ranks share one",
     )
     options.add_run(parser)
     options.add_set(parser)
 
 
 def _add_checkpoints(group: Any) -> None:
-    """Where a run begins, and what it leaves behind."""
+    """Options for saving and loading checkpoints."""
     group.add_argument(
         "--save",
         metavar="DIR",
         type=Path,
-        help="save a checkpoint after the last step, in a folder of checkpoints",
+        help="save a checkpoint after the last step, in this folder of checkpoints",
     )
     group.add_argument(
         "--save-every",
         metavar="N",
         type=options.positive,
-        help="save one after every N-th step, too",
+        help="also save a checkpoint after every N-th step",
     )
     group.add_argument(
         "--load",
         metavar="DIR",
         type=Path,
-        help="go on from a checkpoint, or from the latest in a folder of them, in whatever layout",
+        help="continue from a checkpoint in any layout, or from the latest one in a folder",
     )
     group.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the latest checkpoint in the folder of --save, if it has one, and count "
-        "its steps in --steps: the same command again ends a run that broke off",
+        help="continue from the latest checkpoint in the folder of --save, if there is one; its "
+        "steps count in --steps, so the same command finishes a run that stopped early",
     )
 
 
-def _add_watching(group: Any) -> None:
-    """What a run shows of itself, beside its steps."""
+def _add_observation(group: Any) -> None:
+    """Options for evaluation, logs and traces."""
     group.add_argument(
         "--eval-every",
         metavar="N",
         type=options.positive,
-        help="evaluate on held-out samples after every N-th step and the last: loss and accuracy",
+        help="measure loss and accuracy on held-out samples after every N-th step and the last one",
     )
     group.add_argument(
         "--eval-steps",
         metavar="M",
         type=options.positive,
-        help=f"evaluate on as many samples as M steps have (default: {EVAL_STEPS})",
+        help=f"evaluate on as many samples as M training steps have (default: {EVAL_STEPS})",
     )
     group.add_argument(
         "--log-dir",
         metavar="DIR",
         type=Path,
-        help="write all curves for TensorBoard (needs the extra `log`)",
+        help="write all curves for TensorBoard to this folder (needs the extra `log`)",
     )
     group.add_argument(
         "--profile",
         metavar="DIR",
         type=Path,
-        help="trace a step with torch's profiler, for chrome://tracing and ui.perfetto.dev",
+        help="trace a step with torch's profiler to this folder, for chrome://tracing or "
+        "ui.perfetto.dev",
     )
     group.add_argument(
         "--profile-steps",
@@ -137,7 +138,7 @@ def _add_watching(group: Any) -> None:
         "--profile-ranks",
         metavar="R,R",
         type=options.numbers,
-        help="trace these ranks (default: one of every role)",
+        help="trace these ranks (default: one of each role)",
     )
 
 

@@ -1,4 +1,4 @@
-"""`mimodsl check`: every mistake in some specs, in one run."""
+"""`mimodsl check`: reports all mistakes in some specs, in one run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 _FORMATS = ("full", "concise", "json", "github")
 _EPILOG = """\
-A folder stands for every .mimo file below it. A file that declares only what others `use`
-(constants, presets, grids, modules) is a library and need not be whole.
+A folder means all .mimo files below it. A file that only declares constants, presets, grids or
+modules, for other files to `use`, is a library and may be incomplete.
 
-Exits with 1 where a spec has an error; warnings alone do not fail."""
+The exit code is 1 if a spec has an error. Warnings do not change it."""
 
 
 def add_to(commands: Any) -> None:
@@ -43,20 +43,20 @@ def add_to(commands: Any) -> None:
         const="json",
         help="the same as --format json",
     )
-    for option, words in (("select", "show these warnings alone"), ("ignore", "hide warnings")):
+    for option, words in (("select", "show only these warnings"), ("ignore", "hide warnings")):
         parser.add_argument(
             f"--{option}",
             metavar="CODE",
             type=options.code_list,
             action="extend",
             default=[],
-            help=f"{words}, by code or its beginning, separated by commas (may be repeated)",
+            help=f"{words}: codes, or beginnings of codes, with commas between (may be repeated)",
         )
     parser.add_argument(
         "--fix",
         action="store_true",
-        help="correct, in place, what can only have been meant in one way; show the change and "
-        "what is left",
+        help="correct, in the file, mistakes that have only one possible correction; show the "
+        "changes and the remaining mistakes",
     )
     options.add_set(parser)
 
@@ -70,31 +70,33 @@ def _run(args: argparse.Namespace) -> int:
     paths = inputs.specs_of(args.specs)
     inputs.refuse_set(paths, args.overrides)
     overrides = dict(args.overrides)
-    found = [check_file(path, inputs.read(path), overrides) for path in paths]
+    checked = [check_file(path, inputs.read(path), overrides) for path in paths]
     if args.fix:
-        found = _fixed(paths, found, overrides, sys.stdout if args.format == "full" else sys.stderr)
-    diagnostics = [one for one in _each_once(found) if selected.shows(one)]
+        checked = _fixed(
+            paths, checked, overrides, sys.stdout if args.format == "full" else sys.stderr
+        )
+    diagnostics = [diagnostic for diagnostic in _each_once(checked) if selected.shows(diagnostic)]
     _show(args.format, diagnostics)
     if args.format in ("full", "concise"):
-        print(_summary(found, diagnostics))
-    return int(any(one.errors for one in found))
+        print(_summary(checked, diagnostics))
+    return int(any(file.errors for file in checked))
 
 
 def _fixed(
-    paths: list[Path], found: list[CheckedFile], overrides: dict[str, str], report: Any
+    paths: list[Path], checked: list[CheckedFile], overrides: dict[str, str], report: Any
 ) -> list[CheckedFile]:
-    """The files after their fixes, which are shown; what is fixed in one may matter to another."""
+    """Fix the files, show the changes, and check all files again: one may use another."""
     from mimodsl.checker.file_check import check_file
     from mimodsl.cli import inputs, specs
     from mimodsl.cli.fixing import repaired
     from mimodsl.cli.trouble import UsageError
 
     if inputs.STANDARD_INPUT in paths:
-        raise UsageError("--fix changes files, and standard input is none")
-    repairs = [repaired(one, path, overrides) for path, one in zip(paths, found, strict=True)]
+        raise UsageError("--fix changes files, and standard input is not a file")
+    repairs = [repaired(file, path, overrides) for path, file in zip(paths, checked, strict=True)]
     count = sum(repair.count for repair in repairs)
     if count == 0:
-        return found
+        return checked
     files = sum(bool(repair.diff) for repair in repairs)
     for repair in repairs:
         report.write(repair.diff)
@@ -103,11 +105,13 @@ def _fixed(
     return [check_file(path, inputs.read(path), overrides) for path in paths]
 
 
-def _each_once(found: Sequence[CheckedFile]) -> list[Diagnostic]:
-    """All diagnostics; a mistake in a file that several specs use is one."""
+def _each_once(checked: Sequence[CheckedFile]) -> list[Diagnostic]:
+    """All diagnostics, each once: several specs may use the file that has the mistake."""
     seen: dict[tuple[str, str, str], Diagnostic] = {}
-    for one in (one for file in found for one in file.diagnostics):
-        seen.setdefault((one.code, str(one.primary.where), one.message), one)
+    for diagnostic in (diagnostic for file in checked for diagnostic in file.diagnostics):
+        seen.setdefault(
+            (diagnostic.code, str(diagnostic.primary.where), diagnostic.message), diagnostic
+        )
     return list(seen.values())
 
 
@@ -123,19 +127,19 @@ def _show(format: str, diagnostics: Sequence[Diagnostic]) -> None:
         print(text, end="\n\n" if format == "full" else "\n")
 
 
-def _summary(found: Sequence[CheckedFile], diagnostics: Sequence[Diagnostic]) -> str:
+def _summary(checked: Sequence[CheckedFile], diagnostics: Sequence[Diagnostic]) -> str:
     """`2 errors and 1 warning in 3 specs and 1 library; --fix corrects 1`."""
     from mimodsl.cli.specs import counted, joined, plural
 
-    libraries = sum(one.is_library for one in found)
-    specs = len(found) - libraries
+    libraries = sum(file.is_library for file in checked)
+    specs = len(checked) - libraries
     where = joined(plural(specs, "spec"), plural(libraries, "library", "libraries"))
     text = counted(diagnostics) or "no mistakes"
-    if len(found) > 1 or libraries:
+    if len(checked) > 1 or libraries:
         text += f" in {where}"
-    files = {one.source.path for one in found if one.source is not None}
+    files = {file.source.path for file in checked if file.source is not None}
     fixable = sum(
-        bool(one.edits) and all(edit.span.file.path in files for edit in one.edits)
-        for one in diagnostics
+        bool(diagnostic.edits) and all(edit.span.file.path in files for edit in diagnostic.edits)
+        for diagnostic in diagnostics
     )
     return f"{text}; --fix corrects {fixable}" if fixable else text

@@ -1,4 +1,4 @@
-"""`mimodsl diff`: what differs between two specs or checkpoints, and what of one loads."""
+"""`mimodsl diff`: shows how two specs differ, and which weights of one load into the other."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from mimodsl.ir.spec import Spec
 
 _EPILOG = """\
-A and B are specs, or folders of checkpoints, whose specs are compared. Differences are of layout
-(where things are computed), of the model, or of its training; how a spec is written does not count.
-Then it says, module by module, whether B could load the weights of a checkpoint of A. Needs no
-torch and no GPU.
+A and B are specs, or folders of checkpoints, which hold specs. A difference belongs to the layout
+(which rank computes what), to the model or to its training. Order and spelling in the files do not
+matter. The command then shows for each module whether B can load the weights of a checkpoint of A.
+It needs no torch and no GPU.
 
-As diff(1) it exits with 0 where both are the same, 1 where they differ, 2 in case of trouble."""
+As in diff(1), the exit code is 0 if both are the same, 1 if they differ, and 2 if the command can
+not compare them."""
 
 
 def add_to(commands: Any) -> None:
@@ -26,7 +27,7 @@ def add_to(commands: Any) -> None:
         commands,
         "diff",
         _run,
-        help="say what differs between two specs or checkpoints",
+        help="show how two specs or checkpoints differ",
         epilog=_EPILOG,
     )
     for name in ("a", "b"):
@@ -50,7 +51,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _spec(path: Path) -> Spec | None:
-    """The spec of a file or of a checkpoint; standard error says what is wrong with it."""
+    """The spec of a file or a checkpoint. Its mistakes go to standard error."""
     from mimodsl.cli import specs, trouble
 
     if path.is_dir():
@@ -71,9 +72,9 @@ def _compare(a: Spec, b: Spec, args: argparse.Namespace) -> int:
     from mimodsl.planner import difference
     from mimodsl.show import differences
 
-    found = difference.differences(a, b)
+    fields = difference.differences(a, b)
     if args.json:
-        terminal.print_json(differences.document(a, b, found))
+        terminal.print_json(differences.document(a, b, fields))
     else:
-        differences.show(a, b, found, terminal.console(sys.stdout))
-    return int(bool(found))
+        differences.show(a, b, fields, terminal.console(sys.stdout))
+    return int(bool(fields))

@@ -1,4 +1,4 @@
-"""`mimodsl explain`: what a diagnostic's code means, or which codes there are."""
+"""`mimodsl explain`: explains the code of a diagnostic, or lists all codes."""
 
 import argparse
 import sys
@@ -19,7 +19,11 @@ def add_to(commands: Any) -> None:
         epilog="For example: mimodsl explain MIMO301",
     )
     parser.add_argument(
-        "code", metavar="CODE", type=str.upper, nargs="?", help="a code; all are listed without one"
+        "code",
+        metavar="CODE",
+        type=str.upper,
+        nargs="?",
+        help="a code; without one, the command lists all codes",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

@@ -1,4 +1,4 @@
-"""`mimodsl export`: writes a spec as something that other programs run."""
+"""`mimodsl export`: writes a spec for other programs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from mimodsl.planner.nodes import NodePlan
 
 _EPILOG = """\
-A launch script carries the spec, names and values resolved, and needs no other file. It puts
-consecutive ranks on each node, so many that tp and ep groups stay inside one where they can;
-a table of the groups that cross nodes goes to standard output or, if the script goes there, to
-standard error. The same script again, as a requeued job is, goes on from the last checkpoint.
+A launch script contains the whole spec, with names and values resolved, and needs no other file. It
+puts consecutive ranks on each node, and keeps tp and ep groups inside one node if it can. A table
+of the groups that cross nodes goes to standard output or, if the script goes there, to standard
+error. If you run the script again, or Slurm requeues it, the run continues from the last
+checkpoint.
 
-A Python script assembles and trains the same with megatron-core alone, step by step as
-`mimodsl build` does. JSON is the spec itself, which every command reads as it does a .mimo file.
-The flags are those of Megatron-LM's MIMO example; what no flag can say stands after them."""
+A Python script builds and trains the same model with megatron-core alone, in the same steps as
+`mimodsl build`. JSON is the spec itself; all commands read it like a .mimo file. megatron-args are
+the flags of Megatron-LM's MIMO example, followed by the parts of the spec that have no flag."""
 
 
 def add_to(commands: Any) -> None:
@@ -39,10 +40,10 @@ def add_to(commands: Any) -> None:
         "--to",
         choices=("torchrun", "slurm", "python", "json", "megatron-args"),
         required=True,
-        help="what it is written for",
+        help="the program to write for",
     )
     parser.add_argument(
-        "--output", metavar="FILE", type=Path, help="write to a file, not to standard output"
+        "--output", metavar="FILE", type=Path, help="write to this file instead of standard output"
     )
     parser.add_argument(
         "--json",
@@ -60,7 +61,7 @@ def _add_run(group: Any) -> None:
         "--steps",
         metavar="N",
         type=options.positive,
-        help="training steps in all, however often the run is started (default: 10)",
+        help="training steps in total, over all starts of the run (default: 10)",
     )
     group.add_argument(
         "--save-every",
@@ -71,10 +72,13 @@ def _add_run(group: Any) -> None:
     group.add_argument(
         "--folder",
         metavar="DIR",
-        help="where spec, logs and checkpoints go, shared by all nodes (default: runs/NAME)",
+        help="the folder for spec, logs and checkpoints, shared by all nodes (default: runs/NAME)",
     )
     group.add_argument(
-        "--job-name", dest="name", metavar="NAME", help="the run's name (default: the spec's)"
+        "--job-name",
+        dest="name",
+        metavar="NAME",
+        help="the name of the run (default: the name of the spec's file)",
     )
 
 
@@ -86,38 +90,38 @@ def _add_nodes(group: Any) -> None:
         "--gpus-per-node",
         metavar="N",
         type=options.positive,
-        help="GPUs of a node, or ranks that it takes on CPUs (default: 8)",
+        help="GPUs of a node; with --device cpu, ranks of a node (default: 8)",
     )
     group.add_argument(
         "--ranks-per-node",
         metavar="N",
         type=options.positive,
-        help="ranks on each node (default: chosen by the groups that cross)",
+        help="ranks on each node (default: chosen so that few groups cross nodes)",
     )
     group.add_argument(
         "--before",
         metavar="COMMAND",
         action="append",
-        help="a shell command to run first, such as `module load cuda` (may be repeated)",
+        help="run this shell command first, such as `module load cuda` (may be repeated)",
     )
 
 
 def _add_slurm(group: Any) -> None:
-    group.add_argument("--time", metavar="LIMIT", help="Slurm's time limit, as 2-12:00:00")
+    group.add_argument("--time", metavar="LIMIT", help="Slurm's time limit, such as 2-12:00:00")
     group.add_argument("--partition", metavar="NAME", help="Slurm's partition")
     group.add_argument("--account", metavar="NAME", help="Slurm's account")
     group.add_argument(
         "--retries",
         metavar="N",
         type=options.natural,
-        help="requeue a job that fails or runs out of time while it saves new checkpoints, and "
-        "else up to N times (default: 3; 0: never)",
+        help="requeue a job that fails or runs out of time: always after an attempt that saved a "
+        "new checkpoint, otherwise up to N times (default: 3; 0: never)",
     )
     group.add_argument(
         "--sbatch",
         metavar="OPTION",
         action="append",
-        help="one more option of sbatch, as --sbatch=--qos=high (may be repeated)",
+        help="pass this option to sbatch, such as --sbatch=--qos=high (may be repeated)",
     )
 
 
@@ -127,19 +131,19 @@ def _run(args: argparse.Namespace) -> int:
 
     launch = _launch(args, target(args.to))
     if args.json and not target(args.to).launches:
-        raise trouble.UsageError(f"--json tells of nodes, of which --to {args.to} has none")
+        raise trouble.UsageError(f"--json describes nodes, and --to {args.to} has no nodes")
     spec = specs.sound_spec(args)
     if spec is None:
         return trouble.FAILURE
     try:
         _export(spec, launch, args)
-    except ValueError as error:  # a value that the cluster would not take
+    except ValueError as error:  # a value that the cluster refuses
         raise trouble.UsageError(str(error)) from error
     return 0
 
 
 def _launch(args: argparse.Namespace, target: Target) -> Launch:
-    """The run as the command line has it, named after the spec's file."""
+    """The run that the command line describes, named after the spec's file."""
     from mimodsl.exporter.target import Launch
 
     overrides = ", ".join(f"{name}={value}" for name, value in args.overrides)

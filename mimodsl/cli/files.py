@@ -1,4 +1,4 @@
-"""Reads a file as it is, shows its changes, and writes one whole or not at all."""
+"""Reads files, shows their changes, and writes each file completely or not at all."""
 
 import contextlib
 import difflib
@@ -13,7 +13,7 @@ from mimodsl.cli.trouble import UsageError
 
 
 def read(path: Path) -> str:
-    """The text of a file, its line breaks untouched. Raises `UsageError` where it is not UTF-8."""
+    """The text of a file with its line breaks unchanged. Raises `UsageError` if it is not UTF-8."""
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -21,16 +21,16 @@ def read(path: Path) -> str:
 
 
 def diff(path: str, before: str, after: str, word: str) -> str:
-    """What changes in a file that is then, say, `formatted`, as a unified diff."""
+    """The change of a file as a unified diff; `word` says what it is afterwards: `formatted`."""
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     lines = difflib.unified_diff(old, new, path, f"{path} {word}")
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def replace(path: Path, text: str) -> None:
-    """Replaces what a file holds: readers see the old text or the new, never a part.
+    """Replaces the text of a file. Readers see either the old text or the new one, never a part.
 
-    Mode and owner stay; where the path is a symbolic link, what it points to is replaced.
+    Mode and owner stay. For a symbolic link, this replaces the file that it points to.
     """
     _replace(path, (text,))
 
@@ -46,7 +46,7 @@ def _replace(path: Path, pieces: Iterable[str]) -> None:
 
 
 def create(path: Path, text: str) -> None:
-    """Makes a file of a text, whole or not at all. Raises `FileExistsError` where there is one."""
+    """Writes a new file, completely or not at all. Raises `FileExistsError` if it exists."""
     with _written(path, (text,)) as temporary:
         temporary.chmod(0o666 & ~_umask())
         try:
@@ -60,12 +60,12 @@ def create(path: Path, text: str) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Makes a file or replaces one, whole or not at all; a device or a pipe is written to."""
+    """Writes or replaces a file, completely or not at all. Also writes to a device or pipe."""
     write_pieces(path, (text,))
 
 
 def write_pieces(path: Path, pieces: Iterable[str]) -> None:
-    """The same of a text in pieces, which are asked for one by one and not kept."""
+    """As `write`, for a text in pieces, of which only one is in memory at a time."""
     if path.is_file():
         _replace(path, pieces)
     elif path.exists():
@@ -79,7 +79,7 @@ def write_pieces(path: Path, pieces: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def _written(target: Path, pieces: Iterable[str]) -> Generator[Path]:
-    """The text in a temporary file beside its target, gone after the block."""
+    """A temporary file beside the target that holds the text, for the length of a block."""
     with _errors_of(target):
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
@@ -94,7 +94,7 @@ def _written(target: Path, pieces: Iterable[str]) -> Generator[Path]:
 
 @contextlib.contextmanager
 def _errors_of(target: Path) -> Generator[None]:
-    """Errors name the file that was asked for; those of a full disk name none."""
+    """Makes errors in the block name this file. The error for a full disk names no file."""
     try:
         yield
     except OSError as error:
@@ -102,7 +102,7 @@ def _errors_of(target: Path) -> Generator[None]:
 
 
 def _umask() -> int:
-    """What a new file's mode lacks here; it can be read only by setting it."""
+    """The umask of this process. Only setting it gives its old value."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""`mimodsl check --fix`: makes the edits that diagnostics are sure of, file by file."""
+"""`mimodsl check --fix`: applies the edits that diagnostics suggest, file by file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,27 +10,27 @@ from mimodsl.checker.file_check import CheckedFile, check_file
 from mimodsl.checker.file_fixes import fix_all
 from mimodsl.cli import files
 
-_MARK: Final = "\ufeff"
+_BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 @frozen(kw_only=True)
 class Repair:
-    """A file after its fixes: how many mistakes they end, and what changed."""
+    """The fixes of a file: how many mistakes they correct, and the diff."""
 
     count: int
     diff: str
 
 
 def repaired(before: CheckedFile, path: Path, overrides: Mapping[str, str]) -> Repair:
-    """Fix a file, whole or not at all."""
+    """Fix a file, completely or not at all."""
     repair = fix_all(before, lambda source: check_file(path, source, overrides))
     source, after = before.source, repair.after.source
     if source is None or after is None or repair.after is before:
         return Repair(count=0, diff="")
     text = files.read(path)
-    if text.removeprefix(_MARK) != source.text:
+    if text.removeprefix(_BYTE_ORDER_MARK) != source.text:
         return Repair(count=0, diff="")  # someone else has just changed it
-    mark = _MARK if text.startswith(_MARK) else ""
+    mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
     files.replace(path, mark + after.text)
     changes = files.diff(source.path, source.text, after.text, "fixed")
     return Repair(count=repair.count, diff=changes)

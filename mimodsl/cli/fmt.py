@@ -1,4 +1,4 @@
-"""`mimodsl fmt`: specs in the one style."""
+"""`mimodsl fmt`: puts specs into the standard style."""
 
 import argparse
 import sys
@@ -13,9 +13,9 @@ def add_to(commands: Any) -> None:
         commands,
         "fmt",
         _run,
-        help="put specs into the one style, in place",
-        epilog="Comments stay, the meaning stays, and a file that does not parse is left alone. "
-        "Standard input goes to standard output.",
+        help="put specs into the standard style, in their files",
+        epilog="Comments and meaning stay. A file that does not parse stays unchanged. Standard "
+        "input goes to standard output.",
     )
     options.add_specs(parser)
     parser.add_argument(
@@ -42,7 +42,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _format(path: Path, args: argparse.Namespace) -> bool:
-    """Formats a file, or says what would change; false where that fails the run."""
+    """Formats a file, or shows its change. False if the command must fail."""
     from mimodsl.cli import files, inputs, specs
     from mimodsl.diagnostics import Diagnostic
     from mimodsl.syntax.formatter import format_source

@@ -1,4 +1,4 @@
-"""The specs that a command line names: files, whole folders, and standard input."""
+"""The specs that a command line names: files, folders and standard input."""
 
 import os
 import sys
@@ -15,22 +15,22 @@ _SUFFIX: Final = ".mimo"
 
 
 def specs_of(named: Iterable[Path]) -> list[Path]:
-    """Every file once; of a folder all `.mimo` files below it, hidden folders left out.
+    """Each file once; for a folder, all `.mimo` files below it, except in hidden folders.
 
-    Raises `UsageError` for a folder without any.
+    Raises `UsageError` for a folder without such files.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in named:
         for file in _below(path) if path.is_dir() else [path]:
-            found.setdefault(os.path.realpath(file), file)
-    return list(found.values())
+            files.setdefault(os.path.realpath(file), file)
+    return list(files.values())
 
 
 def _below(folder: Path) -> list[Path]:
-    found = sorted(_walk(folder))
-    if not found:
+    files = sorted(_walk(folder))
+    if not files:
         raise UsageError(f"there is no {_SUFFIX} file in {folder}")
-    return found
+    return files
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -40,7 +40,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def refuse_set(paths: Iterable[Path], overrides: Iterable[tuple[str, str]]) -> None:
-    """`UsageError` where `--set` is to change the constants of a JSON document, which has none."""
+    """Raise `UsageError` for `--set` with a JSON document, which has no constants."""
     for name, _ in overrides:
         for path in paths:
             if path.suffix == JSON:

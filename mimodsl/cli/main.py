@@ -1,6 +1,6 @@
-"""The command `mimodsl`: reads the command line, runs one subcommand, and says what went wrong.
+"""The command `mimodsl`: reads the command line, runs one subcommand, and reports errors.
 
-Exit codes: 0 for success, 1 where a spec has mistakes or a run failed or was
+Exit codes: 0 for success, 1 if a spec has mistakes or a run failed or was
 interrupted, 2 for wrong usage, a missing extra or an internal error.
 """
 
@@ -19,10 +19,10 @@ _COMMANDS: Final = (
     *("new", "check", "fmt", "plan", "build"),
     *("verify", "export", "diff", "explain", "lsp"),
 )
-"""The subcommands, in the order of the help; each is the module of that name."""
+"""The subcommands in the order of the help. Each has a file of its name."""
 
 _GARBAGE: Final = 50_000
-"""Objects after which Python looks for garbage: imports make many, and nearly all stay."""
+"""New objects after which Python looks for garbage. Imports make many, and most are never freed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: Sequence[str]) -> str | None:
-    """The subcommand that a command line begins with."""
+    """The subcommand at the beginning of a command line."""
     return next((word for word in argv[:1] if word in _COMMANDS), None)
 
 
 def parser(only: str | None = None) -> Parser:
-    """The command line with all subcommands, or with one alone, whose module alone is imported."""
+    """A parser with all subcommands, or with only one, so that the others are not imported."""
     top = Parser(
         prog="mimodsl",
         description="Check, plan and build heterogeneous-parallel multimodal models "

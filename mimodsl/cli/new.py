@@ -1,4 +1,4 @@
-"""`mimodsl new`: starts a spec of one's own from a shipped one."""
+"""`mimodsl new`: writes a new spec from a template."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ def add_to(commands: Any) -> None:
         "new",
         _run,
         help="start a spec from a template",
-        epilog="A template is a shipped spec that builds as it is; --list shows what there is.",
+        epilog="A template is a shipped spec that builds without changes; --list lists all.",
     )
     parser.add_argument(
         "file", metavar="FILE", nargs="?", type=Path, help="the file to write; - is standard output"
@@ -38,15 +38,15 @@ def _run(args: argparse.Namespace) -> int:
         _show(_templates())
         return 0
     if args.file is None:
-        raise UsageError("name the file to write, or ask for --list")
-    text = _chosen(args.template)
+        raise UsageError("name the file to write, or use --list")
+    text = _template(args.template)
     if args.file == Path("-"):
         sys.stdout.write(text)
         return 0
     try:
         files.create(args.file, text)
     except FileExistsError as error:
-        raise UsageError(f"{args.file} is there already, and stays as it is") from error
+        raise UsageError(f"{args.file} already exists, and stays unchanged") from error
     terminal.console(sys.stdout).print(
         f"{args.file} written: mimodsl check {args.file}, then mimodsl build {args.file}",
         highlight=False,
@@ -65,13 +65,13 @@ def _templates() -> dict[str, str]:
     }
 
 
-def _chosen(name: str) -> str:
+def _template(name: str) -> str:
     from mimodsl.cli.trouble import UsageError
     from mimodsl.diagnostics.suggest import unknown
 
     templates = _templates()
     if name not in templates:
-        raise UsageError(unknown("template", name, templates, "--list shows what there is"))
+        raise UsageError(unknown("template", name, templates, "--list shows all templates"))
     return templates[name]
 
 

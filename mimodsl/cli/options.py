@@ -17,12 +17,12 @@ from mimodsl.cli.parsing import Help
 
 
 def request[T: attrs.AttrsInstance](kind: type[T], args: argparse.Namespace) -> T:
-    """A request with the options that are given; the others have the defaults of its class."""
+    """A request with the given options. The other options have the defaults of its class."""
     return kind(**given(kind, args))
 
 
 def given(kind: type[attrs.AttrsInstance], args: argparse.Namespace) -> dict[str, Any]:
-    """The options that are fields of a class and are given."""
+    """The given options that are fields of a class."""
     import attrs
 
     names = {field.name for field in attrs.fields(kind)}
@@ -34,7 +34,7 @@ def given(kind: type[attrs.AttrsInstance], args: argparse.Namespace) -> dict[str
 def command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], *, help: str, epilog: str
 ) -> argparse.ArgumentParser:
-    """A subcommand's parser with the options that all subcommands have."""
+    """A parser for a subcommand, with the options that all subcommands share."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=help,
@@ -45,14 +45,14 @@ def command(
     )
     parser.set_defaults(command=run, parser=parser)
     parser.add_argument(
-        "--verbose", action="store_true", help="show tracebacks, and all that libraries print"
+        "--verbose", action="store_true", help="show tracebacks, and the output of libraries"
     )
     return parser
 
 
 def add_spec(parser: argparse.ArgumentParser, *, standard_input: bool = False) -> None:
-    """The one spec that a subcommand is about, and perhaps `-`."""
-    words = "a .mimo file, or .json"
+    """The spec that a subcommand reads. With `standard_input`, `-` is allowed."""
+    words = "a .mimo or .json file"
     parser.add_argument(
         "spec",
         metavar="SPEC",
@@ -69,7 +69,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         metavar="SECONDS",
         type=seconds,
-        help=f"end a run in which no rank moves for so long (default: {TIMEOUT:g})",
+        help=f"end the run when no rank reports anything for so long (default: {TIMEOUT:g})",
     )
     parser.add_argument(
         "--json",
@@ -98,12 +98,12 @@ def add_specs(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         nargs="+",
         type=spec_path,
-        help="a file, or a folder for all below it; - is standard input",
+        help="a file, or a folder for all files below it; - is standard input",
     )
 
 
 def spec_path(text: str) -> Path:
-    """A path that names a file or folder, or `-`."""
+    """The path of a file or folder, or `-`."""
     if text != "-" and not os.path.lexists(text):
         raise argparse.ArgumentTypeError(f"there is no file {text}")
     return Path(text)
@@ -115,7 +115,7 @@ def code_list(text: str) -> list[str]:
 
 
 def spec_file(text: str) -> Path:
-    """A path that names a file."""
+    """The path of a file."""
     if os.path.isdir(text):  # noqa: PTH112 - pathlib raises for a name that is too long
         raise argparse.ArgumentTypeError(f"{text} is a folder, not a .mimo file")
     if not os.path.exists(text):  # noqa: PTH110 - as above
@@ -124,7 +124,7 @@ def spec_file(text: str) -> Path:
 
 
 def spec_file_or_input(text: str) -> Path:
-    """A path that names a file, or `-`."""
+    """The path of a file, or `-`."""
     return Path(text) if text == "-" else spec_file(text)
 
 
@@ -137,12 +137,12 @@ def override(text: str) -> tuple[str, str]:
 
 
 def natural(text: str) -> int:
-    """An integer from 0 on."""
+    """An integer, 0 or more."""
     return _from(0, text)
 
 
 def positive(text: str) -> int:
-    """An integer from 1 on."""
+    """An integer, 1 or more."""
     return _from(1, text)
 
 
@@ -157,21 +157,21 @@ def _from(least: int, text: str) -> int:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Integers from 0 on, with commas between them."""
+    """Integers, 0 or more, with commas between them."""
     return tuple(natural(part.strip()) for part in text.split(","))
 
 
 def span(text: str) -> tuple[int, int]:
     """`A:B`, from A to B, counted from 1; `A` alone is `A:A`."""
     first, colon, last = text.partition(":")
-    found = positive(first), positive(last if colon else first)
-    if found[0] > found[1]:
+    numbers = positive(first), positive(last if colon else first)
+    if numbers[0] > numbers[1]:
         raise argparse.ArgumentTypeError(f"expected A:B with A at most B, found {text!r}")
-    return found
+    return numbers
 
 
 def memory_size(text: str) -> int:
-    """Bytes of a size with its unit, or of a GPU's memory."""
+    """Bytes of a size with a unit, or of the memory of a GPU, by its name."""
     from mimodsl.planner.memory.fit import memory_size
     from mimodsl.planner.time.accelerator import ACCELERATORS
 

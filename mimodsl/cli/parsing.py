@@ -11,7 +11,7 @@ _WIDEST: Final = 100
 
 
 class Help(argparse.HelpFormatter):
-    """Text filled by paragraph, as wide as the terminal, but no wider than one reads."""
+    """Text in filled paragraphs, as wide as the terminal, but at most 100 columns."""
 
     def __init__(self, prog: str, width: int | None = None) -> None:
         super().__init__(prog, width=width)
@@ -23,32 +23,32 @@ class Help(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors say what is wrong, and where to read on, but not the whole usage."""
+    """A parser whose errors have two lines: what is wrong, and where the help is."""
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        """The command line, or that of this process. Exits with 2 where it is wrong."""
+        """Parse a command line, by default that of this process. Exits with 2 if it is wrong."""
         args, unknown = self.parse_known_args(argv)
         used: Parser = vars(args).pop("parser", self)
         if unknown:
-            used.error(used.refused(unknown[0]))
+            used.error(used.refusal(unknown[0]))
         return args
 
     @override
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - two overloads
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse does, but an option that a command has not is told before all else: what
-        follows it, perhaps its value, would be taken for a file.
+        """As argparse, but an unknown option is reported first. Otherwise argparse would take the
+        value after it for a file, and report that instead.
         """
         if self._subparsers is None:
             for word in takewhile(lambda word: word != "--", args or ()):
                 name = word.partition("=")[0]
                 if name.startswith("--") and name not in self._option_string_actions:
-                    self.error(self.refused(word))
+                    self.error(self.refusal(word))
         return super().parse_known_args(args, namespace)
 
-    def refused(self, argument: str) -> str:
-        """What to say of an argument that the command does not take."""
+    def refusal(self, argument: str) -> str:
+        """The message for an argument that the command does not take."""
         if not argument.startswith("-"):
             return f"{argument} is one argument too many"
         from mimodsl.diagnostics.suggest import unknown
@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         from mimodsl.cli import terminal, trouble
 
-        # What a positional argument is called matters to nobody who has given one.
-        said = re.sub(r"^argument ([A-Z]+: )?", "", message)
-        terminal.complain(f"error: {said}", f"help: {self.prog} --help says how it is used")
+        # The name of a positional argument helps nobody who has given the argument.
+        text = re.sub(r"^argument ([A-Z]+: )?", "", message)
+        terminal.complain(f"error: {text}", f"help: {self.prog} --help explains all options")
         self.exit(trouble.ABNORMAL)

@@ -1,4 +1,4 @@
-"""Loads and checks the spec that a subcommand is about, and prints what is wrong with it."""
+"""Loads and checks the spec of a subcommand, and prints its mistakes."""
 
 import sys
 from argparse import Namespace
@@ -11,18 +11,20 @@ from mimodsl.ir.spec import Spec
 
 
 def sound_spec(args: Namespace) -> Spec | None:
-    """The spec of `args`, `None` where it has errors; standard error says all there is of it."""
+    """The spec of `args`, or `None` if it has errors. All its diagnostics go to standard error."""
     from mimodsl.checker.file_check import check_file
     from mimodsl.cli import inputs
 
     inputs.refuse_set([args.spec], args.overrides)
-    found = check_file(args.spec, inputs.read(args.spec), dict(args.overrides), allow_library=False)
-    show(found.diagnostics, sys.stderr)
-    return found.spec
+    checked = check_file(
+        args.spec, inputs.read(args.spec), dict(args.overrides), allow_library=False
+    )
+    show(checked.diagnostics, sys.stderr)
+    return checked.spec
 
 
 def show(diagnostics: Sequence[Diagnostic], stream: TextIO) -> None:
-    """Prints diagnostics in full, and how many there are."""
+    """Prints diagnostics in full, and their number."""
     from mimodsl.diagnostics.render import full
 
     if diagnostics:
@@ -36,11 +38,11 @@ def counted(diagnostics: Sequence[Diagnostic]) -> str:
     return joined(plural(errors, "error"), plural(len(diagnostics) - errors, "warning"))
 
 
-def plural(number: int, one: str, many: str = "") -> str:
-    """`2 errors`; nothing for none."""
-    return f"{number} {one if number == 1 else many or f'{one}s'}" if number else ""
+def plural(number: int, word: str, many: str = "") -> str:
+    """`2 errors`; an empty text for 0."""
+    return f"{number} {word if number == 1 else many or f'{word}s'}" if number else ""
 
 
 def joined(*words: str) -> str:
-    """What there is of some words, with `and` between them."""
+    """The words that are not empty, with `and` between them."""
     return " and ".join(filter(None, words))

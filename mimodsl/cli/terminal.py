@@ -1,4 +1,4 @@
-"""Where the command writes, and whether in colour."""
+"""The streams that the command writes to, in colour on a terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def open_streams() -> None:
-    """Makes the standard streams take any text, and be there: a parent may have closed them.
+    """Opens standard streams that a parent has closed, and lets them take any text.
 
-    What a stream cannot encode, such as a file's name that is no UTF-8, is written in escapes.
+    Text that a stream can't encode, such as a file name that is not UTF-8, is written as escapes.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
@@ -27,17 +27,17 @@ def open_streams() -> None:
 
 
 def drop_output() -> None:
-    """What is still to be written goes nowhere: Python would complain when it flushes at exit."""
+    """Discards the unwritten output, since Python would fail when it flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def colorful(stream: TextIO) -> bool:
-    """Colour is for terminals that have it, unless NO_COLOR is set (to anything but nothing)."""
+    """Whether a stream shows colour: a terminal that has it, unless NO_COLOR has a value."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def console(stream: TextIO) -> Console:
-    """A rich console on a stream; what isn't a terminal gets 120 columns, uncoloured."""
+    """A rich console on a stream: off a terminal, 120 columns without colour."""
     from rich.console import Console
 
     return Console(
@@ -71,6 +71,6 @@ def complain(*lines: str) -> None:
         first = f"\x1b[1;31m{word}\x1b[0m{colon}{message}"
     try:
         sys.stdout.flush()
-    except OSError:  # a full disk, of which the lines may tell
+    except OSError:  # a full disk, which the lines may report
         drop_output()
     print("\n".join([first, *rest]), file=sys.stderr)

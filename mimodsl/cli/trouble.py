@@ -1,4 +1,4 @@
-"""What the command says, and exits with, when it can't do what it was asked for."""
+"""Error messages and exit codes of the command."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from mimodsl.runtime.signals import Terminated
 FAILURE = 1
 ABNORMAL = 2
 
-_EXTRA_OF = {
+_EXTRAS = {
     "torch": "build",
     "megatron": "build",
     "einops": "build",
@@ -22,20 +22,20 @@ _EXTRA_OF = {
     "tensorboard": "log",
 }
 _FLAGS = {"share_groups": "no-shared-groups", "name": "job-name"}
-"""Options that the command line calls otherwise than Python does."""
+"""Options whose names on the command line differ from those in Python."""
 
 _REPORTED = ("megatron-core", "torch", "attrs", "lark", "rich")
 _INTERNAL = "MIMO900"
-_HOW_TO_SEE = "help: --verbose shows the traceback"
+_VERBOSE_HELP = "help: --verbose shows the traceback"
 
 
 class UsageError(Exception):
-    """The command line asks for something that isn't there."""
+    """A mistake on the command line."""
 
 
 def report(error: BaseException, *, verbose: bool) -> int:
-    """Says on standard error what went wrong, in few lines, and returns the exit code."""
-    if isinstance(error, BrokenPipeError):  # whoever read our output has left
+    """Writes an error to standard error, in a few lines, and returns the exit code."""
+    if isinstance(error, BrokenPipeError):  # the reader of our output has closed it
         terminal.drop_output()
         return FAILURE
     if isinstance(error, KeyboardInterrupt | Terminated):
@@ -48,16 +48,16 @@ def report(error: BaseException, *, verbose: bool) -> int:
 
 
 def _notes(error: BaseException) -> list[str]:
-    """What whoever knew more has added to the error."""
+    """The notes that callers have added to the error."""
     return getattr(error, "__notes__", [])
 
 
 def details(error: BaseException) -> str:
-    """What `--verbose` adds: the traceback, a rank's own where a rank failed."""
+    """The traceback, which `--verbose` shows: that of the rank, if a rank failed."""
     import traceback
 
-    of_ranks = getattr(error, "details", "")
-    return of_ranks or "".join(traceback.format_exception(error)).rstrip()
+    of_rank = getattr(error, "details", "")
+    return of_rank or "".join(traceback.format_exception(error)).rstrip()
 
 
 def _explained(error: BaseException) -> tuple[list[str], int]:
@@ -69,33 +69,33 @@ def _explained(error: BaseException) -> tuple[list[str], int]:
     if isinstance(error, UsageError | NoDevice | WrongWorld):
         return [f"error: {error}"], ABNORMAL
     if isinstance(error, RankFailed) and (extra := _extra(error.failure.missing)):
-        return [f"error: {error}", _how_to_get(extra)], ABNORMAL
+        return [f"error: {error}", _install_help(extra)], ABNORMAL
     if isinstance(error, RunError):
-        more = [] if error.explained else [_HOW_TO_SEE]
+        more = [] if error.explained else [_VERBOSE_HELP]
         return [f"error: {error}", *more], FAILURE
     if isinstance(error, OSError) and error.strerror:
-        # Without a file it is standard output, on a disk that is full, or a lack of memory.
+        # Without a file: standard output on a full disk, or too little memory.
         file = "" if error.filename is None else f"{error.filename}: "
-        return [f"error: {file}{error.strerror}", *([] if file else [_HOW_TO_SEE])], ABNORMAL
+        return [f"error: {file}{error.strerror}", *([] if file else [_VERBOSE_HELP])], ABNORMAL
     if isinstance(error, ModuleNotFoundError) and (extra := _extra(error.name)):
         return [
             f"error: this needs {error.name}, which is not installed",
-            _how_to_get(extra),
+            _install_help(extra),
         ], ABNORMAL
     return list(_internal(error)), ABNORMAL
 
 
 def _flag(name: str) -> str:
-    """How the command line spells an option of Python: `--save-every` for `save_every`."""
+    """The flag for an option of Python: `--save-every` for `save_every`."""
     return f"--{_FLAGS.get(name, name).replace('_', '-')}"
 
 
 def _extra(module: str | None) -> str | None:
-    return _EXTRA_OF.get((module or "").partition(".")[0])
+    return _EXTRAS.get((module or "").partition(".")[0])
 
 
-def _how_to_get(extra: str) -> str:
-    return f"help: the extra `{extra}` brings it: pip install 'mimodsl[{extra}]'"
+def _install_help(extra: str) -> str:
+    return f"help: install the extra `{extra}`: pip install 'mimodsl[{extra}]'"
 
 
 def _internal(error: BaseException) -> Iterator[str]:
@@ -105,12 +105,12 @@ def _internal(error: BaseException) -> Iterator[str]:
     yield f"internal error[{_INTERNAL}]: {type(error).__name__}: {error}"
     if frames:
         yield f"  at {frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}"
-    yield "note: this is a bug in mimodsl, whatever the spec says"
-    yield f"help: report it with the spec, the command, the traceback (--verbose) and: {_about()}"
+    yield "note: this is a bug in mimodsl, not in the spec"
+    yield f"help: report it with the spec, the command, the traceback (--verbose), {_versions()}"
 
 
-def _about() -> str:
-    """The versions that matter to a report; packages that are not installed are left out."""
+def _versions() -> str:
+    """The versions for a bug report, without packages that are not installed."""
     import platform
 
     packages = [f"{name} {version}" for name in _REPORTED if (version := _version(name))]
@@ -119,7 +119,7 @@ def _about() -> str:
 
 
 def _version(package: str) -> str | None:
-    from importlib import metadata  # slow, and for reports alone
+    from importlib import metadata  # slow to import, and only reports need it
 
     try:
         return metadata.version(package)

@@ -1,4 +1,4 @@
-"""`mimodsl verify`: proves on this machine that a layout computes the model."""
+"""`mimodsl verify`: compares training on a layout with training on one rank."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from mimodsl.ir.spec import Spec
 
 _EPILOG = """\
-Trains the model on one rank and on the spec's ranks, from the same weights and on the same
-samples, and compares losses, activations, gradients and weights. A large spec is shrunk to laptop
-widths first; its layout and its kinds of layers stay. On GPUs, every rank has one of its own.
+The command trains the model on one rank and on the spec's ranks, from the same weights and on the
+same samples, and compares losses, activations, gradients and weights. It first shrinks a large spec
+to the size of a laptop; the layout and the kinds of layers stay. On CUDA, each rank needs a GPU.
 
-Exits with 0 where the two agree, and with 1 where they differ, the spec has mistakes or a rank
+The exit code is 0 if the two runs agree, and 1 if they differ, the spec has mistakes or a rank
 fails."""
 
 
@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
         "--device",
         choices=("cpu", "cuda"),
         default="cpu",
-        help="what both runs compute on (default: cpu)",
+        help="the device of both runs (default: cpu)",
     )
     parser.add_argument(
         "--steps",
@@ -44,14 +44,14 @@ def add_to(commands: Any) -> None:
         help=f"training steps (default: {STEPS})",
     )
     parser.add_argument(
-        "--full-size", action="store_true", help="keep the spec's own widths, layers and batch"
+        "--full-size", action="store_true", help="keep the widths, layers and batch of the spec"
     )
     parser.add_argument(
         "--tolerance",
         metavar="X",
         type=_fraction,
         default=TOLERANCE,
-        help=f"relative distance that counts as rounding (default: {TOLERANCE:g})",
+        help=f"largest relative difference that counts as rounding (default: {TOLERANCE:g})",
     )
     options.add_run(parser)
     options.add_set(parser)

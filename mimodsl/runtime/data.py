@@ -1,8 +1,7 @@
-"""Samples of a spec dealt to ranks, and synthetic ones.
+"""Deals the samples of a spec to ranks, and makes synthetic samples.
 
-The text of a synthetic sample walks through a small alphabet again and again, in an order that
-depends on what its images show. The loss falls at once, because few tokens ever occur, and further
-for a model that looks.
+The text of a synthetic sample repeats a small alphabet, in an order that depends on its images. The
+loss falls at once, because only few tokens occur. It falls further if the model uses the images.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,11 +23,11 @@ from mimodsl.runtime.samples import Deal, Synthetic, dealt
 
 @frozen(kw_only=True)
 class SyntheticData(Data):
-    """Samples as a function of the spec's seed, the step and the sample's index, and nothing else.
+    """Samples that depend only on the spec's seed, the step and the index of the sample.
 
-    A subclass whose samples differ in how many images they show says so by `count`. Raises
-    `ValueError` where the images' placeholders leave no room for text, or the vocabulary has no ids
-    left for it. Samples of another `stream` show the same things by other draws.
+    A subclass whose samples have different numbers of images overrides `count`. Samples of another
+    `stream` show the same scenes with other random numbers. Raises `ValueError` if the placeholders
+    of images leave no room for text, or if the vocabulary has no ids for it.
     """
 
     spec: Spec
@@ -44,30 +43,30 @@ class SyntheticData(Data):
 
     @property
     def letters(self) -> tuple[int, ...]:
-        """The token ids of text: the first of the vocabulary that are no placeholder."""
+        """The token ids of text: the first ids of the vocabulary that are not placeholders."""
         return tuple(samples(self.spec).letters)
 
     def count(self, flow: Flow, step: int, index: int) -> int:  # noqa: ARG002
-        """How many images of a flow one sample shows: as many as the flow says, and never more."""
+        """The number of images that a sample has for a flow: at most `flow.images`."""
         return flow.images
 
     @override
     def tokens(self, step: int, index: int) -> Tensor:
-        """One sample's token ids and the one after them, [s + 1]: placeholders, then text."""
+        """The token ids of a sample and the id after them, [s + 1]: placeholders, then text."""
         return self._drawn(step, index).tokens(step, index)
 
     @override
     def images(self, flow: Flow, step: int, index: int) -> Tensor:
-        """One sample's images of a flow, [images, *input_shape], in fp32."""
+        """The images of a sample for a flow, [images, *input_shape], in fp32."""
         return self._drawn(step, index).images(flow.encoder, step, index)
 
     @override
     def held_out(self) -> "SyntheticData":
-        """Samples of a stream of their own. Without images there is only ever one text."""
+        """Samples of another stream. Without images, all samples have the same text."""
         return evolve(self, stream="held out")
 
     def _drawn(self, step: int, index: int) -> Synthetic:
-        """Where a sample is drawn from, with as many images as `count` says."""
+        """The source of one sample, with `count` images for each flow."""
         values = samples(self.spec)
         images = {
             flow.encoder: values.images[flow.encoder]._replace(inputs=self.count(flow, step, index))
@@ -76,8 +75,8 @@ class SyntheticData(Data):
         return Synthetic(values._replace(images=images), self.stream)
 
 
-class _Named(NamedTuple):
-    """The samples of a spec, with encoders by name."""
+class _ByEncoderName(NamedTuple):
+    """The samples of a spec, for functions that know encoders by name."""
 
     data: Data
 
@@ -95,14 +94,15 @@ class _Named(NamedTuple):
 def microbatches(
     data: Data, step: int, groups: Mapping[str, ProcessGroupCollection]
 ) -> Iterator[Microbatch]:
-    """This rank's share of one step, microbatch by microbatch, as `MimoModel.forward` takes it.
+    """This rank's samples of one step, by microbatch, in the form that `MimoModel.forward` takes.
 
-    `groups` are this rank's modules by name (`Assembly.process_groups`). The samples of a
-    microbatch are dealt in order to the data-parallel ranks of the language model, and the same
-    samples again to those of each encoder, as the bridges join and split what encoders send.
+    `groups` are the process groups of this rank's modules (`Assembly.process_groups`). The
+    data-parallel ranks of the language model get the samples of a microbatch in order. Those of
+    each encoder get the same samples in the same order, since bridges join and split them so.
 
     Raises:
-        ValueError: where a microbatch can't be dealt evenly to an encoder's data-parallel ranks.
+        ValueError: if the samples of a microbatch do not divide over an encoder's data-parallel
+            ranks.
     """
     spec = data.spec
     deal = Deal(
@@ -111,4 +111,4 @@ def microbatches(
         placeholders={flow.encoder: flow.token for flow in spec.flows},
         dtype=imported(DTYPES[spec.train.precision]),
     )
-    return dealt(_Named(data), deal, step, groups)
+    return dealt(_ByEncoderName(data), deal, step, groups)

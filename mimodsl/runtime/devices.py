@@ -1,4 +1,4 @@
-"""Where a world is to be built: on GPUs, as CPU processes, or on the meta device; and why there."""
+"""Decides what a world runs on: GPUs, CPU processes or the meta device; and says why."""
 
 import os
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ from mimodsl.runtime.errors import NoDevice
 from mimodsl.runtime.request import DeviceChoice
 
 RANKS_A_CORE: Final = 16
-"""More processes than this on one core mostly wait for each other."""
+"""The most ranks for one core: more processes mostly wait for each other."""
 
 PROCESS: Final = 64 * 2**20
-"""Bytes of its own that a forked rank takes before it holds a weight: 45 MiB, and some room."""
+"""Bytes that a forked rank needs besides its weights: 45 MiB, and some reserve."""
 
 
 @frozen(kw_only=True)
 class Machine:
-    """What there is to run ranks on: GPUs, cores of this process, and free bytes of memory."""
+    """A machine that runs ranks: its GPUs, the cores for this process, and its free bytes."""
 
     gpus: int
     cores: int
@@ -32,7 +32,7 @@ class Machine:
 
 @frozen(kw_only=True)
 class DeviceDecision:
-    """What `auto` came to, and why."""
+    """The device that `auto` stands for, and why."""
 
     choice: DeviceChoice
     why: str
@@ -51,9 +51,9 @@ def this_machine() -> Machine:
 
 
 def device_for(choice: DeviceChoice, ranks: int) -> Device:
-    """The device of a number of ranks of this machine; `auto` is CUDA where there are enough GPUs.
+    """The device for a number of ranks on this machine; `auto` is CUDA if there are enough GPUs.
 
-    Raises `NoDevice` where `cuda` is asked for and there are too few.
+    Raises `NoDevice` for `cuda` with too few GPUs.
     """
     if choice is DeviceChoice.CPU:
         return Device.CPU
@@ -63,7 +63,7 @@ def device_for(choice: DeviceChoice, ranks: int) -> Device:
 
 
 def insist_on_gpus(needed: int) -> None:
-    """Raise `NoDevice` where this machine has fewer GPUs."""
+    """Raise `NoDevice` if this machine has fewer GPUs."""
     if (count := _gpus()) < needed:
         raise NoDevice(f"the ranks of this machine need {needed} GPUs, it has {count}")
 
@@ -71,14 +71,14 @@ def insist_on_gpus(needed: int) -> None:
 def _gpus() -> int:
     import torch
 
-    # It asks the driver and, unlike is_available, does not start CUDA in this process.
+    # device_count asks the driver. is_available would start CUDA in this process.
     return torch.cuda.device_count()
 
 
 def free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that are free on this machine, or less where this process may not have as much.
+    """The free bytes of this machine, or fewer if the container of this process has a limit.
 
-    A container's limit is that of its control group (version 2), which keeps caches within it.
+    A container's limit is that of its control group (version 2), in which caches do not count.
     """
     import psutil
 
@@ -92,10 +92,10 @@ def free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def choose(spec: Spec, machine: Machine, *, trains: bool) -> DeviceDecision:
-    """What `auto` is for a spec on a machine.
+    """The device that `auto` stands for, for a spec on a machine.
 
-    `trains` says that building alone will not do. Raises `NoDevice` where there is nothing to train
-    on, then.
+    `trains` says that the run trains, so that the meta device is not enough. Raises `NoDevice` if
+    the run trains and the machine has no room for it.
     """
     gpus, world = _counted(machine.gpus, "GPU"), _counted(spec.world, "rank")
     if machine.gpus >= spec.world:
@@ -109,13 +109,13 @@ def choose(spec: Spec, machine: Machine, *, trains: bool) -> DeviceDecision:
     if trains:
         raise NoDevice(
             f"{there}, and as CPU processes {obstacle}\n"
-            "help: --device meta builds one rank of every role; --device cpu tries all the same"
+            "help: --device meta builds one rank of each role; --device cpu tries it anyway"
         )
     return DeviceDecision(choice=DeviceChoice.META, why=f"{there}, and as CPU processes {obstacle}")
 
 
 def _obstacles(spec: Spec, machine: Machine) -> Iterator[str]:
-    """What keeps a spec's world from running as processes of a machine."""
+    """The reasons why a machine can't run the ranks of a spec as CPU processes."""
     if spec.world > machine.cores * RANKS_A_CORE:
         yield f"they are too many for {_counted(machine.cores, 'core')}"
     elif (needed := needed_bytes(spec)) > machine.memory:
@@ -125,7 +125,7 @@ def _obstacles(spec: Spec, machine: Machine) -> Iterator[str]:
 
 
 def needed_bytes(spec: Spec) -> int:
-    """What all ranks of a checked spec take on one machine, at the peak of a step."""
+    """The bytes that all ranks of a checked spec need on one machine, at the peak of a step."""
     layout = plan(spec)
     return sum(
         sum(map(len, alike)) * (PROCESS + peak_memory(layout, alike[0][0]).allocated)

@@ -1,4 +1,4 @@
-"""How a run ends badly: data about the rank and the phase, put into words for the terminal."""
+"""The errors that end a run: the rank, the phase and the cause, with messages for a terminal."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,11 +9,11 @@ STARTING = "starting"
 
 @frozen(kw_only=True)
 class Failure:
-    """What ended one rank: an exception of its own, or the end of its process.
+    """The failure of one rank: it raised an exception, or its process ended.
 
-    `where` is the innermost frame (`file:line in function`), `missing` the module that could not be
-    imported where that was it, `message` what to say where the rank has put it in words itself;
-    `traceback` and `log` may be empty.
+    `where` is the innermost frame (`file:line in function`). `missing` is the module that could not
+    be imported, if that is the cause. `message` is the whole message of a `RunError` of the rank.
+    `traceback` and `log` may be empty. `time` is in seconds of `time.monotonic`.
     """
 
     rank: int
@@ -24,15 +24,15 @@ class Failure:
     message: str = ""
     traceback: str = field(default="", repr=False)
     log: str = field(default="", repr=False)
-    at: float = field(default=0.0, repr=False)
+    time: float = field(default=0.0, repr=False)
 
 
 @frozen(kw_only=True)
 class Waiting:
-    """Where one rank stood when nothing moved any more.
+    """The place where one rank waits in a run that hangs.
 
-    `call` is the function of torch.distributed that it waited in, if any, and `stack` its Python
-    stack; `stopped` says that its process was stopped from outside.
+    `call` is the function of torch.distributed in which it waits, if any, and `stack` its Python
+    stack. `stopped` says that a signal or a debugger has stopped its process.
     """
 
     rank: int
@@ -44,9 +44,9 @@ class Waiting:
 
 
 class RunError(Exception):
-    """A run that ended badly; `details` is what `--verbose` adds to the message.
+    """A run that failed. `--verbose` adds `details` to the message.
 
-    `explained` says that the message is all there is to know, and a traceback would add nothing.
+    `explained` says that the message is complete, so that a traceback would add nothing.
     """
 
     details: str = ""
@@ -54,7 +54,7 @@ class RunError(Exception):
 
 
 class RankFailed(RunError):
-    """One rank failed and the others were ended with it."""
+    """One rank failed, and the run ended all others."""
 
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
@@ -72,9 +72,9 @@ class RankFailed(RunError):
 
 
 class RanksHung(RunError):
-    """No rank reported anything for `timeout` seconds; `waiting` says where each one stood.
+    """No rank reported anything for `timeout` seconds; `waiting` says where each rank waits.
 
-    `done` are the ranks whose work had ended well before.
+    `done` are the ranks that had already finished their work.
     """
 
     def __init__(
@@ -82,25 +82,25 @@ class RanksHung(RunError):
     ) -> None:
         self.timeout = timeout
         self.waiting = tuple(waiting)
-        self.details = "\n".join(f"rank {at.rank}:\n{at.stack}" for at in self.waiting)
+        self.details = "\n".join(f"rank {rank.rank}:\n{rank.stack}" for rank in self.waiting)
         places: dict[str, list[int]] = {}
-        for at in self.waiting:
-            places.setdefault(_place(at), []).append(at.rank)
+        for rank in self.waiting:
+            places.setdefault(_place(rank), []).append(rank.rank)
         lines = [f"no rank moved for {timeout:g} s; the ranks still running were waiting:"]
         lines += [f"  {rank_list(ranks)} {place}" for place, ranks in places.items()]
         super().__init__("\n".join([*lines, *_absent(self.waiting, sorted(done))]))
 
 
-def _place(at: Waiting) -> str:
-    doing = "stopped" if at.stopped else f"in {at.call}" if at.call else ""
-    return " ".join(filter(None, [f"({at.phase})", doing, at.where and f"at {at.where}"]))
+def _place(rank: Waiting) -> str:
+    doing = "stopped" if rank.stopped else f"in {rank.call}" if rank.call else ""
+    return " ".join(filter(None, [f"({rank.phase})", doing, rank.where and f"at {rank.where}"]))
 
 
 def _absent(waiting: tuple[Waiting, ...], done: list[int]) -> Iterator[str]:
-    """For whom the others wait, as far as it can be told: never a guess against the majority."""
-    joined = [at.rank for at in waiting if at.call and not at.stopped]
-    stopped = [at.rank for at in waiting if at.stopped]
-    apart = [at.rank for at in waiting if not at.call and not at.stopped]
+    """The ranks that the others wait for, if that is certain: never more ranks than wait."""
+    joined = [rank.rank for rank in waiting if rank.call and not rank.stopped]
+    stopped = [rank.rank for rank in waiting if rank.stopped]
+    apart = [rank.rank for rank in waiting if not rank.call and not rank.stopped]
     if stopped:
         yield f"{rank_list(stopped)} did not arrive: stopped by a signal or a debugger"
     elif joined and apart and len(apart) <= len(joined):
@@ -110,7 +110,7 @@ def _absent(waiting: tuple[Waiting, ...], done: list[int]) -> Iterator[str]:
 
 
 class NoDevice(RunError):
-    """The asked-for devices are not there."""
+    """The machine has too few devices."""
 
 
 class WrongWorld(RunError):
@@ -131,7 +131,7 @@ def rank_list(ranks: Iterable[int]) -> str:
 
 
 def phases_of(phases: Mapping[int, str]) -> str:
-    """Which ranks are in which phase, in few words; a phase that all share stands alone."""
+    """The phase of each rank in few words; only the phase if it is the same for all."""
     by_phase: dict[str, list[int]] = {}
     for rank, phase in phases.items():
         by_phase.setdefault(phase, []).append(rank)

@@ -1,4 +1,4 @@
-"""Starts a world of ranks on this machine, each in a process of its own with its process group."""
+"""Starts a world of ranks on this machine, as processes with a process group."""
 
 import contextlib
 import gc
@@ -31,7 +31,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 
 @frozen(kw_only=True)
 class _Member:
-    """A rank's work, done as a member of the world's process group."""
+    """The work of a rank, with the world's process group around it."""
 
     work: Callable[[Worker], Any]
     device: Device
@@ -44,8 +44,8 @@ class _Member:
 
         worker.phase("rendezvous")
         os.environ.update(_environment(worker))
-        _settle(self.device, worker.rank)
-        timeout = _beyond(self.timeout)
+        _set_device(self.device, worker.rank)
+        timeout = _collective_timeout(self.timeout)
         # Without device_id: bound to a device, torch makes every group with all ranks of the world,
         # where `mimodsl.builder.groups` has its members make it.
         distributed.init_process_group(
@@ -56,7 +56,7 @@ class _Member:
             timeout=timeout,
         )
         if self.device is Device.CPU:
-            # Over gloo a rank that is through at once would hang up on others that still connect.
+            # Over gloo, a rank that ends at once closes connections that others still open.
             distributed.barrier()  # pyright: ignore[reportUnknownMemberType]
         value = self.work(worker)
         distributed.destroy_process_group()
@@ -70,14 +70,14 @@ def run_ranks[T](
     device: Device = Device.CPU,
     watch: Watch | None = None,
 ) -> tuple[T, ...]:
-    """Runs `work` on `world` local ranks and returns what each gave, by rank.
+    """Run `work` on `world` local ranks and return their results, by rank.
 
-    Every rank is a process with one thread, `torch.distributed` initialised (gloo on the CPU, NCCL
-    on CUDA) and, on the CPU, megatron-core made to believe in it. CPU ranks are forked and share
-    what this process has imported: see `preload`. CUDA ranks are new interpreters, because a fork
-    after CUDA's start is broken; their `work` must pickle. Raises what `run_workers` raises, and
-    `ValueError` in a process that is a member of a world itself, or whose CPU ranks would share
-    kernels of GPUs.
+    Each rank is a process with one thread and an initialised `torch.distributed`: gloo on the CPU,
+    NCCL on CUDA. On the CPU, corrections let megatron-core run there. CPU ranks are forks and
+    share the imports of this process: see `preload`. CUDA ranks are new interpreters: a fork
+    fails once CUDA has started; their `work` must pickle. Raises what `run_workers` raises, and
+    `ValueError` in a process that is a rank itself, or that has loaded GPU kernels which CPU ranks
+    would share.
     """
     watch = watch or Watch()
     if device is Device.CPU:
@@ -113,7 +113,7 @@ def _refuse_kernels() -> None:
 
 
 def refuse_within_a_world() -> None:
-    """Raise `ValueError` where this process is a member of a world."""
+    """Raise `ValueError` if this process is a rank of a world."""
     from torch import distributed
 
     if distributed.is_initialized():
@@ -121,30 +121,32 @@ def refuse_within_a_world() -> None:
 
 
 def _forget_last_world() -> None:
-    """Put away what a world that this process was in has left, before processes are forked: a group
-    that a rank drops waits for threads which it does not have."""
+    """Drop what an earlier world of this process has left, before this process forks.
+
+    A process group waits for its threads when it is dropped, and a fork has no such threads.
+    """
     from mimodsl.megatron.leftovers import forget_last_model
 
     forget_last_model()
 
 
 def preload() -> None:
-    """Imports what CPU ranks need, once, so that forked ranks share it."""
+    """Import what CPU ranks need once, so that forked ranks share it."""
     with _set(_ONE_THREAD), hide_kernels():
         for module in _PRELOADED:
             importlib.import_module(module)
 
 
 def join_launched(device: Device, timeout: float) -> None:
-    """Makes this process, which a launcher has started, a member of the world's process group."""
+    """Make this process, which a launcher has started, a member of the world's process group."""
     from torch import distributed
 
-    _settle(device, int(os.environ.get("LOCAL_RANK", "0")))
-    distributed.init_process_group(backend=device.backend, timeout=_beyond(timeout))
+    _set_device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group(backend=device.backend, timeout=_collective_timeout(timeout))
 
 
-def _settle(device: Device, index: int) -> None:
-    """Gives this process its device, before anything is built."""
+def _set_device(device: Device, index: int) -> None:
+    """Set the device of this process, before anything is built."""
     import torch
 
     if device is Device.CPU:
@@ -157,13 +159,13 @@ def _settle(device: Device, index: int) -> None:
         torch.cuda.set_device(index)
 
 
-def _beyond(timeout: float) -> timedelta:
-    """How long a collective may wait: longer than the launcher, who knows more to say of a hang."""
+def _collective_timeout(timeout: float) -> timedelta:
+    """The time limit of a collective: longer than the launcher's, which reports a hang better."""
     return timedelta(seconds=2 * timeout)
 
 
 def _environment(worker: Worker) -> dict[str, str]:
-    """What torchrun would set, and the loopback for gloo: a host name may not resolve."""
+    """The variables that torchrun sets, and loopback for gloo, since host names may not resolve."""
     return {
         "RANK": str(worker.rank),
         "LOCAL_RANK": str(worker.rank),
@@ -175,7 +177,7 @@ def _environment(worker: Worker) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _frozen_garbage() -> Generator[None]:
-    """Keeps the collectors of forked ranks from touching, and so copying, the pages they share."""
+    """Keep garbage collection in forked ranks from writing to shared pages, which copies them."""
     gc.freeze()
     try:
         yield
@@ -185,13 +187,13 @@ def _frozen_garbage() -> Generator[None]:
 
 @contextlib.contextmanager
 def _listening() -> Generator[socket.socket]:
-    """A socket on a port that nobody else has, for the world's store."""
+    """A socket on a free port, for the store of the world."""
     with socket.create_server((_LOOPBACK, 0)) as listener:
         yield listener
 
 
 def _serve_store(listener: socket.socket, stores: contextlib.ExitStack) -> None:
-    """Serves the rendezvous from this process once the ranks are forked: it brings a thread."""
+    """Serve the rendezvous from this process. It starts a thread, so ranks are forked before."""
     from torch._C._distributed_c10d import TCPStore
 
     port = listener.getsockname()[1]
@@ -209,7 +211,7 @@ def _serve_store(listener: socket.socket, stores: contextlib.ExitStack) -> None:
 
 @contextlib.contextmanager
 def _set(variables: Mapping[str, str]) -> Generator[None]:
-    """Environment variables that hold for a block, where the user has not set them."""
+    """Set environment variables for the length of a block, except those that are set already."""
     added = [name for name in variables if name not in os.environ]
     os.environ.update({name: variables[name] for name in added})
     try:

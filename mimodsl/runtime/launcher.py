@@ -1,4 +1,4 @@
-"""Ranks that torchrun or another launcher has started: this process is one of them."""
+"""Trains in this process, which torchrun or another launcher has started as a rank."""
 
 import os
 from typing import Any
@@ -18,12 +18,12 @@ from mimodsl.runtime.workers import Observer, Watch
 
 
 def under_launcher() -> bool:
-    """Whether torchrun, or the like, has started this process as one rank of a world."""
+    """Whether a launcher such as torchrun has started this process as a rank."""
     return "RANK" in os.environ
 
 
 def is_first() -> bool:
-    """Whether this process speaks for the run."""
+    """Whether this process prints the results of the run: it is rank 0, or not a rank."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -33,18 +33,18 @@ def ranks_here() -> int:
 
 
 def require_world(size: int) -> None:
-    """Raise `WrongWorld` where the launcher has started another number of ranks."""
+    """Raise `WrongWorld` if the launcher has started another number of ranks."""
     if (started := _launched()) != size:
         raise WrongWorld(f"the spec's world has {size} ranks, the launcher has started {started}")
 
 
 def _launched() -> int:
-    """How many ranks a launcher has started."""
+    """The number of ranks that the launcher has started."""
     try:
         rank, ranks = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
     except (KeyError, ValueError) as error:
         raise WrongWorld(
-            "RANK is set, as a launcher sets it, but WORLD_SIZE is not, or one is no integer"
+            "RANK is set, as by a launcher, but WORLD_SIZE is not, or one of them is not an integer"
             "\nhelp: `env -u RANK` before the command starts a world on this machine"
         ) from error
     if not 0 <= rank < ranks:
@@ -53,10 +53,10 @@ def _launched() -> int:
 
 
 def join(choice: DeviceChoice = DeviceChoice.AUTO, timeout: float = TIMEOUT) -> Device:
-    """Make this process, which a launcher has started, a rank of its world; returns its device.
+    """Make this process, which a launcher has started, a rank of its world. Returns its device.
 
-    Raises `NoDevice` where there are too few GPUs for `cuda`, and `ValueError` without a launcher
-    and for `meta`.
+    Raises `NoDevice` if there are too few GPUs for `cuda`, and `ValueError` without a launcher and
+    for `meta`.
     """
     if choice is DeviceChoice.META:
         raise ValueError("a process joins a world on cpu or cuda")
@@ -68,10 +68,10 @@ def join(choice: DeviceChoice = DeviceChoice.AUTO, timeout: float = TIMEOUT) -> 
 
 
 def train_in_place(training: Training, device: Device, watch: Watch) -> tuple[RankSummary, ...]:
-    """Train as one rank of the launcher's world; returns the summaries of all its ranks.
+    """Train as one rank of the launcher's world. Returns the summaries of all ranks.
 
-    Raises `RankFailed` where this rank fails, and `ValueError` where this process has joined its
-    world already.
+    Raises `RankFailed` if this rank fails, and `ValueError` if this process has already joined its
+    world.
     """
     from torch import distributed
 
@@ -81,7 +81,7 @@ def train_in_place(training: Training, device: Device, watch: Watch) -> tuple[Ra
         try:
             rank.phase("rendezvous")
             join_launched(device, watch.timeout)
-            summary = of_first_rank(training)(rank)
+            summary = first_ranks_training(training)(rank)
             summaries: list[Any] = [summary] * distributed.get_world_size()
             distributed.all_gather_object(summaries, summary)  # pyright: ignore[reportUnknownMemberType]
             distributed.destroy_process_group()
@@ -95,10 +95,10 @@ def train_in_place(training: Training, device: Device, watch: Watch) -> tuple[Ra
     return tuple(summaries)
 
 
-def of_first_rank(training: Training) -> Training:
-    """The work of the world's first rank, which all ranks then do.
+def first_ranks_training(training: Training) -> Training:
+    """The training that rank 0 does, for all ranks.
 
-    Each has read spec and checkpoints by itself, and a shared folder may show them at another time.
+    Each rank reads spec and checkpoints itself, and a shared folder may change in between.
     """
     from torch import distributed
 
@@ -109,7 +109,7 @@ def of_first_rank(training: Training) -> Training:
 
 @define(kw_only=True)
 class RankInPlace:
-    """A rank that a launcher has started: only the first one tells the observer what it does."""
+    """A rank that a launcher has started. Only rank 0 reports to its observer."""
 
     rank: int
     observer: Observer

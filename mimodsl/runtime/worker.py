@@ -1,4 +1,4 @@
-"""The inside of one worker process: it reports to its launcher and leaves nothing behind."""
+"""Runs the work of one rank in its process, and reports to the launcher."""
 
 import ctypes
 import faulthandler
@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 @frozen
 class Entered:
-    """A rank began a phase: `process groups`, `model`, `step 3`."""
+    """A rank begins a phase: `process groups`, `model`, `step 3`."""
 
     rank: int
     phase: str
@@ -33,7 +33,7 @@ class Entered:
 
 @frozen
 class Reported:
-    """A rank has something to show."""
+    """A rank reports a value for the observer."""
 
     rank: int
     value: Any
@@ -41,7 +41,7 @@ class Reported:
 
 @frozen
 class Returned:
-    """A rank's work ended well."""
+    """A rank has finished its work, with this result."""
 
     rank: int
     value: Any
@@ -52,18 +52,18 @@ type Event = Entered | Reported | Returned | Failure
 
 @frozen(kw_only=True)
 class Worker:
-    """What a rank's work is given: who it is, and how it tells the launcher what it does."""
+    """The rank that does some work, with the pipe through which it reports to the launcher."""
 
     rank: int
     world: int
     pipe: Connection = field(repr=False)
 
     def phase(self, name: str) -> None:
-        """Says what the rank does from now on: shown live, and named where the run breaks off."""
+        """Reports the phase that begins. Progress and errors show it."""
         self._send(Entered(self.rank, name))
 
     def report(self, value: Any) -> None:
-        """Shows a value, which must pickle, to the launcher's observer."""
+        """Sends a value, which must pickle, to the launcher's observer."""
         self._send(Reported(self.rank, value))
 
     def _send(self, event: Event) -> None:
@@ -73,7 +73,7 @@ class Worker:
 
 @frozen(kw_only=True)
 class Files:
-    """Where a worker's output goes: its log, or the launcher's own standard error."""
+    """The files for output and stacks. With `echo`, output goes to the launcher's stderr."""
 
     folder: Path
     echo: bool
@@ -86,9 +86,9 @@ class Files:
 
 
 def serve(worker: Worker, files: Files, launcher: int, work: Callable[[Worker], Any]) -> NoReturn:
-    """Does the work in a process of its own, reports how it ended and leaves at once."""
+    """Does the work in this process, reports the result or the failure, and exits."""
     with files.stack(worker.rank).open("w") as stack:
-        _settle_in(worker, files, launcher)
+        _isolate(worker, files, launcher)
         faulthandler.enable(stack, all_threads=True)
         outcome, code = _outcome(worker, work)
         worker.pipe.send_bytes(outcome)
@@ -99,7 +99,7 @@ def serve(worker: Worker, files: Files, launcher: int, work: Callable[[Worker], 
 
 
 def serve_sealed(worker: Worker, files: Files, launcher: int, work: bytes) -> NoReturn:
-    """`serve` for a new interpreter: once it is quiet, the work is unpickled."""
+    """As `serve`, in a new interpreter: it unpickles the work once output is redirected."""
 
     def unsealed(worker: Worker) -> Any:
         return pickle.loads(work)(worker)
@@ -110,12 +110,12 @@ def serve_sealed(worker: Worker, files: Files, launcher: int, work: bytes) -> No
 def _outcome(worker: Worker, work: Callable[[Worker], Any]) -> tuple[bytes, int]:
     try:
         return pickle.dumps(Returned(worker.rank, work(worker))), 0
-    except BaseException as error:  # noqa: BLE001 - nobody else could tell of a SystemExit
+    except BaseException as error:  # noqa: BLE001 - nobody else could report a SystemExit
         return pickle.dumps(failure_of(worker.rank, error)), 1
 
 
 def failure_of(rank: int, error: BaseException) -> Failure:
-    """What an exception comes to as data; it holds no phase, which the launcher knows."""
+    """An exception as data. The phase is empty: the launcher knows it."""
     return Failure(
         rank=rank,
         phase="",
@@ -124,7 +124,7 @@ def failure_of(rank: int, error: BaseException) -> Failure:
         missing=(error.name or "") if isinstance(error, ModuleNotFoundError) else "",
         message=str(error) if isinstance(error, RunError) else "",
         traceback="".join(traceback.format_exception(error)),
-        at=time.monotonic(),
+        time=time.monotonic(),
     )
 
 
@@ -143,8 +143,8 @@ def short_path(path: str) -> str:
     return path
 
 
-def _settle_in(worker: Worker, files: Files, launcher: int) -> None:
-    """Own session, default signals, no core dumps, quiet output, and no life after the launcher."""
+def _isolate(worker: Worker, files: Files, launcher: int) -> None:
+    """Isolate this process: session, signals, core dumps, output; and end it with the launcher."""
     os.setsid()
     # The terminal's Ctrl-C is for the launcher alone, even where it came before setsid.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -156,14 +156,14 @@ def _settle_in(worker: Worker, files: Files, launcher: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != launcher:
             os._exit(1)
-    # The filters of warnings are the launcher's no more, where it was forked.
+    # A forked process has the launcher's filters of warnings.
     warnings.resetwarnings()
     if files.echo:
         os.dup2(2, 1)
     else:
         redirect(files.log(worker.rank))
         silence_warnings()
-    # Nor are the streams, which may be a notebook's or a test runner's that write elsewhere.
+    # It also has the launcher's streams, and those of a notebook or test runner write elsewhere.
     sys.stdout, sys.stderr = _stream(1), _stream(2)
 
 

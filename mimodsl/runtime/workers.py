@@ -1,4 +1,4 @@
-"""Local worker processes: started together, watched together, and ended together."""
+"""Starts local worker processes together, watches them, and ends them together."""
 
 import contextlib
 import multiprocessing
@@ -34,8 +34,8 @@ from mimodsl.runtime.worker import (
 
 _TICK = 0.1  # seconds between two looks at the clock
 _SETTLE = 0.25  # seconds in which other ranks may still show that they failed first
-_LAST_WORDS = 5.0  # seconds all hung ranks have to write their stacks
-_BURIAL = 5.0  # seconds all killed ranks have to be gone
+_STACK_TIME = 5.0  # seconds in which hung ranks write their stacks
+_END_TIME = 5.0  # seconds in which killed ranks end
 
 
 class Observer(Protocol):
@@ -60,7 +60,7 @@ class Silent(Observer):
 
 @frozen(kw_only=True)
 class Watch:
-    """How a run is watched. It hangs once no rank has reported anything for `timeout` seconds."""
+    """How a run is watched: it hangs if no rank reports anything for `timeout` seconds."""
 
     timeout: float = TIMEOUT
     observer: Observer = field(factory=Silent)
@@ -71,7 +71,7 @@ class Watch:
     def over(
         cls, *, timeout: float | None, observer: Observer | None, verbose: bool = False
     ) -> "Watch":
-        """A watch with the defaults for what is `None`."""
+        """A watch in which `None` means the default."""
         return cls(
             timeout=TIMEOUT if timeout is None else timeout,
             observer=observer or Silent(),
@@ -87,12 +87,13 @@ def run_workers[T](
     watch: Watch | None = None,
     started: Callable[[], object] = lambda: None,
 ) -> tuple[T, ...]:
-    """Runs `work` in `count` processes and returns what each gave, by rank.
+    """Run `work` in `count` processes and return their results, by rank.
 
-    `fork` shares what this process has imported; `spawn` starts new interpreters, for which `work`
-    must pickle. `started` is called once every process runs. Nothing is left over, however it ends.
-    Raises `RankFailed` for the first rank that fails, `RanksHung` when no rank moves any more, and
-    `KeyboardInterrupt` or `Terminated` for the first signal: those after it change nothing.
+    `fork` shares the imports of this process; `spawn` starts new interpreters, for which `work`
+    must pickle. `started` is called when all processes run. All processes are gone when this
+    function returns or raises. Raises `RankFailed` for the first rank that fails, `RanksHung` when
+    all ranks wait, and `KeyboardInterrupt` or `Terminated` for the first signal; later signals
+    change nothing.
     """
     with ending_signals() as signals, tempfile.TemporaryDirectory(prefix="mimodsl-") as folder:
         crew = _Crew(
@@ -110,7 +111,7 @@ def run_workers[T](
 
 @define(kw_only=True)
 class _Crew:
-    """The running processes, what each was last heard to do, and what each gave."""
+    """The worker processes, with the last phase of each and the results so far."""
 
     watch: Watch
     files: Files
@@ -129,47 +130,48 @@ class _Crew:
         if sealed:
             self._start_tracker()
         for rank in range(count):
-            ours, theirs = context.Pipe(duplex=False)
-            worker = Worker(rank=rank, world=count, pipe=theirs)
+            receiver, sender = context.Pipe(duplex=False)
+            worker = Worker(rank=rank, world=count, pipe=sender)
             process = context.Process(target=target, args=(worker, self.files, os.getpid(), task))
             self.phases[rank] = STARTING
-            self.pipes[ours] = rank
+            self.pipes[receiver] = rank
             with signals.waiting(), held():
                 process.start()
                 self.processes.append(process)
-            theirs.close()  # so that the pipe ends with the worker
+            sender.close()  # so that the pipe ends with the worker
 
     def _start_tracker(self) -> None:
-        """Starts Python's tracker of semaphores, which all spawned processes share, in silence.
+        """Start Python's tracker of semaphores, with its output in a file.
 
-        It tidies up what ranks leave when they are ended, and would complain of that at exit.
+        All spawned processes share it. It frees the semaphores of killed ranks, and would print a
+        warning about them.
         """
         with output_to(self.files.folder / "tracker"):
             resource_tracker.ensure_running()
 
     def results(self) -> tuple[Any, ...]:
-        """Waits for every worker; raises at the first failure, or when nothing moves any more."""
+        """Wait for all workers. Raises at the first failure, or when no worker reports anything."""
         clock = self.watch.clock
         heard = clock()
         while self.pipes:
             if self._hear(_TICK):
                 heard = clock()
             elif clock() - heard > self.watch.timeout:
-                self._give_up()
+                self._raise_hung()
             self._find_ended()
             if self.failures:
-                self._fail()
+                self._raise_failed()
             self.watch.observer.tick()
         return tuple(self.values[rank] for rank in sorted(self.values))
 
     def end(self) -> None:
-        """Kills every worker with all it started, and waits until each is gone.
+        """Kill all workers and the processes that they started, and wait until they are gone.
 
-        Not for ever, though: the kernel may hold one that waits for a device or for a file server.
+        The wait has a limit: the kernel may hold a process that waits for a device or file server.
         """
         for process in self.processes:
             _kill(process)
-        deadline = time.monotonic() + _BURIAL
+        deadline = time.monotonic() + _END_TIME
         for process in self.processes:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.exitcode is not None:
@@ -178,7 +180,7 @@ class _Crew:
             pipe.close()
 
     def _hear(self, timeout: float) -> bool:
-        """Takes in what workers have said within `timeout` seconds; whether any has."""
+        """Handle what workers report within `timeout` seconds. Returns whether any reports."""
         ready = connection.wait(list(self.pipes), timeout)
         for pipe in cast("list[Connection]", ready):
             try:
@@ -202,7 +204,7 @@ class _Crew:
                 self.failures.append(event)
 
     def _find_ended(self) -> None:
-        """Takes note of workers that are gone, though what they started may hold their pipes."""
+        """Find workers that have ended, though processes that they started may hold their pipes."""
         gone = [pipe for pipe, rank in self.pipes.items() if not self.processes[rank].is_alive()]
         for pipe in gone:
             if not pipe.poll():
@@ -214,31 +216,32 @@ class _Crew:
         if rank in self.values or any(failure.rank == rank for failure in self.failures):
             return
         process = self.processes[rank]
-        process.join(_LAST_WORDS)
-        # A process that ended without a word is a cause, never a consequence: it counts as first.
+        process.join(_STACK_TIME)
+        # A process that ends without a report is a cause, not a consequence: its time is 0, the
+        # first.
         self.failures.append(
-            Failure(rank=rank, phase="", error=_ending(process), where=self._where(rank), at=0.0)
+            Failure(rank=rank, phase="", error=_ending(process), where=self._where(rank))
         )
 
-    def _fail(self) -> NoReturn:
-        """Raises for the failure that came first, after a moment in which others may show."""
+    def _raise_failed(self) -> NoReturn:
+        """Raise for the earliest failure, after a moment in which other ranks may report one."""
         deadline = time.monotonic() + _SETTLE
         while self.pipes and time.monotonic() < deadline:
             self._hear(_TICK)
-        first = min(self.failures, key=lambda failure: failure.at)
+        first = min(self.failures, key=lambda failure: failure.time)
         log = tail(self.files.log(first.rank))
         raise RankFailed(evolve(first, phase=self.phases[first.rank], log=log))
 
-    def _give_up(self) -> NoReturn:
-        """Raises with the Python stack of every worker that has not come to its end."""
+    def _raise_hung(self) -> NoReturn:
+        """Raise with the Python stacks of all workers that have not finished."""
         late = sorted(self.pipes.values())
         stopped = {rank for rank in late if _is_stopped(self.processes[rank])}
         for rank in late:
             pid = self.processes[rank].pid
             assert pid is not None
             os.kill(pid, signal.SIGABRT)  # faulthandler writes the stack, then the worker dies
-            os.kill(pid, signal.SIGCONT)  # one that is stopped would do so only later
-        deadline = time.monotonic() + _LAST_WORDS
+            os.kill(pid, signal.SIGCONT)  # a stopped process would only do so later
+        deadline = time.monotonic() + _STACK_TIME
         for rank in late:
             self.processes[rank].join(max(0.0, deadline - time.monotonic()))
         raise RanksHung(
@@ -267,15 +270,15 @@ class _Crew:
 
 def _kill(process: BaseProcess) -> None:
     assert process.pid is not None
-    # A worker leads its group, but not from its first moment on; its number, once it is reaped, may
-    # be another's.
+    # A worker leads its process group, but not from its first moment on. Once it is reaped, another
+    # process may have its number.
     for kill in (os.killpg, os.kill) if process.is_alive() else (os.killpg,):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(process.pid, signal.SIGKILL)
 
 
 def _is_stopped(process: BaseProcess) -> bool:
-    """Whether a signal, or a debugger, has stopped a process; no system but Linux tells."""
+    """Whether a signal or a debugger has stopped a process. Only Linux shows it."""
     try:
         stat = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
     except OSError:

@@ -7,7 +7,7 @@ import pytest
 import mimodsl
 from mimodsl.cli.main import main
 from mimodsl.runtime.launch import run_ranks
-from mimodsl.runtime.launcher import of_first_rank
+from mimodsl.runtime.launcher import first_ranks_training
 from mimodsl.runtime.train import Training
 from tests.e2e.tiny import tiny
 from tests.files import as_written
@@ -54,4 +54,7 @@ def test_checkpoints_without_a_latest_one_are_not_trained_over(spec, tmp_path, c
 
 def test_the_first_rank_says_what_is_trained():
     trainings = [Training(spec=mimodsl.parse(tiny(3)), steps=steps) for steps in (2, 7, 9)]
-    assert run_ranks(3, lambda worker: of_first_rank(trainings[worker.rank])) == (trainings[0],) * 3
+    assert (
+        run_ranks(3, lambda worker: first_ranks_training(trainings[worker.rank]))
+        == (trainings[0],) * 3
+    )

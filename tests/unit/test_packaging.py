@@ -92,7 +92,7 @@ def test_build_says_how_to_get_torch(python, tmp_path):
     assert built.returncode == 2
     assert built.stderr == (
         "error: this needs torch, which is not installed\n"
-        "help: the extra `build` brings it: pip install 'mimodsl[build]'\n"
+        "help: install the extra `build`: pip install 'mimodsl[build]'\n"
     )
 
 
@@ -100,7 +100,7 @@ def test_lsp_says_how_to_get_what_it_needs(python):
     served = python(COMMAND, "lsp")
     assert served.returncode == 2
     assert served.stderr.endswith(
-        "is not installed\nhelp: the extra `lsp` brings it: pip install 'mimodsl[lsp]'\n"
+        "is not installed\nhelp: install the extra `lsp`: pip install 'mimodsl[lsp]'\n"
     )
 
 

@@ -42,7 +42,7 @@ def test_no_command_shows_help(mimodsl):
     ("arguments", "said"),
     [
         (["biuld", "x.mimo"], "error: there is no command biuld; did you mean build?\n"),
-        (["help"], "error: there is no command help\nhelp: mimodsl --help says how it is used\n"),
+        (["help"], "error: there is no command help\nhelp: mimodsl --help explains all options\n"),
         (["--versoin"], "there is no option --versoin; did you mean --version?"),
         (["plan"], "error: the following arguments are required: SPEC\nhelp: mimodsl plan --help"),
         (["plan", "SPEC", "SPEC"], "is one argument too many"),
@@ -92,7 +92,7 @@ def test_an_extra_that_ranks_miss_says_so_too(failing):
     )
     ran = failing(RankFailed(failure))
     assert ran.code == 2
-    assert ran.err.endswith("help: the extra `gpu` brings it: pip install 'mimodsl[gpu]'\n")
+    assert ran.err.endswith("help: install the extra `gpu`: pip install 'mimodsl[gpu]'\n")
 
 
 def test_another_missing_module_is_a_bug(failing):

@@ -39,7 +39,7 @@ def test_a_file_that_is_there_stays(mimodsl, tmp_path):
     path.write_text("mine")
     ran = mimodsl("new", path)
     assert (ran.code, path.read_text()) == (2, "mine")
-    assert "is there already" in ran.err
+    assert "already exists" in ran.err
     assert [one.name for one in tmp_path.iterdir()] == ["mine.mimo"]
 
 
@@ -55,7 +55,7 @@ def test_templates_are_listed_with_what_they_are(mimodsl):
     [
         ((), "name the file to write"),
         (("mine.mimo", "--template", "nemotron_vl"), "did you mean nemotron_vlm?"),
-        (("mine.mimo", "--template", "zzz"), "--list shows what there is"),
+        (("mine.mimo", "--template", "zzz"), "--list shows all templates"),
         (("no/such/folder/mine.mimo",), "no/such/folder/mine.mimo: No such file or directory"),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_file_system_needs_no_hard_links(mimodsl, tmp_path, monkeypatch, demo)
     assert mimodsl("new", path).code == 0
     assert path.read_text() == demo.read_text()
     path.write_text("mine")
-    assert "is there already" in mimodsl("new", path).err
+    assert "already exists" in mimodsl("new", path).err
     assert path.read_text() == "mine"
     output = tmp_path / "spec.json"
     assert mimodsl("export", demo, "--to", "json", "--output", output).code == 0
