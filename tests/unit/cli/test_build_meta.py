@@ -141,7 +141,7 @@ def test_auto_comes_to_it_and_says_why(capfd, monkeypatch: pytest.MonkeyPatch) -
     out, _ = capfd.readouterr()
     assert "auto: meta, since there are 0 GPUs for 8 ranks, and as CPU processes they are" in out
     assert main(["build", DEMO, "--steps", "1"]) == 2
-    assert "help: --device meta builds one rank of every role" in capfd.readouterr().err
+    assert "help: --device meta builds one rank of each role" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
