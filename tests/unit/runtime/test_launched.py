@@ -22,8 +22,8 @@ def test_too_few_gpus_for_the_ranks_of_a_node_are_counted_there(monkeypatch, cap
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"RANK": "0"}, "RANK is set, as a launcher sets it, but "),
-        ({"RANK": "first", "WORLD_SIZE": "8"}, "RANK is set, as a launcher sets it, but "),
+        ({"RANK": "0"}, "RANK is set, as by a launcher, but "),
+        ({"RANK": "first", "WORLD_SIZE": "8"}, "RANK is set, as by a launcher, but "),
         ({"RANK": "8", "WORLD_SIZE": "8"}, "RANK is 8 in a world of 8 ranks"),
     ],
 )
