@@ -1,8 +1,9 @@
 """What every module kind has in common."""
 
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from mimodsl.ir.blocks import Blocks
 from mimodsl.ir.facts import LAYOUT, TRAINING, Derived, Facts
 from mimodsl.ir.node import AT_LEAST_0, FRACTION, Keyword, Node, knob, node
 
@@ -57,6 +58,15 @@ class Kind(Node):
 
     keyword: ClassVar[str]
     role: ClassVar[Role]
+
+    @property
+    def used(self) -> Blocks:
+        """The blocks that describe some layer."""
+        return Blocks()
+
+    def in_use(self) -> Self:
+        """The kind without blocks that describe no layer of the model."""
+        return self
 
     def splits_sequence(self, tp: int) -> bool:  # noqa: ARG002 - a language model asks
         """Whether each of `tp` tensor-parallel ranks has its own part of a sequence outside of

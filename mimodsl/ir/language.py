@@ -1,8 +1,7 @@
 """Language models: what all of them have, and what those of Megatron-Core have."""
 
-from typing import ClassVar, Final, Self, override
+from typing import ClassVar, Final, override
 
-from mimodsl.ir.blocks import Blocks
 from mimodsl.ir.facts import FUNCTION, LAYOUT, SHAPES, Derived, Facts, Needs, needs_value
 from mimodsl.ir.kinds import Activation, Kind, Norm, Role, TransformerKind
 from mimodsl.ir.node import ABOVE_0, AT_LEAST_1, SHARE, Keyword, knob, node
@@ -38,15 +37,6 @@ class LanguageModel(Kind):
 
     hidden: int
     vocabulary: int
-
-    @property
-    def used(self) -> Blocks:
-        """The blocks that describe some layer."""
-        return Blocks()
-
-    def in_use(self) -> Self:
-        """The kind without blocks that describe no layer of the model."""
-        return self
 
     @property
     def learns_positions(self) -> bool:

@@ -37,7 +37,8 @@ class BridgePlan:
     fan-in gathers and fan-out narrows (models/mimo/comm/colocated_communicator.py).
 
     What crosses in one microbatch are `[tokens, width]` tensors: `sent` leave each replica of the
-    encoder and `received` arrive at each replica of the language model.
+    encoder and `received` arrive at each replica of the language model. Gradients come back the
+    same way if the bridge `carries_gradients`: if a module before it trains.
     """
 
     flow: Flow
@@ -46,6 +47,7 @@ class BridgePlan:
     samples: int
     tokens_per_sample: int
     width: int
+    carries_gradients: bool
 
     @property
     def name(self) -> str:
@@ -144,6 +146,7 @@ def _bridge(flow: Flow, modules: Mapping[str, ModulePlan]) -> BridgePlan:
         samples=language.samples,
         tokens_per_sample=flow.images * tokens,
         width=width,
+        carries_gradients=sender.trained or sender.reached,
     )
 
 

@@ -2,7 +2,7 @@
 
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.kinds import Kind, Role
-from mimodsl.ir.language import LanguageModel, TransformerLanguage
+from mimodsl.ir.language import TransformerLanguage
 from mimodsl.ir.module import Module
 from mimodsl.ir.package import Claims, CustomKind
 from mimodsl.ir.spec import Spec
@@ -20,7 +20,7 @@ def module_plans(spec: Spec, grids: dict[str, GridPlan]) -> dict[str, ModulePlan
 
 
 def _module_plan(spec: Spec, module: Module, grid: GridPlan) -> ModulePlan:
-    kind, flow, train = _in_use(module.kind), spec.flow_through(module.name), spec.train
+    kind, flow, train = module.kind.in_use(), spec.flow_through(module.name), spec.train
     family = family_of(kind)
     inputs, outputs = _passed(spec, module, flow)
     return ModulePlan(
@@ -30,7 +30,7 @@ def _module_plan(spec: Spec, module: Module, grid: GridPlan) -> ModulePlan:
         declared=spec.grid_of(module),
         flow=flow,
         widths=family.widths(kind, _neighbours(spec, flow)),
-        moe=kind.used.moe if isinstance(kind, LanguageModel) else None,
+        moe=kind.used.moe,
         experts=_expert_kernels(spec, module, kind),
         claims=Claims.of(spec, module) if isinstance(kind, CustomKind) else None,
         samples=spec.schedule.micro_batch * spec.grid_of(spec.language).size("dp"),
@@ -49,10 +49,6 @@ def _module_plan(spec: Spec, module: Module, grid: GridPlan) -> ModulePlan:
         trained=not module.frozen,
         reached=_is_reached(spec, module),
     )
-
-
-def _in_use(kind: Kind) -> Kind:
-    return kind.in_use() if isinstance(kind, LanguageModel) else kind
 
 
 def _neighbours(spec: Spec, flow: Flow | None) -> Neighbours:

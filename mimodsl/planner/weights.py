@@ -24,9 +24,7 @@ def weights_of(spec: Spec, module: Module) -> Fixed:
 
     Values that follow from others are derived, so that a stated value and a derived one compare.
     """
-    kind = module.kind
-    if isinstance(kind, LanguageModel):
-        kind = kind.in_use()
+    kind = module.kind.in_use()
     fixed: Fixed = {"kind": kind.keyword}
     if isinstance(kind, CustomKind):
         return fixed | _shapes(kind, kind) | Claims.of(spec, module).weights

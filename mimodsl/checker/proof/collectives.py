@@ -12,7 +12,6 @@ from mimodsl.checker.proof.program import Action, Collective, Operation, Process
 from mimodsl.checker.proof.small_world import SmallWorld
 from mimodsl.ir import Dispatcher, Module, Moe
 from mimodsl.ir.kinds import Role
-from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.train import Precision
 from mimodsl.planner.bridges import BridgePlan, Direction
 from mimodsl.planner.families import family_of
@@ -133,7 +132,7 @@ def _expert_axes(moe: Moe, *, token_counts: bool) -> Iterator[tuple[str, ...]]:
 def _layers(unit: MegatronModule, rank: int) -> tuple[set[str], Moe | None]:
     """The pattern symbols of the layers on the stage of a rank, and the experts of the model."""
     kind, stages = unit.module.kind, unit.grid.axis("pp")
-    if not isinstance(kind, LanguageModel):
+    if kind.role is not Role.LANGUAGE:
         return set(), None
     stage = family_of(kind).stage(kind, unit.grid.base.coordinates(rank)["pp"], stages)
     return set(stage.symbols), kind.used.moe
@@ -194,7 +193,7 @@ def _megatron_key(unit: MegatronModule) -> str:
 def _finalized(world: SmallWorld, unit: MegatronModule, rank: int) -> Iterator[Operation]:
     """Other reductions at the end of a step, in order (distributed/finalize_model_grads.py:626)."""
     kind = unit.module.kind
-    if not isinstance(kind, LanguageModel) or not unit.trains:
+    if unit.module.role is not Role.LANGUAGE or not unit.trains:
         return
     if world.plan.spec.splits_sequence(unit.module):
         yield Collective(world.along(unit.grid, ("tp",))[rank], "norms and routers")

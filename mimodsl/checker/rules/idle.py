@@ -9,7 +9,7 @@ from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import SPEC, held
 from mimodsl.diagnostics import Severity
-from mimodsl.ir import Kind, LanguageModel, Node
+from mimodsl.ir import Kind, Node
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.facts import Needs
 from mimodsl.ir.schema import FieldSchema, schema
@@ -86,7 +86,7 @@ def _idle(spec: Context, draft: Draft) -> Iterator[Idle]:
 
 def _idle_fields(node: Node, owner: Node) -> Iterator[Idle]:
     """The fields of a node, and of the blocks in use inside it, whose needs are not met."""
-    in_use = node.in_use() if isinstance(node, LanguageModel) else node
+    in_use = node.in_use() if isinstance(node, Kind) else node
     for field in schema(type(node)):
         needs = field.facts.needs if field.facts else None
         if needs and not needs.met(node):

@@ -75,8 +75,7 @@ def _bridge_calls(planned: Plan, span: StageSpan) -> tuple[list[Call], list[Call
     element = element_size(planned.spec.train.precision)
     for bridge in planned.bridges:
         if bridge.colocated and span.ranks[0] in bridge.source.ranks:
-            trains = any(not planned.spec.module(name).frozen for name in bridge.flow.path[:-1])
-            calls = gather_calls(bridge, bridge_call_groups(planned, bridge), element, back=trains)
+            calls = gather_calls(bridge, bridge_call_groups(planned, bridge), element)
             (ahead if bridge.direction is Direction.FAN_IN else back).extend(calls)
     return ahead, back
 

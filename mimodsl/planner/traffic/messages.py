@@ -57,16 +57,16 @@ def _peer_calls(bridge: BridgePlan, rank: int, group: CallGroup, size: int) -> I
 
 
 def gather_calls(
-    bridge: BridgePlan, groups: Mapping[GroupKind, CallGroup], element: int, *, back: bool
+    bridge: BridgePlan, groups: Mapping[GroupKind, CallGroup], element: int
 ) -> Iterator[Call]:
     """The calls of a bridge between grids on the same ranks.
 
     One direction gathers; the other takes a part of what the rank has, and sends nothing
     (models/mimo/comm/colocated_communicator.py:272). Fan-in gathers embeddings. Fan-out gathers
-    gradients, if there are gradients to go `back`.
+    gradients, if the bridge carries any.
     """
     group, fan_in = groups.get(GroupKind.GATHER), bridge.direction is Direction.FAN_IN
-    if group is not None and (fan_in or back):
+    if group is not None and (fan_in or bridge.carries_gradients):
         tokens, width = bridge.received if fan_in else bridge.sent
         yield Call(group=group, kind=CallKind.ALL_GATHER, size=tokens * width * element)
 

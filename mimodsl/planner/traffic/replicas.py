@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
-from mimodsl.ir.language import LanguageModel
+from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision
 from mimodsl.planner.calls import WORLD, Call, CallGroup, CallKind, Purpose, call_groups
@@ -32,7 +32,7 @@ class DdpUnit:
     @property
     def trained(self) -> tuple[ModuleRole, ...]:
         """The roles whose modules are not frozen."""
-        return tuple(role for role in self.roles if not role.module.frozen)
+        return tuple(role for role in self.roles if role.plan.trained)
 
     def weights(self) -> Iterator[Weight]:
         """The weights that it trains."""
@@ -103,15 +103,15 @@ def _finalization_calls(unit: DdpUnit) -> Iterator[Call]:
     which each rank has a part, tied embeddings between their two stages, and the tokens of each
     expert for the router's bias."""
     spec, role = unit.spec, unit.roles[0]
-    kind = role.module.kind
-    if not isinstance(kind, LanguageModel) or not unit.trained:
+    plan = role.plan
+    if plan.role is not Role.LANGUAGE or not unit.trained:
         return
     groups = call_groups(unit.grid)
     gradient = FP32 if spec.train.ddp.grad_fp32 or spec.train.precision is Precision.FP32 else 2
     yield from _sum(groups[("tp",)], sum(_summed_over_tp(unit)) * gradient)
-    if role.plan.tied and unit.grid.axis("pp") > 1 and (role.first or role.last):
+    if plan.tied and unit.grid.axis("pp") > 1 and (role.first or role.last):
         group = CallGroup(name=f"{unit.grid.name}.embedding", members=2, purpose=Purpose.PIPELINE)
-        share = kind.vocabulary // unit.sharding.tp * kind.hidden
+        share = plan.outputs[1] // unit.sharding.tp * plan.widths.hidden
         yield from _sum(group, share * gradient)
     biases = sum(layer.expert_biases for layer in stage_layers(role))
     yield from _sum(groups["tp", "dp", "cp"], biases * _FLAG)

@@ -99,8 +99,7 @@ def _microbatch(planned: Plan, own: RankPlan) -> Iterator[Call]:
     for bridge in planned.bridges:
         groups = bridge_call_groups(planned, bridge)
         if bridge.colocated and own.rank in bridge.source.ranks:
-            back = any(not spec.module(name).frozen for name in bridge.flow.path[:-1])
-            yield from gather_calls(bridge, groups, element, back=back)
+            yield from gather_calls(bridge, groups, element)
         elif not bridge.colocated:
             yield from bridge_calls(bridge, own.rank, groups, element)
 
