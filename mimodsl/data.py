@@ -1,4 +1,4 @@
-"""What a package or a script of one's own gives to train on: samples, by step and index."""
+"""The interface of training data: samples by step and index."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Data(ABC):
-    """Samples as a function of a step and of an index in its global batch, and of nothing else.
+    """Samples that depend only on the step and on the index in the step's global batch.
 
-    So the batch of a step is the same in every layout, and a run that goes on from a checkpoint
-    sees what it would have seen. Each rank asks for the samples that it reads: the text of all
-    stages of a language model, the images of encoders. Steps and indices count from 0; `s` is the
-    `sequence` of the schedule. Tensors are on the CPU.
+    So the batch of a step is the same in every layout, and a run that resumes from a checkpoint
+    reads the same samples as an uninterrupted run. Each rank asks for the samples that it reads:
+    all stages of a language model read the text, encoders read the images. Steps and indices count
+    from 0; `s` is the `sequence` of the schedule. Tensors are on the CPU.
 
     `mimodsl build --data module:function` calls the function, or such a class, with the spec.
     """
@@ -30,26 +30,26 @@ class Data(ABC):
 
     @abstractmethod
     def tokens(self, step: int, index: int) -> Tensor:
-        """One sample's token ids and the one after them, integers [s + 1].
+        """The token ids of one sample and the id after them, integers [s + 1].
 
-        For every image of a flow, in order, stand as many of its placeholders (`flow.token`) as its
-        encoder emits tokens.
+        For each image of a flow, in order, the sample has as many placeholders (`flow.token`) as
+        the flow's encoder emits tokens.
         """
 
     @abstractmethod
     def images(self, flow: Flow, step: int, index: int) -> Tensor:
-        """What one sample shows to a flow's encoder, [images, *input_shape], perhaps none.
+        """The images of one sample for a flow's encoder, [images, *input_shape]; may be empty.
 
-        `spec.encoder(flow)` knows the `input_shape`. Not asked where there are no flows.
+        `spec.encoder(flow)` has the `input_shape`. Never called for a spec without flows.
         """
 
     def loss_mask(self, step: int, index: int) -> Tensor | None:  # noqa: ARG002
-        """How much each token bears of the loss, [s]: entry i that of predicting token i + 1.
+        """The weight of each token in the loss, [s]; entry i is for the prediction of token i + 1.
 
-        `None` for all alike. Placeholders bear none, whatever it says.
+        `None` means equal weights. Placeholders never have a weight.
         """
         return None
 
     def held_out(self) -> Data | None:
-        """Samples to evaluate on, none of which is ever trained on; `None` where there are none."""
+        """Samples for evaluation that are never trained on; `None` if there are none."""
         return None

@@ -1,7 +1,7 @@
-"""What a package needs that brings a kind of its own: its base, its fields and its rules.
+"""Everything that a package with its own kind needs: base classes, fields and rules.
 
-A kind is a class with an entry point of the group `mimodsl.kinds` under its keyword, or, for a
-script, one that `register` has made known.
+A kind is a class with an entry point in the group `mimodsl.kinds` under its keyword. A script can
+call `register` instead.
 """
 
 from mimodsl.checker.context import Context

@@ -1,24 +1,26 @@
-"""How large a spec may be, and its numbers, so that no text keeps the checker busy for long."""
+"""Limits on the size of a spec and its numbers, so that checking any text is fast."""
 
 from typing import Final
 
 MAX_CHARACTERS: Final = 2**16
-"""Of a spec with all that it uses, and bytes of each of its files; a spec has some thousand."""
+"""Characters of a spec with all files it uses, and bytes of each file. A usual spec has a few
+thousand.
+"""
 
 MAX_DEPTH: Final = 32
-"""Of brackets in each other."""
+"""Depth of nested brackets."""
 
 MAX_CHAIN: Final = 64
-"""Of files that use each other in turn."""
+"""Files in a chain in which each file uses the next one."""
 
 MAX_FILES: Final = 256
-"""That a spec consists of."""
+"""Files of a spec."""
 
 MAX_DECLARATIONS: Final = 512
-"""Of a spec with all that it uses."""
+"""Declarations of a spec with all files it uses."""
 
 MAX_INTEGER: Final = 2**63 - 1
-"""Of integers and what they come to: as many bits as other programs read."""
+"""Largest integer, also as the result of arithmetic: other programs read 64 bits."""
 
 MAX_MISTAKES: Final = 100
-"""After which reading a file, and then lowering, stops."""
+"""Mistakes after which the reading of a file, or lowering, stops."""

@@ -1,4 +1,4 @@
-"""Where the grammar and the shipped specs lie: in the package, or beside it in a checkout."""
+"""Finds the grammar and the shipped specs: in the package, or beside it in a checkout."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ _CHECKOUT = Path(__file__).parents[1]
 
 
 def grammar_file() -> Path:
-    """The grammar of `.mimo` specs."""
+    """The grammar of `.mimo` files."""
     return _shipped("grammars") / "mimo.lark"
 
 
 def specs_folder() -> Path:
-    """The folder of the specs that `mimodsl new` starts from."""
+    """The folder of the specs that `mimodsl new` copies."""
     return _shipped("specs")
 
 
 def presets_folder() -> Path:
-    """The folder of the presets that any spec may `use` as `presets/…`."""
+    """The folder of the presets that every spec can `use` as `presets/…`."""
     return specs_folder() / "presets"
 
 

@@ -1,4 +1,4 @@
-"""Source files and the half-open spans of text in them."""
+"""Source files, and spans of their text."""
 
 from bisect import bisect_right
 from functools import cached_property
@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 @frozen(eq=False, slots=False)
 class SourceFile:
-    """One file of `.mimo` text, as read; `path` is what users are shown."""
+    """A `.mimo` file and its text; `path` is the name that users see."""
 
     path: str
     text: str = field(repr=False)
@@ -23,7 +23,7 @@ class SourceFile:
         return len(self._line_starts)
 
     def position(self, offset: int) -> tuple[int, int]:
-        """The line and column of an offset, both counted from 1."""
+        """The line and column of an offset, both from 1."""
         line = bisect_right(self._line_starts, offset)
         return line, offset - self._line_starts[line - 1] + 1
 
@@ -36,7 +36,7 @@ class SourceFile:
 
 @frozen
 class Span:
-    """The characters `start` to `end` (exclusive) of a file."""
+    """The characters from `start` to `end` (exclusive) of a file."""
 
     file: SourceFile
     start: int
@@ -55,7 +55,7 @@ class Span:
         return self.file.position(self.start)[1]
 
     def to(self, other: "Span") -> "Span":
-        """The span from this one's start to the other's end."""
+        """The span from the start of this span to the end of the other."""
         return Span(self.file, self.start, other.end)
 
     def __str__(self) -> str:

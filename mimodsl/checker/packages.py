@@ -22,9 +22,9 @@ from mimodsl.ir import (
     Module,
 )
 from mimodsl.ir.draft import Draft
-from mimodsl.ir.package import Claims, told_of
+from mimodsl.ir.package import CustomModule, describe_error
 from mimodsl.ir.projector import Between
-from mimodsl.ir.registry import installed_kinds, named
+from mimodsl.ir.registry import import_object, installed_kinds
 
 CRASH: Final = codes.BROKEN_RULE.id
 """The code of a rule that crashed: a bug of the rule, never a mistake in the spec."""
@@ -80,7 +80,7 @@ def package_rules() -> dict[str, Rule[Any]]:
 
 
 def _rules(kind: type[CustomKind]) -> tuple[Rule[Any], ...]:
-    rules: Any = named(kind.rules) if kind.rules else ()
+    rules: Any = import_object(kind.rules) if kind.rules else ()
     for rule in rules:
         if not isinstance(rule, Rule):
             raise TypeError(f"{rule!r} is not a rule")
@@ -91,14 +91,18 @@ def _run_rules(kind: type[CustomKind], context: Context) -> Iterator[Diagnostic]
     try:
         rules = _rules(kind)
     except Exception as error:  # noqa: BLE001 - a package can do anything wrong
-        message = f"the rules of the kind `{kind.keyword}` cannot be loaded: {told_of(error)}"
+        message = (
+            f"the rules of the kind `{kind.keyword}` cannot be loaded: {describe_error(error)}"
+        )
         yield _crash(kind.keyword, message, kind.rules)
         return
     for rule in rules:
         try:
             yield from list(rule.run(context))
         except Exception as error:  # noqa: BLE001 - as above
-            message = f"the rule {rule.code} of the kind `{kind.keyword}` failed: {told_of(error)}"
+            message = (
+                f"the rule {rule.code} of the kind `{kind.keyword}` failed: {describe_error(error)}"
+            )
             yield _crash(rule.code, message, rule.title)
 
 
@@ -117,20 +121,20 @@ def _bad_size(context: Context, module: Module) -> Diagnostic | None:
     return Diagnostic(code=codes.SENSELESS_KIND.id, message=mistake, primary=primary, notes=_NOTES)
 
 
-def _claims(context: Context, module: Module) -> Claims | None:
+def _claims(context: Context, module: Module) -> CustomModule | None:
     kind, draft = module.kind, context.draft
     if isinstance(kind, CustomEncoder):
-        return Claims(kind=kind)
+        return CustomModule(kind=kind)
     if isinstance(kind, CustomLanguage):
         schedule = draft.schedule
-        return Claims(kind=kind, sequence=schedule.sequence) if schedule else None
+        return CustomModule(kind=kind, sequence=schedule.sequence) if schedule else None
     flow = context.flow_through(module)
     ends = [draft.module(name) for name in (flow.encoder, flow.language)] if flow else []
     match [end and end.kind for end in ends]:
         case [Encoder() as encoder, LanguageModel() as language]:
-            if isinstance(encoder, CustomEncoder) and any(Claims(kind=encoder).mistakes()):
+            if isinstance(encoder, CustomEncoder) and any(CustomModule(kind=encoder).mistakes()):
                 return None
             assert isinstance(kind, CustomProjector)
-            return Claims(kind=kind, between=Between.of(encoder, language))
+            return CustomModule(kind=kind, between=Between.of(encoder, language))
         case _:
             return None

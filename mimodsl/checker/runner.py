@@ -19,7 +19,7 @@ def check(spec: Spec | Draft, rules: Iterable[Rule[Any]] = RULES) -> tuple[Diagn
     A draft may lack declarations that have their own diagnostics; mistakes that only follow from
     these are left out. This takes milliseconds for any size: no rule iterates over ranks.
     """
-    context = Context(spec if isinstance(spec, Draft) else Draft.of(spec))
+    context = Context(spec if isinstance(spec, Draft) else Draft.from_spec(spec))
     diagnostics: list[Diagnostic] = []
     if rules is RULES:
         packages = check_packages(context)

@@ -9,7 +9,7 @@ from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Keyword, Node, knob
 
 
 def head_width(hidden: int, heads: int) -> int:
-    """Channels of one of the `heads` that share a width of `hidden`.
+    """Channels of one head if `heads` heads share a width of `hidden`.
 
     Megatron-Core drops a remainder (transformer/transformer_config.py:1333).
     """
@@ -60,11 +60,11 @@ class Attention(Node):
 
     @property
     def key_value_groups(self) -> int:
-        """Key and value heads, also where `kv_groups` is unset."""
+        """The number of key and value heads, also if `kv_groups` is unset."""
         return self.kv_groups or self.heads
 
     def width(self, hidden: int) -> int:
-        """Channels of one head in a model `hidden` wide."""
+        """Channels of one head in a model of width `hidden`."""
         return self.head_dim or head_width(hidden, self.heads)
 
 
@@ -114,14 +114,14 @@ class Mamba(Node):
     )
 
     def head_count(self, hidden: int) -> int:
-        """Heads of a mixer in a model `hidden` wide.
+        """The number of heads of a mixer in a model of width `hidden`.
 
-        Unset, they span twice that width (ssm/mamba_mixer.py:247); a remainder is dropped.
+        If unset, the heads span twice that width (ssm/mamba_mixer.py:247); a remainder is dropped.
         """
         return self.heads or 2 * hidden // self.head_dim
 
     def fits(self, hidden: int) -> bool:
-        """Whether heads of that width fill a mixer in a model `hidden` wide exactly."""
+        """Whether the heads fill a mixer in a model of width `hidden` without a remainder."""
         return self.heads is not None or 2 * hidden % self.head_dim == 0
 
 
@@ -134,7 +134,7 @@ class Score(Keyword):
 
 
 class Balance(Keyword):
-    """How the router is kept from favouring few experts."""
+    """How the router spreads tokens over the experts."""
 
     NONE = "none"
     AUX_LOSS = "aux_loss"
@@ -321,7 +321,7 @@ class Moe(Node):
 
 @frozen(kw_only=True)
 class Blocks:
-    """The blocks that describe some layer of a language model; `None` for any other block."""
+    """The blocks that describe layers of a language model; `None` for a block without layers."""
 
     attention: Attention | None = None
     mamba: Mamba | None = None

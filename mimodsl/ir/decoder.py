@@ -1,4 +1,4 @@
-"""The language model `gpt`: a decoder whose layers are all alike."""
+"""The language model `gpt`: a decoder with equal layers."""
 
 from typing import ClassVar, override
 
@@ -10,7 +10,7 @@ from mimodsl.ir.node import AT_LEAST_1, knob, node
 
 @node
 class Gpt(TransformerLanguage):
-    """A decoder of like layers, dense or with experts."""
+    """A decoder with equal layers, dense or with experts."""
 
     keyword: ClassVar[str] = "gpt"
 

@@ -1,4 +1,4 @@
-"""A draft: the declarations of a text that are whole, while others may be broken or missing."""
+"""A draft: the sound declarations of a text; others may be broken or missing."""
 
 import attrs
 
@@ -14,10 +14,10 @@ from mimodsl.ir.train import Train
 
 @attrs.frozen(kw_only=True)
 class Draft:
-    """What the checker works on, so that one broken declaration hides no mistake in another.
+    """What the checker checks, so that one broken declaration hides no mistake in another.
 
-    A name that is looked up and not found belongs to a broken or unknown declaration, which has
-    its own diagnostic: whatever follows from it is silent.
+    An unknown name belongs to a broken or unknown declaration, which has its own diagnostic. So
+    rules report nothing that follows from an unknown name.
     """
 
     grids: tuple[Grid, ...] = ()
@@ -29,8 +29,8 @@ class Draft:
     complete: bool = False
 
     @classmethod
-    def of(cls, spec: Spec) -> "Draft":
-        """The draft of a spec in which nothing is broken."""
+    def from_spec(cls, spec: Spec) -> "Draft":
+        """The draft of a complete spec."""
         return cls(
             grids=spec.grids,
             place=spec.place,
@@ -41,8 +41,8 @@ class Draft:
             complete=True,
         )
 
-    def whole(self, origin: Origin | None = None) -> Spec:
-        """The spec of a draft that misses nothing."""
+    def to_spec(self, origin: Origin | None = None) -> Spec:
+        """The spec of a complete draft."""
         assert self.place is not None
         assert self.schedule is not None
         assert self.train is not None

@@ -1,4 +1,4 @@
-"""The facts of a field: what a change of it changes, its names in other programs, what it needs."""
+"""The facts of a field: what a change affects, its names in other programs, its needs."""
 
 from collections.abc import Callable
 from enum import Enum, StrEnum
@@ -12,16 +12,16 @@ class Aspect(StrEnum):
 
     LAYOUT = "layout"  # where things are computed: the model and its losses stay the same
     MODEL = "model"  # what is computed from a sample
-    TRAINING = "training"  # what is learned from it
+    TRAINING = "training"  # what the model learns from it
 
 
 class Changes(Enum):
-    """What another value of a field changes."""
+    """What a change of a field's value affects."""
 
     LAYOUT = "layout"  # how and where the same numbers are computed
     SHAPES = "shapes"  # which weights a module has, their shapes, or where a value lies in them
     FUNCTION = "function"  # what a module computes with the same weights
-    TRAINING = "training"  # what is learned, by the same function
+    TRAINING = "training"  # what the model learns, with the same function
 
     @property
     def aspect(self) -> Aspect:
@@ -36,10 +36,10 @@ TRAINING: Final = Changes.TRAINING
 
 @frozen
 class Needs:
-    """What must be there for a field to have an effect.
+    """A condition under which a field has an effect.
 
-    `met` takes the node that has the field. `field` is the field of the same node that decides it;
-    without one, the layers of the module decide it.
+    `met` takes the node with the field. `field` is the field of the same node that decides; without
+    one, the layers of the module decide.
     """
 
     words: str
@@ -48,15 +48,15 @@ class Needs:
 
 
 def needs_value(name: str, value: object) -> Needs:
-    """Another field of the same node must have this value."""
+    """The condition that another field of the same node has this value."""
     word = str(value).lower() if isinstance(value, bool) else str(value)
     return Needs(f"`{name} = {word}`", lambda node: getattr(node, name) == value, name)
 
 
 class Derived:
-    """Names in Megatron whose values follow from a field, but are not simply its value.
+    """Names in Megatron whose values are computed from a field, not copied.
 
-    The first is the name that comes nearest to the field, if there are several.
+    The first name is the closest to the field.
     """
 
     def __init__(self, *names: str) -> None:
@@ -64,7 +64,7 @@ class Derived:
 
 
 def _nearest(name: str | Derived | None) -> str:
-    """The first of the names, without the class that it belongs to."""
+    """The first name, without the class in front of it."""
     first = name.names[0] if isinstance(name, Derived) else name or ""
     return first.rpartition(".")[2]
 
@@ -81,19 +81,19 @@ def _flag_of_same_name(facts: "Facts") -> str:
 
 @frozen
 class Facts:
-    """What is known of a field besides its meaning; every field of a class of ours has them.
+    """The facts of a field besides its meaning; every field of our classes has them.
 
-    `None` says that there is no such name, or that the field needs nothing else.
+    `None` means that there is no such name, or that the field always has an effect.
 
     Attributes:
-        changes: what another value changes.
+        changes: what a change of the value affects.
         megatron: Megatron-Core's field of the same value, in the config that the class names as
             its `megatron_config`, or, with a dot, an argument of another class.
         hf: the keys of a Hugging Face `config.json`, the usual one first.
         flag: the command-line flag of Megatron-LM, without dashes in front. It follows from
             `megatron` where that is a name; elsewhere it must be stated.
-        also: further names that people write.
-        needs: what must be there for the field to have an effect.
+        also: further names that users may write.
+        needs: the condition under which the field has an effect.
     """
 
     changes: Changes
@@ -107,18 +107,18 @@ class Facts:
 
     @property
     def copied(self) -> str | None:
-        """The field of Megatron-Core's config that takes the value as it is."""
+        """The field of Megatron-Core's config that takes the value unchanged."""
         name = self.megatron
         return name if isinstance(name, str) and "." not in name else None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name under which people may look for the field."""
+        """Every name under which users may look for the field."""
         flag = self.flag.replace("-", "_") if isinstance(self.flag, str) else ""
         names = dict.fromkeys([_nearest(self.megatron), flag, *self.hf, *self.also])
         return tuple(filter(None, names))
 
 
 def unnamed(changes: Changes) -> Facts:
-    """The facts of a field that has no name in any other program."""
+    """The facts of a field without a name in other programs."""
     return Facts(changes, megatron=None, flag=None, hf=None)

@@ -1,4 +1,4 @@
-"""Grids: one span of ranks, and the factorizations (views) of it."""
+"""Grids: a span of ranks, and its views, which factor it into axes."""
 
 from collections.abc import Mapping
 from math import prod
@@ -14,7 +14,7 @@ EXPERT_VIEW: Final = "expert"
 
 @node
 class Axis(Node):
-    """One factor of a view. Without a size it is shared with the base view."""
+    """One factor of a view. An axis without a size is shared with the base view."""
 
     name: str = knob(
         doc="`tp`, `cp`, `dp`, `pp`; `etp`, `ep`, `edp` in an expert view",
@@ -41,9 +41,9 @@ def _axes(value: Any) -> Any:
 
 @node
 class View(Node):
-    """A factorization of a grid's ranks, the fastest-varying axis first.
+    """A factorization of a grid's ranks; the first axis varies fastest.
 
-    `axes` also takes a mapping, `{"etp": 1, "ep": 2, "edp": 2, "pp": None}`, None meaning shared.
+    `axes` also takes a mapping, `{"etp": 1, "ep": 2, "edp": 2, "pp": None}`; `None` means shared.
     """
 
     name: str = knob(
@@ -102,22 +102,22 @@ class Grid(Node):
 
     @property
     def expert(self) -> View | None:
-        """The view that experts are spread over; a grid without one is dense."""
+        """The view of the experts; `None` for a grid without experts."""
         return next((view for view in self.views[1:] if view.name == EXPERT_VIEW), None)
 
     @property
     def world(self) -> int:
-        """How many ranks the grid spans: the product of its base view."""
+        """The number of ranks of the grid: the product of its base view."""
         return prod(axis.size or 1 for axis in self.base.axes)
 
     def size(self, axis: str) -> int:
-        """The size of an axis in whichever view sizes it; 1 where none does."""
+        """The size of an axis in the view that gives it a size; else 1."""
         for view in self.views:
-            found = view.axis(axis)
-            if found is not None and found.size is not None:
-                return found.size
+            sized_axis = view.axis(axis)
+            if sized_axis is not None and sized_axis.size is not None:
+                return sized_axis.size
         return 1
 
     def sizes(self, view: View) -> tuple[tuple[str, int], ...]:
-        """A view's axes with shared ones resolved, in order."""
+        """The axes of a view with their sizes, in order; shared axes have the base view's size."""
         return tuple((axis.name, axis.size or self.size(axis.name)) for axis in view.axes)

@@ -1,4 +1,4 @@
-"""The language model `hybrid`: a decoder that follows a pattern of layers."""
+"""The language model `hybrid`: a decoder whose layers follow a pattern."""
 
 from typing import ClassVar, Self, override
 
@@ -41,7 +41,7 @@ class Hybrid(TransformerLanguage):
 
     @property
     def layers(self) -> str:
-        """The symbols of all layers, stage marks left out."""
+        """The symbols of all layers, without stage marks."""
         return self.pattern.replace("|", "")
 
     @property
@@ -65,7 +65,7 @@ class Hybrid(TransformerLanguage):
         return evolve(self, **dict.fromkeys(idle))
 
     def stages(self, pp: int) -> tuple[str, ...]:
-        """The layers of each pipeline stage, given that the pattern divides into `pp` stages."""
+        """The layers of each pipeline stage; the pattern must divide into `pp` stages."""
         if "|" in self.pattern:
             return tuple(self.pattern.split("|"))
         layers = self.layers

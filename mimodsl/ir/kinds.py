@@ -1,4 +1,4 @@
-"""What every module kind has in common."""
+"""What all kinds of modules have in common."""
 
 from enum import Enum
 from typing import ClassVar, Self
@@ -9,7 +9,7 @@ from mimodsl.ir.node import AT_LEAST_0, FRACTION, Keyword, Node, knob, node
 
 
 class Role(Enum):
-    """What a module is to the model."""
+    """The part that a module plays in the model."""
 
     ENCODER = "encoder"
     PROJECTOR = "projector"
@@ -45,7 +45,7 @@ class Norm(Keyword):
 
 
 class Recompute(Keyword):
-    """Which activations are computed again in the backward pass instead of kept."""
+    """Which activations are recomputed in the backward pass instead of kept."""
 
     NONE = "none"
     SELECTIVE = "selective"
@@ -54,22 +54,22 @@ class Recompute(Keyword):
 
 @node
 class Kind(Node):
-    """The base of every kind: its fields are the schema of a module of that kind."""
+    """The base of every kind; its fields are the schema of a module of that kind."""
 
     keyword: ClassVar[str]
     role: ClassVar[Role]
 
     @property
     def used(self) -> Blocks:
-        """The blocks that describe some layer."""
+        """The blocks that describe at least one layer."""
         return Blocks()
 
     def in_use(self) -> Self:
-        """The kind without blocks that describe no layer of the model."""
+        """The kind without the blocks that describe no layer."""
         return self
 
-    def splits_sequence(self, tp: int) -> bool:  # noqa: ARG002 - a language model asks
-        """Whether each of `tp` tensor-parallel ranks has its own part of a sequence outside of
+    def splits_sequence(self, tp: int) -> bool:  # noqa: ARG002 - language models use it
+        """Whether each of `tp` tensor-parallel ranks holds only its part of the sequence between
         products.
 
         Encoders and projectors do not: bridges send their output as one replicated tensor

@@ -1,4 +1,4 @@
-"""Language models: what all of them have, and what those of Megatron-Core have."""
+"""Language models: their common fields, and those of the models that Megatron-Core builds."""
 
 from typing import ClassVar, Final, override
 
@@ -8,7 +8,7 @@ from mimodsl.ir.node import ABOVE_0, AT_LEAST_1, SHARE, Keyword, knob, node
 
 
 class Positions(Keyword):
-    """How a language model learns where a token stands."""
+    """How a language model represents the position of a token."""
 
     NONE = "none"
     ROPE = "rope"
@@ -26,9 +26,9 @@ _ATTENTION_FOR_ROPE: Final = Needs(
 
 
 class LanguageModel(Kind):
-    """What every language model has: from embeddings `hidden` wide to logits over a `vocabulary`.
+    """The base of every language model: maps embeddings `hidden` wide to logits over `vocabulary`.
 
-    Each class says itself which fields these two are.
+    Each class defines these two as its own fields.
     """
 
     __slots__ = ()
@@ -40,13 +40,13 @@ class LanguageModel(Kind):
 
     @property
     def learns_positions(self) -> bool:
-        """Whether learned positions are added to the embeddings of words."""
+        """Whether learned position embeddings are added to the word embeddings."""
         return False
 
 
 @node
 class TransformerLanguage(LanguageModel, TransformerKind):
-    """What every language model has that Megatron-Core builds."""
+    """The base of every language model that Megatron-Core builds."""
 
     hidden: int = knob(
         check=AT_LEAST_1,
@@ -177,7 +177,7 @@ class TransformerLanguage(LanguageModel, TransformerKind):
 
     @property
     def has_dense_mlp(self) -> bool:
-        """Whether some layer has an MLP of the model's own `ffn`."""
+        """Whether a layer has a dense MLP of width `ffn`."""
         raise NotImplementedError
 
     @override

@@ -1,4 +1,4 @@
-"""How the learning rate rises and falls over the steps of a run, in megatron-core's styles."""
+"""The learning rate over the steps of a run, in megatron-core's styles."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from mimodsl.ir.node import AT_LEAST_0, AT_LEAST_1, Keyword, Node, knob, node
 
 @node
 class LrDecay(Node):
-    """What every style has: a warm-up, which rises in a line to the optimizer's `lr`."""
+    """The base of every style: a warm-up that rises linearly to the optimizer's `lr`."""
 
     tag: ClassVar[str]
     megatron_config: ClassVar[str] = "OptimizerParamScheduler"
@@ -43,7 +43,7 @@ class ConstantLr(LrDecay):
 
 @node
 class FallingLr(LrDecay):
-    """What every style has that falls to a floor."""
+    """The base of every style that falls to a minimum."""
 
     steps: int = knob(
         check=AT_LEAST_1,
@@ -61,27 +61,27 @@ class FallingLr(LrDecay):
 
 @node
 class LinearLr(FallingLr):
-    """Down in a line."""
+    """Falls linearly."""
 
     tag: ClassVar[str] = "linear"
 
 
 @node
 class CosineLr(FallingLr):
-    """Down along half a cosine."""
+    """Falls along half a cosine."""
 
     tag: ClassVar[str] = "cosine"
 
 
 @node
 class InverseSquareRootLr(FallingLr):
-    """Down with the root of the step: at step n, `lr · √(warmup / n)`, and at least `min_lr`."""
+    """Falls with the root of the step: at step n, `lr · √(warmup / n)`, at least `min_lr`."""
 
     tag: ClassVar[str] = "inverse_square_root"
 
 
 class Anneal(Keyword):
-    """The curve of a last phase."""
+    """The curve of the last phase."""
 
     LINEAR = "linear"
     COSINE = "cosine"
@@ -91,7 +91,7 @@ class Anneal(Keyword):
 
 @node
 class WsdLr(FallingLr):
-    """Warm-up, stable, decay: constant, and in the last `anneal` of its steps down."""
+    """Warm-up, stable, decay: constant, and falling in the last `anneal` steps."""
 
     tag: ClassVar[str] = "wsd"
 

@@ -10,9 +10,9 @@ from mimodsl.ir.schema import schema
 def megatron_fields(node: Node) -> dict[str, object]:
     """Megatron-Core's fields and their values, as the facts of the node's own fields name them.
 
-    They are fields of the config that the node's class names as its `megatron_config`. `None` is
-    for Megatron-Core to replace by its own default. Not among them are the fields of the blocks
-    inside the node, and those whose values must be derived (`Derived`).
+    They belong to the config that the node's class names as its `megatron_config`. Megatron-Core
+    replaces `None` by its own default. Fields of inner blocks and derived fields (`Derived`) are
+    not included.
     """
     return {
         field.facts.copied: megatron_value(getattr(node, field.name))
@@ -22,5 +22,5 @@ def megatron_fields(node: Node) -> dict[str, object]:
 
 
 def megatron_value(value: object) -> object:
-    """The value as Megatron-Core writes it: a word of the language becomes Megatron's word."""
+    """The value as Megatron-Core writes it: Megatron's word for a word of the language."""
     return value.megatron if isinstance(value, Keyword) else value

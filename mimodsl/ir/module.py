@@ -7,7 +7,7 @@ from mimodsl.ir.node import Node, knob, node
 
 @node
 class Module(Node):
-    """One module of the model; its parameters are spread over the ranks of one grid."""
+    """A module of the model; the ranks of one grid hold its parameters."""
 
     name: str = knob(
         doc="what flows call it",

@@ -1,4 +1,4 @@
-"""The base of every IR class: frozen, keyword-only, plain values welcome, each field checked."""
+"""The base of every IR class: frozen, keyword-only, with checked fields."""
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast, dataclass_transform, get_type_hints
 import attrs
 
 from mimodsl.ir.facts import Facts
-from mimodsl.ir.types import FieldType, Refused, describe, field_type, unsayable
+from mimodsl.ir.types import FieldType, Refused, describe, field_type, unwritable
 from mimodsl.source import Span
 
 KNOB = "mimodsl.knob"
@@ -15,7 +15,7 @@ KNOB = "mimodsl.knob"
 
 @attrs.frozen
 class Constraint:
-    """What a field's value must satisfy, the words for it (`at least 1`), and JSON Schema's."""
+    """A condition on a field's value, its words (`at least 1`), and its JSON Schema."""
 
     words: str
     accepts: Callable[[Any], bool]
@@ -36,7 +36,7 @@ FRACTION = Constraint(
 
 @attrs.frozen(kw_only=True)
 class Knob:
-    """The metadata of a field that users may set."""
+    """The metadata of a field that users can set."""
 
     doc: str
     unit: str
@@ -57,9 +57,9 @@ def knob(  # noqa: PLR0913 - the row of a field, by keyword
     """A field that users may set: its meaning, unit, single-value constraint and facts.
 
     The class annotation fixes the type; `node` adds the check of both when the class is made.
-    Every field of a class of ours states its facts, once: a subclass that only has another default
-    inherits them. A kind of another package may leave them out:
-    then another value of the field is taken to change the shapes of weights.
+    Every field of our classes states its facts once; a subclass that changes only the default
+    inherits them. A kind of another package may omit them; then a change of the field counts as a
+    change of the shapes of weights.
     """
     start: Any = attrs.Factory(factory) if factory else default
     return attrs.field(  # pyright: ignore[reportUnknownVariableType]
@@ -71,7 +71,9 @@ def knob(  # noqa: PLR0913 - the row of a field, by keyword
 
 @attrs.frozen(kw_only=True)
 class Origin:
-    """Where a node was written: the whole of it, its name, and the value of each field."""
+    """The place of a node in a text: its span, and the spans of its name and of each field's
+    value.
+    """
 
     span: Span
     name: Span | None = None
@@ -79,15 +81,15 @@ class Origin:
 
 
 class Keyword(StrEnum):
-    """The base of every closed choice of words in the language."""
+    """The base of every closed set of words in the language."""
 
     def __repr__(self) -> str:
-        """The plain word, which Python users may write, too."""
+        """The plain word, which Python users can also write."""
         return repr(self.value)
 
     @property
     def megatron(self) -> str | None:
-        """Megatron's word for the choice: the same, unless a subclass says otherwise."""
+        """Megatron's word for the choice: the same word, unless a subclass overrides it."""
         return str(self.value)
 
 
@@ -105,7 +107,7 @@ def _check_knobs(cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs
 
 
 def _with_facts(cls: type, field: "attrs.Attribute[Any]") -> "attrs.Attribute[Any]":
-    """The field, with the facts of the base class's field of that name if it states none."""
+    """The field; if it states no facts, with the facts of the base class's field."""
     stated = cast(Knob, field.metadata[KNOB])
     if stated.facts is not None:
         return field
@@ -133,12 +135,12 @@ def _checked(field: "attrs.Attribute[Any]") -> "attrs.Attribute[Any]":
 
 
 def refusal(value: object, expected: FieldType, constraint: Constraint | None) -> str | None:
-    """Why a value may not stand in a field; `None` where it may."""
+    """Why a field does not accept a value; `None` if it accepts it."""
     if value is None and expected.optional:
         return None
     if not expected.accepts(value):
         return f"expected {describe(expected)}, found {value!r}"
-    if problem := unsayable(value):
+    if problem := unwritable(value):
         return problem
     if constraint is not None and not constraint.accepts(value):
         return f"must be {constraint.words}, found {value}"
@@ -146,14 +148,14 @@ def refusal(value: object, expected: FieldType, constraint: Constraint | None) -
 
 
 def items(value: Any) -> Any:
-    """What a list of nodes is made of; what cannot be one is left for `holds` to refuse."""
+    """A list of nodes as a tuple; other values stay as they are, and `holds` refuses them."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         return value
     return tuple(cast("Iterable[Any]", value))
 
 
 def holds(*classes: type, many: bool = True) -> Callable[[Any, Any, Any], None]:
-    """Checks that a field which is no knob holds such a node, or a tuple of them."""
+    """A validator for a field that is not a knob: its value is such a node, or a tuple of them."""
     expected = FieldType(bases=classes, many=many)
 
     def validate(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -165,7 +167,7 @@ def holds(*classes: type, many: bool = True) -> Callable[[Any, Any, Any], None]:
 
 
 def _converter(expected: FieldType) -> Callable[[Any], Any] | None:
-    """Plain strings become enum members and plain lists tuples; anything else is left alone."""
+    """Converts strings to enum members and lists to tuples; other values stay as they are."""
 
     def convert(value: Any) -> Any:
         if isinstance(value, str):
@@ -180,7 +182,7 @@ def _converter(expected: FieldType) -> Callable[[Any], Any] | None:
 
 
 def _default(field: "attrs.Attribute[Any]") -> object:
-    """What a field is that is not given; `NOTHING` where it has to be, or follows from others."""
+    """The default of a field; `NOTHING` if it is required or depends on other fields."""
     start: Any = field.default
     if not hasattr(start, "factory"):
         return start
@@ -191,16 +193,16 @@ def _default(field: "attrs.Attribute[Any]") -> object:
     kw_only_default=True, frozen_default=True, field_specifiers=(knob, attrs.field)
 )
 def node[T](cls: type[T]) -> type[T]:
-    """Make an IR class: frozen and keyword-only, every knob converted and checked on its own.
+    """Make an IR class: frozen and keyword-only, with every knob converted and checked.
 
-    The class refuses a value of the wrong type or against its constraint with `ValueError`.
+    The class raises `ValueError` for a value of the wrong type or against its constraint.
     """
     return attrs.frozen(kw_only=True, repr=False, field_transformer=_check_knobs)(cls)
 
 
 @node
 class Node:
-    """An IR object. Its origin takes no part in equality and is absent where Python made it."""
+    """An IR object. Its origin does not count for equality; objects made in Python have none."""
 
     megatron_config: ClassVar[str] = "TransformerConfig"
     """The class of Megatron-Core whose fields the facts of this class name."""
@@ -208,16 +210,16 @@ class Node:
     origin: Origin | None = attrs.field(default=None, eq=False, repr=False, hash=False)
 
     def __repr__(self) -> str:
-        """The call that makes it, without what is as by default."""
-        said = (
+        """The call that makes the node, without default values."""
+        arguments = (
             f"{field.name}={value!r}"
             for field in attrs.fields(type(self))
             if field.repr and (value := getattr(self, field.name)) != _default(field)
         )
-        return f"{type(self).__name__}({', '.join(said)})"
+        return f"{type(self).__name__}({', '.join(arguments)})"
 
     def span(self, field: str | None = None) -> Span | None:
-        """Where a field's value (or, without a field, the whole node) was written."""
+        """The span of a field's value or, without a field, of the whole node."""
         if self.origin is None:
             return None
         if field is None:

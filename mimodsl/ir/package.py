@@ -1,4 +1,4 @@
-"""Kinds of other packages: the bases that they have, and what such a kind claims of its modules."""
+"""Kinds of other packages: their base classes, and what they state about their modules."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,22 +14,22 @@ from mimodsl.ir.projector import Between, Projector
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.vision import Encoder
 
-_NOT_THEIRS: Final = ("mimodsl", "megatron", "torch", "attr", "importlib")
-"""Packages that call a package's code or are called by it; a mistake is rarely theirs."""
+_INFRASTRUCTURE: Final = ("mimodsl", "megatron", "torch", "attr", "importlib")
+"""Packages around a kind's own code; they rarely cause its errors."""
 
 
 class BrokenKind(ValueError):
-    """A kind of another package that is none, cannot be imported, or makes no sense."""
+    """A kind of another package that is invalid, cannot be imported, or has impossible sizes."""
 
 
 @node
 class CustomKind(Kind):
-    """What every kind of another package has.
+    """The base of every kind of another package.
 
-    Its fields are `knob`s, and so are checked, documented and completed like the built-in ones.
-    `builder` names a function, as `package.module:function`, that every rank with the module calls,
-    and that returns megatron-core's `ModuleSpec`. `rules`, if given, names a tuple of rules in the
-    same way. Both are imported when they are needed: nothing else may import torch.
+    Its fields are `knob`s, so they are checked, documented and completed like built-in fields.
+    `builder` names a function, as `package.module:function`, that every rank with the module calls;
+    it returns megatron-core's `ModuleSpec`. `rules`, if given, names a tuple of rules in the same
+    way. Both are imported only when they are needed; nothing else may import torch.
     """
 
     builder: ClassVar[str]
@@ -38,11 +38,11 @@ class CustomKind(Kind):
 
 @node
 class CustomEncoder(Encoder, CustomKind):
-    """The base of an encoder of a package of one's own: any torch module, replicated over dp.
+    """The base of an encoder from another package: any torch module, replicated over dp.
 
-    It says what goes in and comes out (`input_shape`, `tokens`, `output_width`), what it holds
-    (`weights`) and, for estimates, what one input costs (`saved_bytes`, `flops`). Its `builder` is
-    called with the kind; the module leads from `[n, *input_shape]` to `[n, tokens, output_width]`.
+    It states its input and output (`input_shape`, `tokens`, `output_width`), its parameters
+    (`weights`) and, for estimates, the cost of one input (`saved_bytes`, `flops`). Its `builder` is
+    called with the kind; the module maps `[n, *input_shape]` to `[n, tokens, output_width]`.
     """
 
     @property
@@ -50,82 +50,82 @@ class CustomEncoder(Encoder, CustomKind):
         """The shape of every parameter of the built module, by torch's name, in torch's order."""
         raise NotImplementedError
 
-    def saved_bytes(self, element: int) -> int:  # noqa: ARG002 - a kind's own may ask
-        """Bytes that one input's forward pass keeps for the backward pass; 0 where not known.
+    def saved_bytes(self, element: int) -> int:  # noqa: ARG002 - subclasses may use it
+        """Bytes that the forward pass of one input keeps for the backward pass; 0 if unknown.
 
-        An activation has `element` bytes an element: 4 in fp32, 2 in bf16 and fp16.
+        `element` is the bytes per element of an activation: 4 in fp32, 2 in bf16 and fp16.
         """
         return 0
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of one input's forward pass; 0 where not known."""
+        """Floating-point operations of the forward pass of one input; 0 if unknown."""
         return 0
 
 
 @node
 class CustomProjector(Projector, CustomKind):
-    """The base of a projector of a package of one's own: any torch module, whole on every rank.
+    """The base of a projector from another package: any torch module, whole on every rank.
 
-    What it says may follow from what it stands `between`: the encoder's tokens and their width, and
-    the width of the language model. `tokens(between)` is how many it gives for one input, as many
-    as it takes unless it says otherwise. Its `builder` is called with the kind and `between`; the
-    module leads from `[n, between.tokens, between.width]` to `[n, tokens, between.hidden]`.
+    Its answers may depend on `between`: the encoder's tokens and width, and the width of the
+    language model. `tokens(between)` is the number of output tokens for one input; by default the
+    number of input tokens. Its `builder` is called with the kind and `between`; the module maps
+    `[n, between.tokens, between.width]` to `[n, tokens, between.hidden]`.
     """
 
     def weights(self, between: Between) -> Mapping[str, tuple[int, ...]]:
         """The shape of every parameter of the built module, by torch's name, in torch's order."""
         raise NotImplementedError
 
-    def saved_bytes(self, between: Between, element: int) -> int:  # noqa: ARG002 - as above
-        """Bytes that one input's forward pass keeps for the backward pass; 0 where not known.
+    def saved_bytes(self, between: Between, element: int) -> int:  # noqa: ARG002 - subclasses may use it
+        """Bytes that the forward pass of one input keeps for the backward pass; 0 if unknown.
 
-        An activation has `element` bytes an element: 4 in fp32, 2 in bf16 and fp16.
+        `element` is the bytes per element of an activation: 4 in fp32, 2 in bf16 and fp16.
         """
         return 0
 
-    def flops(self, between: Between) -> int:  # noqa: ARG002 - as above
-        """Floating-point operations of one input's forward pass; 0 where not known."""
+    def flops(self, between: Between) -> int:  # noqa: ARG002 - subclasses may use it
+        """Floating-point operations of the forward pass of one input; 0 if unknown."""
         return 0
 
 
 @node
 class CustomLanguage(LanguageModel, CustomKind):
-    """The base of a language model of a package of one's own: any torch decoder.
+    """The base of a language model from another package: any torch decoder.
 
     It is whole on every rank, and replicas over dp share its work: tp, cp and pp are 1. A subclass
-    has the fields `hidden`, the width of embeddings, and `vocabulary`, the number of token ids.
-    What it says may follow from `sequence`, the tokens of a sample.
+    has the fields `hidden`, the width of embeddings, and `vocabulary`, the number of token ids. Its
+    answers may depend on `sequence`, the tokens of a sample.
 
-    Its `builder` is called with the kind and `sequence`. The method `embed` of the module leads
-    from token ids `[n, s]` to embeddings `[n, s, hidden]`, in which images take the places of their
-    placeholders. The module itself leads from embeddings to logits `[n, s, vocabulary]`; those of a
-    token follow from it and from earlier tokens alone. mimodsl computes the loss.
+    Its `builder` is called with the kind and `sequence`. The module's method `embed` maps token ids
+    `[n, s]` to embeddings `[n, s, hidden]`; image tokens then replace the placeholders. The module
+    itself maps embeddings to logits `[n, s, vocabulary]`; the logits of a token depend only on it
+    and on earlier tokens. mimodsl computes the loss.
     """
 
     def weights(self, sequence: int) -> Mapping[str, tuple[int, ...]]:
         """The shape of every parameter of the built module, by torch's name, in torch's order."""
         raise NotImplementedError
 
-    def saved_bytes(self, sequence: int, element: int) -> int:  # noqa: ARG002 - as above
-        """Bytes that one sample's forward pass keeps for the backward pass, logits included; 0
-        where not known.
+    def saved_bytes(self, sequence: int, element: int) -> int:  # noqa: ARG002 - subclasses may use it
+        """Bytes that the forward pass of one sample keeps for the backward pass, with the logits.
 
-        An activation has `element` bytes an element: 4 in fp32, 2 in bf16 and fp16.
+        0 if unknown. `element` is the bytes per element of an activation: 4 in fp32, 2 in bf16 and
+        fp16.
         """
         return 0
 
-    def flops(self, sequence: int) -> int:  # noqa: ARG002 - as above
-        """Floating-point operations of one sample's forward pass; 0 where not known."""
+    def flops(self, sequence: int) -> int:  # noqa: ARG002 - subclasses may use it
+        """Floating-point operations of the forward pass of one sample; 0 if unknown."""
         return 0
 
 
 @frozen(kw_only=True)
-class Claims:
-    """What a kind of another package says of itself at its place in a spec.
+class CustomModule:
+    """A module whose kind is of another package, with the kind's checked answers.
 
     A projector is `between` two modules, and a language model has samples of `sequence` tokens.
-    Each of the values is asked of the package, and `BrokenKind` says what is wrong with the answer.
+    Every property raises `BrokenKind` if the package's answer is wrong.
     """
 
     kind: CustomEncoder | CustomProjector | CustomLanguage
@@ -133,8 +133,8 @@ class Claims:
     sequence: int | None = None
 
     @classmethod
-    def of(cls, spec: Spec, module: Module) -> Self:
-        """The claims of one module of a spec."""
+    def in_spec(cls, spec: Spec, module: Module) -> Self:
+        """The custom module of a spec. Raises `TypeError` for a kind of mimodsl."""
         match module.kind:
             case CustomEncoder() as kind:
                 return cls(kind=kind)
@@ -145,25 +145,25 @@ class Claims:
             case CustomLanguage() as kind:
                 return cls(kind=kind, sequence=spec.schedule.sequence)
             case kind:
-                raise TypeError(f"{kind.keyword} is no kind of another package")
+                raise TypeError(f"{kind.keyword} is not a kind of another package")
 
     @property
     def place(self) -> tuple[Between | int, ...]:
-        """What the kind's methods and its builder are given besides the kind itself."""
-        return tuple(one for one in (self.between, self.sequence) if one is not None)
+        """The arguments, besides the kind, of the kind's methods and of its builder."""
+        return tuple(argument for argument in (self.between, self.sequence) if argument is not None)
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """The shape of what the module takes of one input."""
+        """The shape of one input of the module."""
         if self.between is not None:
             return self.between.tokens, self.between.width
         if self.sequence is not None:
             return self.sequence, self._number("hidden", 1)
-        return self._sizes("input_shape", self._asked("input_shape"))
+        return self._sizes("input_shape", self._ask("input_shape"))
 
     @property
     def outputs(self) -> tuple[int, int]:
-        """Tokens that the module gives for one input, and their width."""
+        """The number of output tokens for one input, and their width."""
         if self.sequence is not None:
             return self.sequence, self._number("vocabulary", 1)
         tokens = self._number("tokens", 1, *self.place)
@@ -173,24 +173,24 @@ class Claims:
 
     @property
     def weights(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter by name."""
-        said = self._asked("weights", *self.place)
-        if not isinstance(said, Mapping):
-            raise self._wrong("weights", said, "shapes by name")
-        items = cast("Mapping[object, Any]", said).items()
+        """The shape of every parameter, by name."""
+        answer = self._ask("weights", *self.place)
+        if not isinstance(answer, Mapping):
+            raise self._wrong("weights", answer, "shapes by name")
+        items = cast("Mapping[object, Any]", answer).items()
         return {str(name): self._sizes(f"weights[{name!r}]", shape) for name, shape in items}
 
     @property
     def flops(self) -> int:
-        """Operations of one input's forward pass."""
+        """Operations of the forward pass of one input."""
         return self._number("flops", 0, *self.place)
 
     def saved_bytes(self, element: int) -> int:
-        """What one input's forward pass keeps, with activations of `element` bytes an element."""
+        """Bytes that the forward pass of one input keeps, with `element` bytes per element."""
         return self._number("saved_bytes", 0, *self.place, element)
 
     def mistakes(self) -> Iterator[str]:
-        """What is wrong with each of the values."""
+        """A message for each wrong answer of the kind."""
         for ask in (
             lambda: self.inputs,
             lambda: self.outputs,
@@ -203,52 +203,56 @@ class Claims:
             except BrokenKind as error:
                 yield str(error)
 
-    def _asked(self, name: str, *arguments: object) -> object:
+    def _ask(self, name: str, *arguments: object) -> object:
         try:
-            said: Any = getattr(self.kind, name)
-            return said(*arguments) if arguments else said
+            answer: Any = getattr(self.kind, name)
+            return answer(*arguments) if arguments else answer
         except NotImplementedError:
-            raise BrokenKind(f"`{self.kind.keyword}` does not say its `{name}`") from None
-        except Exception as error:  # whatever a package does wrong
-            told = told_of(error)
-            raise BrokenKind(f"`{self.kind.keyword}` fails at its `{name}`: {told}") from error
+            raise BrokenKind(f"`{self.kind.keyword}` does not define `{name}`") from None
+        except Exception as error:  # a package can raise anything
+            message = describe_error(error)
+            raise BrokenKind(f"`{self.kind.keyword}` fails in `{name}`: {message}") from error
 
     def _number(self, name: str, least: int, *arguments: object) -> int:
-        said = self._asked(name, *arguments)
-        if not _is_size(said, least):
-            raise self._wrong(name, said, f"an integer, at least {least}")
-        return cast(int, said)
+        answer = self._ask(name, *arguments)
+        if not _is_size(answer, least):
+            raise self._wrong(name, answer, f"an integer, at least {least}")
+        return cast(int, answer)
 
-    def _sizes(self, name: str, said: object) -> tuple[int, ...]:
-        sizes = cast("tuple[int, ...]", said)
-        if isinstance(said, tuple | list) and all(_is_size(size, 1) for size in sizes):
+    def _sizes(self, name: str, answer: object) -> tuple[int, ...]:
+        sizes = cast("tuple[int, ...]", answer)
+        if isinstance(answer, tuple | list) and all(_is_size(size, 1) for size in sizes):
             return tuple(sizes)
-        raise self._wrong(name, cast(object, said), "a tuple of sizes")
+        raise self._wrong(name, cast(object, answer), "a tuple of sizes")
 
-    def _wrong(self, name: str, said: object, wanted: str) -> BrokenKind:
-        return BrokenKind(f"`{self.kind.keyword}` says {said!r} of its `{name}`, not {wanted}")
+    def _wrong(self, name: str, answer: object, expected: str) -> BrokenKind:
+        return BrokenKind(
+            f"`{self.kind.keyword}` gives {answer!r} for `{name}`, expected {expected}"
+        )
 
 
 def _is_size(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def told_of(error: BaseException) -> str:
-    """What a package's own code raised, in a line, and where."""
-    import traceback  # slow, and for mistakes alone
+def describe_error(error: BaseException) -> str:
+    """An exception from a package's code on one line, with its place."""
+    import traceback  # slow to import, and only needed for errors
 
-    said = " ".join("".join(traceback.format_exception_only(error)).split())
-    return f"{said}{theirs(error)}"
+    message = " ".join("".join(traceback.format_exception_only(error)).split())
+    return f"{message}{package_line(error)}"
 
 
-def theirs(error: BaseException) -> str:
-    """The innermost line of a package's own code that an exception went through, as ` (file:line
-    in function)`; nothing where there is none."""
+def package_line(error: BaseException) -> str:
+    """The innermost line of a package's own code in a traceback, ` (file:line in function)`.
+
+    Empty if the traceback has no such line.
+    """
     import traceback
 
     where = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _NOT_THEIRS:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _INFRASTRUCTURE:
             code = frame.f_code
             where = f" ({Path(code.co_filename).name}:{line} in {code.co_name})"
     return where

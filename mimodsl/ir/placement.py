@@ -1,4 +1,4 @@
-"""Placement: which rank spans grids share, and in what order they lie in the world."""
+"""Placement: which grids share ranks, and the order of grids in the world."""
 
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -28,12 +28,12 @@ def _parts(value: Any) -> Any:
 
 
 def _are_places(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    holds(*PLACES)(instance, attribute, value)  # two of these classes are yet to be made
+    holds(*PLACES)(instance, attribute, value)  # two of these classes do not exist yet
 
 
 @node
 class Beside(Node):
-    """`a | b`: disjoint rank spans, in order. Parts may be given as grid names."""
+    """`a | b`: disjoint rank spans, in order. A part may be a grid's name."""
 
     parts: "tuple[Place, ...]" = attrs.field(converter=_parts, validator=_are_places)
 
@@ -45,7 +45,7 @@ class Beside(Node):
 
 @node
 class Together(Node):
-    """`a & b`: the same ranks. Parts may be given as grid names."""
+    """`a & b`: the same ranks. A part may be a grid's name."""
 
     parts: "tuple[Place, ...]" = attrs.field(converter=_parts, validator=_are_places)
 
@@ -61,16 +61,16 @@ PLACES: Final = (Placed, Beside, Together)
 
 
 def grid_names(place: Place) -> tuple[str, ...]:
-    """Every grid that is placed, left to right, as often as it is."""
+    """The names of placed grids from left to right, with repetitions."""
     if isinstance(place, Placed):
         return (place.grid,)
     return tuple(name for part in place.parts for name in grid_names(part))
 
 
 def rank_spans(place: Place, sizes: Mapping[str, int]) -> dict[str, range]:
-    """The ranks of every grid, from the number of ranks that each has.
+    """The ranks of every grid, from the number of ranks of each grid.
 
-    Grids of `a & b` start at the same rank; that they also end there is a rule's business.
+    The grids of `a & b` start at the same rank; a rule checks that they also end at the same rank.
     """
     spans: dict[str, range] = {}
     _lay(place, sizes, 0, spans)

@@ -1,4 +1,4 @@
-"""Projectors: from an encoder's width to the language model's."""
+"""Projectors: from an encoder's width to the language model's width."""
 
 from typing import ClassVar, Self
 
@@ -13,8 +13,11 @@ from mimodsl.ir.vision import Encoder
 
 @frozen(kw_only=True)
 class Between:
-    """What a projector stands between: of each input it takes the encoder's `tokens`, `width` wide,
-    and what it gives for them is as wide as the language model, `hidden`."""
+    """The neighbours' sizes for a projector.
+
+    For each input it takes the encoder's `tokens`, each `width` wide, and its output is `hidden`
+    wide, like the language model.
+    """
 
     tokens: int
     width: int
@@ -22,24 +25,24 @@ class Between:
 
     @classmethod
     def of(cls, encoder: Encoder, language: LanguageModel) -> Self:
-        """The place between an encoder and a language model."""
+        """The sizes between an encoder and a language model."""
         return cls(tokens=encoder.tokens, width=encoder.output_width, hidden=language.hidden)
 
 
 @node
 class Projector(Kind):
-    """What every projector has: its input and output widths follow from its neighbours."""
+    """The base of every projector; its neighbours give its input and output widths."""
 
     role: ClassVar[Role] = Role.PROJECTOR
 
     def tokens(self, between: Between) -> int:
-        """Tokens given for one input; as many as are taken, unless a kind says otherwise."""
+        """The number of output tokens for one input; by default the number of input tokens."""
         return between.tokens
 
 
 @node
 class LinearProjector(Projector):
-    """What a projector of linear layers has."""
+    """The base of projectors with linear layers."""
 
     bias: bool = knob(
         default=False,

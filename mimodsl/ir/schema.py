@@ -1,4 +1,4 @@
-"""The schema of an IR class, read off its fields: one source for errors, docs and completion."""
+"""The schema of an IR class, read from its fields: one source for errors, docs and completion."""
 
 from functools import cache
 from typing import Any, cast
@@ -14,7 +14,7 @@ type NodeClass = type[Node]
 
 @attrs.frozen(kw_only=True)
 class FieldSchema:
-    """What may stand in one field."""
+    """What a field accepts, and its documentation."""
 
     name: str
     type: FieldType
@@ -28,29 +28,29 @@ class FieldSchema:
 
     @property
     def changes(self) -> Changes:
-        """What another value changes: the shapes of weights where no facts are stated."""
+        """What another value changes; without facts, the shapes of weights."""
         return self.facts.changes if self.facts else Changes.SHAPES
 
     @property
     def words(self) -> str:
-        """The type and constraint in a user's words: `an integer, at least 1`."""
+        """The type and constraint in words for users: `an integer, at least 1`."""
         words = describe(self.type)
         return f"{words}, {self.constraint.words}" if self.constraint else words
 
     @property
     def blocks(self) -> dict[str, NodeClass]:
-        """The blocks that the field takes, by their tags."""
+        """The blocks that the field accepts, by tag."""
         nodes = (base for base in self.type.bases if issubclass(base, Node))
         return {str(getattr(cls, "tag", cls.__name__.lower())): cls for cls in nodes}
 
     def refusal(self, value: object) -> str | None:
-        """Why the value may not stand in the field; `None` where it may."""
+        """Why the field does not accept a value; `None` if it accepts it."""
         return refusal(value, self.type, self.constraint)
 
 
 @cache
 def schema(cls: type) -> tuple[FieldSchema, ...]:
-    """The fields of an IR class that users may set, in order of declaration."""
+    """The fields of an IR class that users can set, in order of declaration."""
     fields = cast("tuple[attrs.Attribute[Any], ...]", attrs.fields(cls))
     return tuple(_field_schema(field) for field in fields if KNOB in field.metadata)
 

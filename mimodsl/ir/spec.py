@@ -1,4 +1,4 @@
-"""The whole spec: what a `.mimo` file declares, with every name and value resolved."""
+"""The complete spec: the declarations of a `.mimo` file with all names and values resolved."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -25,7 +25,7 @@ def _place(value: Any) -> Any:
 
 @node
 class Spec(Node):
-    """A model, its grids and its training. `place` may be left out where one grid stands alone."""
+    """A model, its grids and its training. `place` may be omitted if there is only one grid."""
 
     grids: tuple[Grid, ...] = attrs.field(converter=items, validator=holds(Grid))
     place: Place = attrs.field(converter=_place, validator=holds(*PLACES, many=False))
@@ -37,7 +37,7 @@ class Spec(Node):
     @cast(Any, place).default  # a `place` that pyright takes for a Place
     def _only_grid(self) -> Place:
         if len(self.grids) != 1:
-            raise ValueError("Spec.place: may be left out only where there is one grid")
+            raise ValueError("Spec.place: may be left out only if there is one grid")
         return Placed(grid=self.grids[0].name)
 
     def __str__(self) -> str:
@@ -47,43 +47,46 @@ class Spec(Node):
         return print_spec(self)
 
     def with_grid(self, name: str, **views: Any) -> "Spec":
-        """This spec with views of a grid replaced: `spec.with_grid("llm", dense={"tp": 4})`.
+        """This spec with some views of a grid changed: `spec.with_grid("llm", dense={"tp": 4})`.
 
-        A view's axes are a mapping as in `Grid`; `None` takes a view away, a new name adds one.
+        The axes of a view are a mapping, as in `Grid`. `None` removes a view; a new name adds one.
         Raises `ValueError` for an unknown grid.
         """
         return transform.with_grid(self, name, views)
 
     def with_module(self, name: str, **fields: Any) -> "Spec":
-        """This spec with fields of a module, or of its kind, set anew; mappings merge into blocks:
-        `spec.with_module("language", pattern="ME*E", moe={"experts": 16})`.
+        """This spec with some fields of a module or of its kind changed:
+        `spec.with_module("language", pattern="ME*E", moe={"experts": 16})`. A mapping changes
+        single fields of a block.
 
-        Raises `ValueError` for an unknown module or field, and for a value that it doesn't take.
+        Raises `ValueError` for an unknown module or field, and for a value that a field does not
+        accept.
         """
         return transform.with_module(self, name, fields)
 
     def with_schedule(self, **fields: Any) -> "Spec":
-        """This spec with fields of its schedule set anew."""
+        """This spec with some fields of its schedule changed."""
         return attrs.evolve(self, schedule=transform.merged(self.schedule, fields), origin=None)
 
     def with_train(self, **fields: Any) -> "Spec":
-        """This spec with fields of its training set anew, as `with_module` does."""
+        """This spec with some fields of its training changed; mappings as in `with_module`."""
         return attrs.evolve(self, train=transform.merged(self.train, fields), origin=None)
 
     def substitute(self, values: Mapping[str, Any]) -> "Spec":
-        """This spec with the values at some object paths, those of diagnostics, set anew:
+        """This spec with the values at some object paths changed:
         `spec.substitute({"modules.language.moe.experts": 16, "schedule.microbatches": 8})`.
+        Diagnostics use the same paths.
 
-        Raises `ValueError` for a path that leads nowhere, and for a value that doesn't fit.
+        Raises `ValueError` for an unknown path, and for a value that a field does not accept.
         """
         return transform.substitute(self, values)
 
     def grid(self, name: str) -> Grid:
-        """The grid of that name; `KeyError` without one."""
+        """The grid with this name. Raises `KeyError` for an unknown name."""
         return _named(self.grids, name)
 
     def module(self, name: str) -> Module:
-        """The module of that name; `KeyError` without one."""
+        """The module with this name. Raises `KeyError` for an unknown name."""
         return _named(self.modules, name)
 
     def grid_of(self, module: Module) -> Grid:
@@ -91,23 +94,23 @@ class Spec(Node):
 
     @property
     def language(self) -> Module:
-        """The language model; `KeyError` without one."""
+        """The language model. Raises `KeyError` if there is none."""
         for module in self.modules:
             if module.role is Role.LANGUAGE:
                 return module
         raise KeyError("no module is a language model")
 
     def flow_through(self, module: str) -> Flow | None:
-        """The flow that an encoder or projector belongs to."""
+        """The flow of an encoder or projector; `None` if it is in no flow."""
         return next((flow for flow in self.flows if module in flow.path[:-1]), None)
 
     def splits_sequence(self, module: Module) -> bool:
-        """Whether each tp rank has its own part of a module's sequence outside of products."""
+        """Whether each tp rank holds only its part of the module's sequence between products."""
         return module.kind.splits_sequence(self.grid_of(module).size("tp"))
 
     @property
     def language_kind(self) -> LanguageModel:
-        """The kind of the language model; `KeyError` without one."""
+        """The kind of the language model. Raises `KeyError` if there is none."""
         kind = self.language.kind
         assert isinstance(kind, LanguageModel)
         return kind
@@ -119,11 +122,11 @@ class Spec(Node):
         return kind
 
     def between(self, flow: Flow) -> Between:
-        """The place of a flow's projector, between its encoder and the language model."""
+        """The inputs and outputs of a flow's projector, given by its two neighbours."""
         return Between.of(self.encoder(flow), self.language_kind)
 
     def image_tokens(self, flow: Flow) -> int:
-        """Tokens of one image as the language model gets them, each in place of a placeholder."""
+        """Tokens of one image in the language model; each takes the place of a placeholder."""
         if flow.projector is None:
             return self.encoder(flow).tokens
         projector = self.module(flow.projector).kind
@@ -146,7 +149,7 @@ class Spec(Node):
 
     @property
     def batch(self) -> int:
-        """The samples of a step, over all replicas of the language model."""
+        """The number of samples of a step, over all replicas of the language model."""
         replicas = self.grid_of(self.language).size("dp")
         return self.schedule.micro_batch * self.schedule.microbatches * replicas
 

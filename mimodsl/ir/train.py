@@ -16,7 +16,7 @@ class Precision(Keyword):
 
 
 class Kernels(Keyword):
-    """Which implementation of the layers runs."""
+    """Which implementation of the layers is used."""
 
     AUTO = "auto"
     LOCAL = "local"
@@ -24,7 +24,7 @@ class Kernels(Keyword):
 
 
 class LossPer(Keyword):
-    """What the loss, and with it every gradient, is averaged over."""
+    """The unit over which the loss, and so every gradient, is averaged."""
 
     TOKEN = "token"
     MICROBATCH = "microbatch"

@@ -1,7 +1,7 @@
-"""Functions that return a spec with another grid, module or value.
+"""Functions that return a changed copy of a spec.
 
-A changed node has no place in a text: diagnostics point at its object path. The other nodes keep
-their places.
+A changed node has no origin in a text, so diagnostics show its object path. Other nodes keep their
+origins.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mimodsl.diagnostics.suggest import closest
 from mimodsl.ir.grid import Grid, View
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
-from mimodsl.ir.other_names import field_meant, place_meant
+from mimodsl.ir.other_names import block_field_by_other_name, field_by_other_name
 from mimodsl.ir.schema import schema
 from mimodsl.ir.types import field_type
 
@@ -26,53 +26,55 @@ _MODULE_FIELDS: Final = frozenset({"grid", "frozen", "kind"})
 
 
 def with_grid(spec: Spec, name: str, views: Mapping[str, Any]) -> Spec:
-    """The spec with some views of a grid replaced, added, or (by `None`) taken away."""
+    """The spec with some views of a grid changed, added, or (by `None`) removed."""
     grid = _named(spec.grids, "grid", name)
-    left = {view.name: view for view in grid.views} | {
+    views_by_name = {view.name: view for view in grid.views} | {
         view: None if axes is None else View(name=view, axes=axes) for view, axes in views.items()
     }
-    kept = tuple(view for view in left.values() if view is not None)
-    if not kept:
+    remaining = tuple(view for view in views_by_name.values() if view is not None)
+    if not remaining:
         raise ValueError(f"grid {name} needs a view")
-    # The number of ranks was stated of another base view.
-    ranks = grid.ranks if kept[0] == grid.base else None
-    changed = _changed(grid, views=kept, ranks=ranks)
-    return _changed(spec, grids=_replaced(spec.grids, grid, changed))
+    # `ranks` was stated for the old base view.
+    ranks = grid.ranks if remaining[0] == grid.base else None
+    changed = _copy_with(grid, views=remaining, ranks=ranks)
+    return _copy_with(spec, grids=_with_replaced(spec.grids, grid, changed))
 
 
 def with_module(spec: Spec, name: str, fields: Mapping[str, Any]) -> Spec:
-    """The spec with some fields of a module, of its kind or its own, set anew."""
+    """The spec with some fields of a module or of its kind changed."""
     module = _named(spec.modules, "module", name)
-    own = {field: value for field, value in fields.items() if field in _MODULE_FIELDS}
-    inner = {field: value for field, value in fields.items() if field not in _MODULE_FIELDS}
-    kind = own.pop("kind", module.kind)
-    changed = _changed(module, **own, kind=merged(kind, inner) if inner else kind)
-    return _changed(spec, modules=_replaced(spec.modules, module, changed))
+    module_fields = {field: value for field, value in fields.items() if field in _MODULE_FIELDS}
+    kind_fields = {field: value for field, value in fields.items() if field not in _MODULE_FIELDS}
+    kind = module_fields.pop("kind", module.kind)
+    changed = _copy_with(
+        module, **module_fields, kind=merged(kind, kind_fields) if kind_fields else kind
+    )
+    return _copy_with(spec, modules=_with_replaced(spec.modules, module, changed))
 
 
 def merged[N: Node](node: N, fields: Mapping[str, Any]) -> N:
-    """The node with some fields set anew. A mapping merges into the block that is there, field by
-    field, as a module's block does with its preset's, or makes one where there is none.
+    """The node with some fields changed.
 
-    Raises `ValueError` for a field that there is not, and for a value that it doesn't take.
+    A mapping changes single fields of an existing block, or makes a new block. Raises `ValueError`
+    for an unknown field, and for a value that a field does not accept.
     """
     for field in fields:
-        if field not in (one.name for one in schema(type(node))):
+        if field not in (known.name for known in schema(type(node))):
             problem = f"{type(node).__name__} has no field {field!r}"
             raise ValueError(f"{problem}; {_hint(field, type(node))}")
-    return _changed(node, **{field: _merged(node, field, new) for field, new in fields.items()})
+    return _copy_with(node, **{field: _merged(node, field, new) for field, new in fields.items()})
 
 
 def _hint(field: str, cls: type[Node]) -> str:
-    """What may have been meant by a field that the class has not."""
-    known = sorted(one.name for one in schema(cls))
-    if meant := field_meant(field, schema(cls)):
-        return f"did you mean {meant!r}?"
-    if place := place_meant(field, schema(cls)):
+    """What an unknown field of a class may mean."""
+    known = sorted(known_field.name for known_field in schema(cls))
+    if known_name := field_by_other_name(field, schema(cls)):
+        return f"did you mean {known_name!r}?"
+    if place := block_field_by_other_name(field, schema(cls)):
         outer, _, name = place
         return f"it belongs in a block: {outer.name}={{{name!r}: …}}"
-    near = closest(field, known)
-    return f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
+    closest_name = closest(field, known)
+    return f"did you mean {closest_name!r}?" if closest_name else f"it has {', '.join(known)}"
 
 
 def _merged(node: Node, field: str, new: Any) -> Any:
@@ -82,10 +84,12 @@ def _merged(node: Node, field: str, new: Any) -> Any:
     old = getattr(node, field)
     if isinstance(old, Node):
         return merged(old, values)
-    annotation = next(one.type for one in attrs.fields(type(node)) if one.name == field)
+    annotation = next(
+        attribute.type for attribute in attrs.fields(type(node)) if attribute.name == field
+    )
     blocks = [base for base in field_type(annotation).bases if issubclass(base, Node)]
     if len(blocks) != 1:
-        raise ValueError(f"{type(node).__name__}.{field} takes no fields of its own")
+        raise ValueError(f"{type(node).__name__}.{field} takes no block")
     try:
         return blocks[0](**values)
     except TypeError as error:
@@ -93,10 +97,10 @@ def _merged(node: Node, field: str, new: Any) -> Any:
 
 
 def substitute(spec: Spec, values: Mapping[str, Any]) -> Spec:
-    """The spec with the value at each object path set anew.
+    """The spec with the value at each object path changed.
 
-    Paths are those that diagnostics point at: `modules.language.moe.experts` is a field by names of
-    fields and, in lists, of items. Raises `ValueError` for a path that leads nowhere.
+    A path such as `modules.language.moe.experts` has names of fields and, in lists, names of items,
+    as in diagnostics. Raises `ValueError` for an unknown path.
     """
     for path, value in values.items():
         spec = cast("Spec", _substituted(spec, path.split("."), value, path))
@@ -109,25 +113,28 @@ def _substituted(node: object, steps: list[str], value: Any, path: str) -> objec
     step, *rest = steps
     if isinstance(node, tuple):
         items = cast("tuple[object, ...]", node)
-        index = next((at for at, item in enumerate(items) if item_name(item, at) == step), None)
+        index = next(
+            (position for position, item in enumerate(items) if item_name(item, position) == step),
+            None,
+        )
         if index is not None:
             changed = _substituted(items[index], rest, value, path)
             return (*items[:index], changed, *items[index + 1 :])
     elif isinstance(node, Node):
-        # Of a module, the fields of its kind are its own to a reader.
-        if isinstance(node, Module) and step not in _own(node):
-            return _changed(node, kind=_substituted(node.kind, steps, value, path))
-        if step in _own(node):
-            return _changed(node, **{step: _substituted(getattr(node, step), rest, value, path)})
+        # In a path, the fields of a kind look like fields of its module.
+        if isinstance(node, Module) and step not in _field_names(node):
+            return _copy_with(node, kind=_substituted(node.kind, steps, value, path))
+        if step in _field_names(node):
+            return _copy_with(node, **{step: _substituted(getattr(node, step), rest, value, path)})
     raise ValueError(f"there is no {step!r} in {path!r}")
 
 
-def _own(node: Node) -> set[str]:
+def _field_names(node: Node) -> set[str]:
     return {field.name for field in attrs.fields(type(node)) if field.name != "origin"}
 
 
 def item_name(item: object, index: int) -> str:
-    """How an item of a list is called: by its own name, a flow by its encoder's."""
+    """The name of an item in a list: its own name; for a flow, its encoder's name."""
     from mimodsl.ir.flow import Flow
 
     if isinstance(item, Flow) and item.path:
@@ -136,7 +143,7 @@ def item_name(item: object, index: int) -> str:
     return name if isinstance(name, str) else str(index)
 
 
-def _changed[N: Node](node: N, **fields: Any) -> N:
+def _copy_with[N: Node](node: N, **fields: Any) -> N:
     return cast(N, attrs.evolve(cast(Any, node), **fields, origin=None))
 
 
@@ -147,5 +154,5 @@ def _named[N: (Grid, Module)](nodes: tuple[N, ...], what: str, name: str) -> N:
     raise ValueError(f"there is no {what} {name!r}, only {', '.join(one.name for one in nodes)}")
 
 
-def _replaced[N: Node](nodes: tuple[N, ...], old: N, new: N) -> tuple[N, ...]:
+def _with_replaced[N: Node](nodes: tuple[N, ...], old: N, new: N) -> tuple[N, ...]:
     return tuple(new if node is old else node for node in nodes)

@@ -1,4 +1,4 @@
-"""The types that a field of the language may have, read off class annotations."""
+"""The types of fields in the language, read from class annotations."""
 
 import math
 import types
@@ -13,7 +13,7 @@ type Items = tuple[object, ...]
 
 
 class Refused(ValueError):
-    """A value that a field does not take."""
+    """A value that a field does not accept."""
 
     def __init__(self, cls: type, field: str, problem: str) -> None:
         super().__init__(f"{cls.__name__}.{field}: {problem}")
@@ -40,7 +40,7 @@ class Size:
 
 @frozen(kw_only=True)
 class FieldType:
-    """One field's type: any of `bases`, or nothing where `optional`."""
+    """The type of a field: one of `bases`, `None` if `optional`, a tuple of them if `many`."""
 
     bases: tuple[type, ...]
     optional: bool = False
@@ -63,16 +63,16 @@ class FieldType:
         return isinstance(value, self.bases)
 
 
-def unsayable(value: object) -> str | None:
-    """Why no text can say a value, whatever its type; `None` where one can."""
+def unwritable(value: object) -> str | None:
+    """Why a spec's text cannot contain a value of any type; `None` if it can."""
     if isinstance(value, tuple):
-        return next(filter(None, map(unsayable, cast(Items, value))), None)
+        return next(filter(None, map(unwritable, cast(Items, value))), None)
     if isinstance(value, float) and not math.isfinite(value):
         return f"must be finite, found {value}"
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
         return "must fit into 64 bits"
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        return f"must be characters of Unicode, found {value!a}"
+        return f"must contain only Unicode characters, found {value!a}"
     return None
 
 
@@ -83,9 +83,11 @@ def field_type(annotation: Any) -> FieldType:
     if get_origin(annotation) in (types.UnionType, Union):
         members = [member for member in get_args(annotation) if member is not types.NoneType]
         inner = [field_type(member) for member in members]
-        bases = tuple(base for one in inner for base in one.bases)
+        bases = tuple(base for member_type in inner for base in member_type.bases)
         optional = types.NoneType in get_args(annotation)
-        return FieldType(bases=bases, optional=optional, many=any(one.many for one in inner))
+        return FieldType(
+            bases=bases, optional=optional, many=any(member_type.many for member_type in inner)
+        )
     if get_origin(annotation) is tuple:
         return FieldType(bases=field_type(get_args(annotation)[0]).bases, many=True)
     return FieldType(bases=(annotation,))
@@ -101,7 +103,7 @@ _WORDS = {
 
 
 def describe(expected: FieldType) -> str:
-    """The type in a user's words: `an integer or none`."""
+    """The type in words for users: `an integer or none`."""
     words = [_describe_base(base) for base in expected.bases]
     if expected.many:
         words = [f"a list, each item {' or '.join(words)}"]

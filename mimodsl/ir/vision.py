@@ -1,4 +1,4 @@
-"""Encoders: what all have, and the vision transformers RADIO and a plain ViT."""
+"""Encoders: the base of all encoders, and the vision transformers RADIO and plain ViT."""
 
 from math import isqrt
 from typing import ClassVar, Self, override
@@ -14,41 +14,41 @@ from mimodsl.ir.types import Size
 
 @node
 class Encoder(Kind):
-    """What every encoder has: from inputs of one shape to tokens of one width."""
+    """The base of every encoder: maps inputs of one shape to tokens of one width."""
 
     role: ClassVar[Role] = Role.ENCODER
 
     @property
     def tokens(self) -> int:
-        """Tokens emitted for one input."""
+        """The number of tokens for one input."""
         raise NotImplementedError
 
     @property
     def output_width(self) -> int:
-        """Width of each emitted token."""
+        """The width of each output token."""
         raise NotImplementedError
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one input: of an image `(3, height, width)`."""
+        """The shape of one input; for an image `(3, height, width)`."""
         raise NotImplementedError
 
     @property
     def width_source(self) -> tuple[str, str] | None:
-        """The field that `output_width` follows from, and the formula; `None` where unknown."""
+        """The field that determines `output_width`, and the formula; `None` if unknown."""
         return None
 
-    def square_side(self, tokens: int) -> int | None:  # noqa: ARG002 - a kind with images asks
-        """The side, in pixels, of the largest square image that gives at most so many tokens.
+    def square_side(self, tokens: int) -> int | None:  # noqa: ARG002 - kinds with images use it
+        """The side, in pixels, of the largest square image with at most this many tokens.
 
-        `None` where images are not square, and where tokens are not parts of an image.
+        `None` if images are not square, or if tokens are not parts of an image.
         """
         return None
 
 
 @node
 class VisionEncoder(Encoder, TransformerKind):
-    """What every vision transformer has."""
+    """The base of every vision transformer."""
 
     splits_patches: ClassVar[bool] = False
     """Whether tp ranks split the patch embedding, and so the residual stream's width."""
@@ -158,18 +158,18 @@ class VisionEncoder(Encoder, TransformerKind):
 
     @property
     def patches(self) -> int:
-        """Patches an image is cut into, partial ones left out."""
+        """The number of complete patches of an image."""
         return (self.image.height // self.patch) * (self.image.width // self.patch)
 
     @property
     def tokens(self) -> int:
-        """Tokens emitted for one image."""
+        """The number of tokens for one image."""
         patches = self.patches // 4 if self.pixel_shuffle else self.patches
         return patches + (0 if self.drop_class_tokens else self.class_tokens)
 
     @property
     def output_width(self) -> int:
-        """Width of each emitted token."""
+        """The width of each output token."""
         return self.hidden * 4 if self.pixel_shuffle else self.hidden
 
     @property
@@ -188,7 +188,7 @@ class VisionEncoder(Encoder, TransformerKind):
             return None
         return isqrt(tokens) * self.patch * (2 if self.pixel_shuffle else 1)
 
-    def showing(self, image: Size) -> Self:
+    def with_image_size(self, image: Size) -> Self:
         """The encoder for images of another size."""
         return evolve(self, image=image)
 
@@ -223,8 +223,8 @@ class Radio(VisionEncoder):
     )
 
     @override
-    def showing(self, image: Size) -> Self:
-        """Position embeddings cover twice the sides of an image."""
+    def with_image_size(self, image: Size) -> Self:
+        """The encoder for another image size; position embeddings cover twice its sides."""
         largest = Size(height=2 * image.height, width=2 * image.width)
         return evolve(self, image=image, max_image=largest)
 

@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 from mimodsl.diagnostics import Diagnostic, Edit, Label, codes
 from mimodsl.diagnostics.suggest import closest, corrected, did_you_mean, listed
 from mimodsl.ir.node import Node, Origin
-from mimodsl.ir.other_names import derived, field_meant, place_meant
+from mimodsl.ir.other_names import block_field_by_other_name, derived, field_by_other_name
 from mimodsl.ir.registry import shadowed
 from mimodsl.ir.schema import FieldSchema, schema
 from mimodsl.lower.constants import Environment
@@ -116,7 +116,7 @@ def _unknown_field(
     field: ast.Field, cls: type[Node], known: Mapping[str, FieldSchema], unset: list[str]
 ) -> Diagnostic:
     key = field.key
-    known_name = field_meant(key.text, known.values())
+    known_name = field_by_other_name(key.text, known.values())
     hint = (
         (
             derived(key.text)
@@ -147,7 +147,7 @@ def _unknown_field(
 
 def _belongs_in_block(word: str, fields: Iterable[FieldSchema]) -> str | None:
     """A hint for a field that belongs in the block of another field."""
-    place = place_meant(word, fields)
+    place = block_field_by_other_name(word, fields)
     if place is None:
         return None
     outer, tag, name = place

@@ -46,8 +46,8 @@ class Environment:
         if word.text in self.scope.names(ast.Let):
             return self.constants[word.text]
         name = ast.Name(text=word.text, span=word.span)
-        meant = self.scope.missing(ast.Let, name, LITERAL_WORDS)
-        return self.constants.get(meant, FAILED) if meant else FAILED
+        correction = self.scope.missing(ast.Let, name, LITERAL_WORDS)
+        return self.constants.get(correction, FAILED) if correction else FAILED
 
     def definition(self, value: ast.Value, evaluated: Constant = None) -> tuple[Label, ...]:
         """If `value` is the name of a constant: a label at its declaration, with its value."""

@@ -101,9 +101,9 @@ class GridReader:
 
     def _each_once(self, views: list[ast.View], ranks: list[ast.Ranks]) -> bool:
         """Whether each view, each axis of a view, and `ranks` is given only once."""
-        names = [one.name for one in views]
+        names = [view.name for view in views]
         lists = [names, *([axis.name for axis in view.axes] for view in views)]
-        lists.append([ast.Name(text="ranks", span=one.span) for one in ranks])
+        lists.append([ast.Name(text="ranks", span=field.span) for field in ranks])
         sound = True
         for keys in lists:
             first: dict[str, ast.Name] = {}

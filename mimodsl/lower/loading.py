@@ -74,7 +74,7 @@ def _load_document(source: SourceFile, overrides: Mapping[str, str]) -> LoadedSp
     spec = None
     with suppress(TooManyMistakes):
         spec = read_json(source, overrides, mistake_list.report)
-    draft = Draft() if spec is None else Draft.of(spec)
+    draft = Draft() if spec is None else Draft.from_spec(spec)
     return LoadedSpec(
         spec=spec, draft=draft, sources=(source,), diagnostics=mistake_list.in_order()
     )
@@ -105,10 +105,10 @@ def _load_text(
         pass
     diagnostics = mistake_list.in_order()
     origin = Origin(span=Span(source, 0, len(source.text)))
-    spec = None if any(diagnostic.is_error for diagnostic in diagnostics) else draft.whole(origin)
+    spec = None if any(diagnostic.is_error for diagnostic in diagnostics) else draft.to_spec(origin)
     return LoadedSpec(
         spec=spec,
-        draft=draft if spec is None else Draft.of(spec),
+        draft=draft if spec is None else Draft.from_spec(spec),
         sources=sources,
         diagnostics=diagnostics,
         is_library=is_library,

@@ -1,4 +1,4 @@
-"""Quick fixes: the edits that diagnostics are sure of, and their help, where trying it helps."""
+"""Quick fixes: certain edits of diagnostics, and proposals of their help that work."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -24,42 +24,44 @@ _WORD: Final = re.compile(r"\w+")
 def actions(
     analysis: Analysis, where: types.Range, only: Sequence[str] | None
 ) -> list[types.CodeAction]:
-    """What can be done about the mistakes in a range, and about all at once."""
+    """Fixes for the mistakes in a range, and one action that fixes everything."""
     kinds = types.CodeActionKind
-    found: list[types.CodeAction] = []
+    code_actions: list[types.CodeAction] = []
     if _wanted(kinds.QuickFix, only):
-        for one in analysis.checked.diagnostics:
-            if _touches(analysis.positions.of(place(one, analysis)), where):
-                found += _fixes(one, analysis)
+        for diagnostic in analysis.checked.diagnostics:
+            if _touches(analysis.positions.of(place(diagnostic, analysis)), where):
+                code_actions += _fixes(diagnostic, analysis)
     if _wanted(kinds.SourceFixAll, only):
-        found += _all(analysis)
-    return found
+        code_actions += _fix_all_action(analysis)
+    return code_actions
 
 
 def _wanted(kind: str, only: Sequence[str] | None) -> bool:
-    return only is None or any(kind == one or kind.startswith(f"{one}.") for one in only)
+    return only is None or any(kind == prefix or kind.startswith(f"{prefix}.") for prefix in only)
 
 
-def _touches(one: types.Range, other: types.Range) -> bool:
-    return one.start <= other.end and other.start <= one.end
+def _touches(first: types.Range, second: types.Range) -> bool:
+    return first.start <= second.end and second.start <= first.end
 
 
-def _fixes(one: Diagnostic, analysis: Analysis) -> Iterator[types.CodeAction]:
-    certain = one.edits and fix_once(analysis.checked, [one], analysis.check)
+def _fixes(diagnostic: Diagnostic, analysis: Analysis) -> Iterator[types.CodeAction]:
+    certain = diagnostic.edits and fix_once(analysis.checked, [diagnostic], analysis.check)
     if certain:
-        yield _action(_title(one.edits), one, one.edits, analysis, preferred=True)
+        yield _action(
+            _title(diagnostic.edits), diagnostic, diagnostic.edits, analysis, preferred=True
+        )
         return
-    for title, edits in _advised(one, analysis):
-        if _helps(one, edits, analysis):
-            yield _action(title, one, edits, analysis)
+    for title, edits in _proposals(diagnostic, analysis):
+        if _helps(diagnostic, edits, analysis):
+            yield _action(title, diagnostic, edits, analysis)
 
 
-def _all(analysis: Analysis) -> Iterator[types.CodeAction]:
+def _fix_all_action(analysis: Analysis) -> Iterator[types.CodeAction]:
     repair = fix_all(analysis.checked, analysis.check)
     if repair.count and repair.after.source is not None:
         edits = between(analysis.positions, repair.after.source.text)
         yield types.CodeAction(
-            title=f"Fix all that can be fixed ({repair.count})",
+            title=f"Fix all certain mistakes ({repair.count})",
             kind=types.CodeActionKind.SourceFixAll,
             edit=types.WorkspaceEdit(changes={analysis.uri: edits}),
         )
@@ -67,7 +69,7 @@ def _all(analysis: Analysis) -> Iterator[types.CodeAction]:
 
 def _action(
     title: str,
-    one: Diagnostic,
+    diagnostic: Diagnostic,
     edits: Sequence[Edit],
     analysis: Analysis,
     *,
@@ -77,7 +79,7 @@ def _action(
     return types.CodeAction(
         title=title,
         kind=types.CodeActionKind.QuickFix,
-        diagnostics=[report(one, analysis)],
+        diagnostics=[report(diagnostic, analysis)],
         edit=types.WorkspaceEdit(changes={analysis.uri: changes}),
         is_preferred=preferred or None,
     )
@@ -91,11 +93,13 @@ def _title(edits: Sequence[Edit]) -> str:
     return f"Change `{old}` to `{new}`" if new else f"Remove `{old}`"
 
 
-def _advised(one: Diagnostic, analysis: Analysis) -> Iterator[tuple[str, tuple[Edit, ...]]]:
-    """What the help of a diagnostic proposes, as edits: each change alone, then two together."""
+def _proposals(
+    diagnostic: Diagnostic, analysis: Analysis
+) -> Iterator[tuple[str, tuple[Edit, ...]]]:
+    """The edits that the help of a diagnostic proposes: each alone, then pairs."""
     seen: set[tuple[Edit, ...]] = set()
-    for line in one.help:
-        changes = [_change(code, one, analysis) for code in _CODE.findall(line)]
+    for line in diagnostic.help:
+        changes = [_change(code, diagnostic, analysis) for code in _CODE.findall(line)]
         known = [
             (code, edit) for code, edit in zip(_CODE.findall(line), changes, strict=True) if edit
         ]
@@ -111,21 +115,21 @@ def _advised(one: Diagnostic, analysis: Analysis) -> Iterator[tuple[str, tuple[E
                 yield title, edits
 
 
-def _change(code: str, one: Diagnostic, analysis: Analysis) -> Edit | None:
-    """The edit that writes an axis with its size, a field with its value, or a word for a word."""
-    spans = [label.where for label in (one.primary, *one.secondary)]
-    own = [span for span in spans if isinstance(span, Span) and span.file is analysis.source]
+def _change(code: str, diagnostic: Diagnostic, analysis: Analysis) -> Edit | None:
+    """The edit for code in a help line: an axis with size, a field with value, or a word."""
+    spans = [label.where for label in (diagnostic.primary, *diagnostic.secondary)]
+    spans_here = [span for span in spans if isinstance(span, Span) and span.file is analysis.source]
     if match := _AXIS.fullmatch(code):
-        return _axis(match[1], code, own, analysis)
+        return _axis(match[1], code, spans_here, analysis)
     if match := _FIELD.fullmatch(code):
-        return _field(match[1], match[2], own, analysis)
-    if own and one.primary.where is own[0] and _WORD.fullmatch(code):
-        return Edit(own[0], code) if _WORD.fullmatch(own[0].text) else None
+        return _field(match[1], match[2], spans_here, analysis)
+    if spans_here and diagnostic.primary.where is spans_here[0] and _WORD.fullmatch(code):
+        return Edit(spans_here[0], code) if _WORD.fullmatch(spans_here[0].text) else None
     return None
 
 
 def _axis(name: str, code: str, spans: list[Span], analysis: Analysis) -> Edit | None:
-    """Write an axis anew, in the view that a span lies in, else in its grid."""
+    """Write an axis in the view that contains a span, else in its grid."""
     for span in spans:
         for grid in _around(analysis.main.file.declarations_of(ast.Grid), span):
             views = [field for field in grid.fields if isinstance(field, ast.View)]
@@ -137,7 +141,7 @@ def _axis(name: str, code: str, spans: list[Span], analysis: Analysis) -> Edit |
 
 
 def _field(name: str, value: str, spans: list[Span], analysis: Analysis) -> Edit | None:
-    """Write a field anew, in the declaration that a span lies in."""
+    """Write a field in the declaration that contains a span."""
     for span in spans:
         for declaration in _around(analysis.main.file.declarations, span):
             block = getattr(declaration, "block", None)
@@ -155,15 +159,15 @@ def _fields(block: ast.Block) -> Iterator[ast.Field]:
 
 
 def _around[S: ast.Syntax](nodes: Sequence[S], span: Span) -> Iterator[S]:
-    return (one for one in nodes if one.span.start <= span.start and span.end <= one.span.end)
+    return (node for node in nodes if node.span.start <= span.start and span.end <= node.span.end)
 
 
-def _helps(one: Diagnostic, edits: Sequence[Edit], analysis: Analysis) -> bool:
-    """Whether edits end a diagnostic and bring no other."""
+def _helps(diagnostic: Diagnostic, edits: Sequence[Edit], analysis: Analysis) -> bool:
+    """Whether edits remove the diagnostic and cause no other."""
     text = analysis.source.text
     for edit in sorted(edits, key=lambda edit: edit.span.start, reverse=True):
         text = text[: edit.span.start] + edit.replacement + text[edit.span.end :]
-    before = [found.code for found in analysis.checked.diagnostics]
-    after = [found.code for found in analysis.trying(text).checked.diagnostics]
-    fewer = after.count(one.code) < before.count(one.code)
+    before = [mistake.code for mistake in analysis.checked.diagnostics]
+    after = [mistake.code for mistake in analysis.trying(text).checked.diagnostics]
+    fewer = after.count(diagnostic.code) < before.count(diagnostic.code)
     return fewer and all(after.count(code) <= before.count(code) for code in set(after))

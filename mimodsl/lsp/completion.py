@@ -1,4 +1,4 @@
-"""What may be written at the cursor, with what it means."""
+"""Completion: what may be written at the cursor, with its meaning."""
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -22,7 +22,7 @@ from mimodsl.lower.spec_files import PRESETS
 from mimodsl.lsp.cursor import Cursor, cursor
 from mimodsl.lsp.describe import choice_page, class_page, field_page, field_words
 from mimodsl.lsp.names import Fields, fields_of, inner_fields, kind_of
-from mimodsl.lsp.sizes import Legal, legal_sizes
+from mimodsl.lsp.sizes import LegalSize, legal_sizes
 from mimodsl.lsp.specs import Analysis
 from mimodsl.resources import presets_folder
 from mimodsl.source import Span
@@ -38,18 +38,19 @@ type _Kind = types.CompletionItemKind
 
 @frozen(kw_only=True)
 class Completion:
-    """Completes at one place of a text. `snippets` says that the client can fill in templates.
+    """Completes at one place of a text.
 
-    `sizes` are those that an axis may have at the cursor.
+    `snippets` means that the client supports templates. `sizes` are the legal sizes of an axis at
+    the cursor.
     """
 
     analysis: Analysis
     cursor: Cursor
     snippets: bool
-    sizes: tuple[Legal, ...] = ()
+    sizes: tuple[LegalSize, ...] = ()
 
     def items(self) -> Items:
-        """What may stand here, in the order in which it is offered."""
+        """What may be written here, in the order of the offer."""
         word, *_ = (*self.cursor.header, "")
         if self.cursor.string:
             yield from self._paths() if self.cursor.entry == ("use",) else ()
@@ -97,14 +98,14 @@ class Completion:
             )
 
     def _paths(self) -> Items:
-        """Shipped presets, and specs in the folder of this one or below."""
+        """Shipped presets, and specs in the folder of this spec or below."""
         path = self.analysis.path
         folder = path.parent if path else None
         beside = sorted(folder.rglob("*.mimo")) if folder and folder.is_dir() else []
-        paths = [one.relative_to(folder).as_posix() for one in beside if folder and one != path]
-        shipped = [f"{PRESETS}{one.name}" for one in sorted(presets_folder().glob("*.mimo"))]
-        for found in dict.fromkeys([*shipped, *paths]):
-            yield self._item(f'"{found}"', types.CompletionItemKind.File)
+        paths = [file.relative_to(folder).as_posix() for file in beside if folder and file != path]
+        shipped = [f"{PRESETS}{file.name}" for file in sorted(presets_folder().glob("*.mimo"))]
+        for candidate in dict.fromkeys([*shipped, *paths]):
+            yield self._item(f'"{candidate}"', types.CompletionItemKind.File)
 
     # Grids.
 
@@ -127,7 +128,7 @@ class Completion:
                 yield self._item(word, types.CompletionItemKind.Property, after=self._equal())
 
     def _axes(self, view: str, before: Iterable[str]) -> Items:
-        """Those that the view has not yet; in a later view `pp` is shared with the base view."""
+        """Axes that the view does not have yet; a later view may share axes of the base view."""
         first = next((key for key in self.cursor.keys if key != "ranks"), view)
         names = BASE_AXES if view == first else (*EXPERT_AXES, "pp")
         for name in names:
@@ -155,7 +156,7 @@ class Completion:
     # Blocks.
 
     def _fields(self, word: str) -> tuple[Fields, str]:
-        """The fields of the innermost block, and what it is called."""
+        """The fields of the innermost block, and its name."""
         header, scope = self.cursor.header, self.analysis.scope
         cls: type[Node] | None = _BLOCKS.get(word)
         if word in ("preset", "module") and len(header) > 3:
@@ -166,12 +167,12 @@ class Completion:
             fields, owner = inner_fields(fields.get(block.key), block.tag), block.tag or block.key
         return fields, owner
 
-    def _block(self, of: tuple[Fields, str]) -> Items:
-        fields, owner = of
+    def _block(self, fields_and_owner: tuple[Fields, str]) -> Items:
+        fields, owner = fields_and_owner
         match self.cursor.entry:
             case ():
-                unset = [one for one in fields.values() if one.name not in self.cursor.keys]
-                for field in sorted(unset, key=lambda one: not one.required):
+                unset = [field for field in fields.values() if field.name not in self.cursor.keys]
+                for field in sorted(unset, key=lambda field: not field.required):
                     yield self._field(field, owner)
             case (key, "=", *_) if self.cursor.last in _OPENING:
                 yield from self._values(fields.get(key))
@@ -182,7 +183,7 @@ class Completion:
         return self._item(
             field.name,
             types.CompletionItemKind.Field,
-            detail=field_words(field).replace("`", ""),  # no Markdown is read here
+            detail=field_words(field).replace("`", ""),  # a detail is not Markdown
             page=field_page(field, owner),
             after=self._equal(),
         )
@@ -227,8 +228,8 @@ class Completion:
         for name, declaration in self.analysis.scope.names(sort).items():
             detail = ""
             if isinstance(declaration, ast.Module):
-                made = kind_of(declaration.base.text, self.analysis.scope)
-                detail = made.role.value if made else Role.ENCODER.value
+                kind_class = kind_of(declaration.base.text, self.analysis.scope)
+                detail = kind_class.role.value if kind_class else Role.ENCODER.value
             yield self._item(name, kind, detail=detail)
 
     def _constants(self) -> Items:
@@ -240,14 +241,14 @@ class Completion:
                 yield self._item(name, types.CompletionItemKind.Constant, detail=value)
 
     def _others(self, names: Iterable[str]) -> Iterator[str]:
-        """Names but the one that is being declared, which cannot be made of itself."""
-        word, own, *_ = (*self.cursor.header, "", "")
-        return (name for name in names if name != own or word not in ("let", "preset"))
+        """All names except the name that is being declared, which cannot use itself."""
+        word, declared_name, *_ = (*self.cursor.header, "", "")
+        return (name for name in names if name != declared_name or word not in ("let", "preset"))
 
     # Items.
 
     def _equal(self) -> str:
-        """What follows a key, unless it is there already."""
+        """The text after a key, unless it is there already."""
         rest = self.analysis.source.text[self.cursor.end :].lstrip(" \t")
         return "" if rest.startswith(("=", ":")) else " = "
 
@@ -286,14 +287,16 @@ async def completions(
 ) -> list[types.CompletionItem]:
     """What may be written at a position, in order."""
     offset = analysis.positions.offset(position)
-    found = cursor(analysis.source, offset)
-    if found is None:
+    cursor_place = cursor(analysis.source, offset)
+    if cursor_place is None:
         return []
     sizes = ()
-    if found.header[:1] == ("grid",) and found.last == ":":
-        place = Span(analysis.source, found.start, found.end)
+    if cursor_place.header[:1] == ("grid",) and cursor_place.last == ":":
+        place = Span(analysis.source, cursor_place.start, cursor_place.end)
         sizes = await legal_sizes(analysis.source, place, analysis.check)
-    items = Completion(analysis=analysis, cursor=found, snippets=snippets, sizes=sizes).items()
+    items = Completion(
+        analysis=analysis, cursor=cursor_place, snippets=snippets, sizes=sizes
+    ).items()
     ordered = list(items)
     for index, item in enumerate(ordered):
         item.sort_text = f"{index:04}"

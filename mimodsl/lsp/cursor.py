@@ -1,6 +1,6 @@
-"""What may be written at the cursor, judged by the tokens around it: the text may be broken there.
+"""What surrounds the cursor, found from the tokens, since the text may have syntax errors.
 
-The parser wants whole declarations, and the one that is being written seldom is one.
+The parser needs complete declarations, and the declaration at the cursor is rarely complete.
 """
 
 import re
@@ -23,7 +23,7 @@ _CONTINUING: Final = frozenset(["=", ":", "+", "-", "*", "//", "%", "->", "|", "
 
 @define
 class Braces:
-    """A block that is open: the key and tag before it, its keys, and the tokens of an entry."""
+    """An open block: the key and tag before it, its keys, and the tokens of the current entry."""
 
     key: str = ""
     tag: str | None = None
@@ -34,11 +34,11 @@ class Braces:
 
 @frozen(kw_only=True)
 class Cursor:
-    """Where something is to be written.
+    """The surroundings of the cursor.
 
-    `header` are the tokens of the declaration before its block, `blocks` the blocks that are open
-    and `entry` the tokens before the cursor since the last line break or comma that separates.
-    `start` to `end` is the word at the cursor. `string` says that the cursor is in a string.
+    `header` has the tokens of the declaration before its block, `blocks` the open blocks, and
+    `entry` the tokens between the last separating line break or comma and the cursor. `start` to
+    `end` is the word at the cursor. `string` means that the cursor is in a string.
     """
 
     header: tuple[str, ...]
@@ -55,12 +55,12 @@ class Cursor:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The fields of the innermost block, those behind the cursor included."""
+        """The fields of the innermost block, including those after the cursor."""
         return tuple(self.blocks[-1].keys) if self.blocks else ()
 
 
 def cursor(source: SourceFile, offset: int) -> Cursor | None:
-    """What is around an offset; `None` in a comment."""
+    """The surroundings of an offset; `None` in a comment."""
     text = source.text
     lines = declaration_lines(source)
     begin = max((line for line in lines if line <= offset), default=0)
@@ -76,7 +76,7 @@ def cursor(source: SourceFile, offset: int) -> Cursor | None:
     string = last if last is not None and _in_string(last, offset) else None
     for token in before if last is None or (last.end() <= start and not string) else before[:-1]:
         _step(stack, token)
-    found = Cursor(
+    result = Cursor(
         header=tuple(stack[0].entry),
         blocks=tuple(stack[1:]),
         entry=tuple(stack[-1].entry),
@@ -85,11 +85,11 @@ def cursor(source: SourceFile, offset: int) -> Cursor | None:
         string=string is not None,
     )
     _read_on(stack, (token for token in tokens if token.start() >= end))
-    return found
+    return result
 
 
 def _word_length(text: str) -> int:
-    """How long the word is that a text begins with."""
+    """The length of the word at the start of a text."""
     match = _WORD.match(text)
     return match.end() if match else 0
 
@@ -117,13 +117,13 @@ def _step(stack: list[Braces], token: re.Match[str]) -> None:
         return
     here.brackets = max(0, here.brackets + (text in "([") - (text in ")]"))
     if text == "=" and here.entry and len(stack) > 1:
-        del here.entry[:-1]  # a key, whose predecessor may have no value yet
+        del here.entry[:-1]  # a key; the field before it may have no value yet
         here.keys.append(here.entry[0])
     here.entry.append(text)
 
 
 def _opened(entry: list[str]) -> Braces:
-    """The block that opens behind `key =`, or `key = tag`."""
+    """The block that opens after `key =` or `key = tag`."""
     if "=" not in entry:
         return Braces()
     equal = entry.index("=")
@@ -132,7 +132,7 @@ def _opened(entry: list[str]) -> Braces:
 
 
 def _read_on(stack: list[Braces], tokens: Iterator[re.Match[str]]) -> None:
-    """Read what is behind the cursor for the keys of the innermost block, up to its end."""
+    """Read the keys of the innermost block after the cursor, up to its end."""
     depth = len(stack)
     stack[-1].entry.clear()
     stack[-1].brackets = 0

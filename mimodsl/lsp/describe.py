@@ -1,4 +1,4 @@
-"""Fields, kinds, choices and rules in Markdown, from what each says of itself."""
+"""Pages in Markdown about fields, kinds, choices and rules."""
 
 import json
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from mimodsl.show.pages import Page, page_of
 
 
 def field_words(field: FieldSchema) -> str:
-    """A field's type, unit and default in a line: `an integer, at least 1 · default 1`."""
+    """A field's type, unit and default on one line: `an integer, at least 1 · default 1`."""
     unit = f" ({field.unit})" if field.unit else ""
     words = f"the name of a {field.name}" if field.name in REFERENCES else field.words
     return f"{words}{unit} · {'required' if field.required else f'default {default(field)}'}"
 
 
 def default(field: FieldSchema) -> str:
-    """The default of a field as a spec would have it."""
+    """The default of a field as `.mimo` text."""
     value = field.default
     if value is None:
         return "unset"
@@ -30,14 +30,14 @@ def default(field: FieldSchema) -> str:
 
 
 def field_page(field: FieldSchema, owner: str) -> str:
-    """All that is said of a field of a kind or block."""
+    """The page of a field of a kind or block."""
     return "\n\n".join(
         [f"**`{field.name}`** — {field.doc}", f"{field_words(field)}", f"a field of `{owner}`"]
     )
 
 
 def class_page(cls: type[Node], word: str) -> str:
-    """What a kind or block is, and the fields that it needs."""
+    """The page of a kind or block, with its required fields."""
     role = f" ({cls.role.value})" if issubclass(cls, Kind) else ""
     needed = [f"`{field.name}`" for field in schema(cls) if field.required]
     parts = [f"**`{word}`**{role} — {cleandoc(cls.__doc__ or '')}"]
@@ -46,7 +46,7 @@ def class_page(cls: type[Node], word: str) -> str:
 
 
 def choice_page(enum: type[StrEnum], field: FieldSchema | None, word: str) -> str:
-    """What is chosen by a word of a closed choice."""
+    """The page of one choice of an enum."""
     lines = [f"**`{word}`** — {cleandoc(enum.__doc__ or '')}"]
     lines.append(f"one of {', '.join(f'`{member}`' for member in enum)}")
     if field is not None and not field.required:
@@ -55,7 +55,7 @@ def choice_page(enum: type[StrEnum], field: FieldSchema | None, word: str) -> st
 
 
 def rule_page(code: str) -> str:
-    """What `mimodsl explain` says of a code, without its example; empty for an unknown one."""
+    """What `mimodsl explain` prints about a code, without its example; may be empty."""
     page = page_of(code)
     return "\n\n".join(_rule_parts(page)) if page else ""
 
@@ -70,7 +70,7 @@ def _rule_parts(page: Page) -> Iterator[str]:
 
 
 def constant(value: object) -> str:
-    """A constant's value as a spec would have it."""
+    """The value of a constant as `.mimo` text."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(constant, cast('tuple[object, ...]', value)))}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else plain(value)

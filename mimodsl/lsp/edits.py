@@ -1,21 +1,21 @@
-"""Changes of a text as few edits as its lines allow, so that the cursor stays where it is."""
+"""Turns a changed text into edits of single lines, so that the cursor stays in place."""
 
 import difflib
 from collections.abc import Iterator
 
 from lsprotocol import types
 
-from mimodsl.lsp.positions import Positions
+from mimodsl.lsp.positions import TextPositions
 from mimodsl.lsp.specs import Analysis
 from mimodsl.syntax.formatter import format_source
 
 
-def between(before: Positions, after: str) -> list[types.TextEdit]:
-    """The edits that make one text of another, whole lines each."""
+def between(before: TextPositions, after: str) -> list[types.TextEdit]:
+    """The edits of whole lines that turn one text into another."""
     return list(_edits(before, after))
 
 
-def _edits(before: Positions, after: str) -> Iterator[types.TextEdit]:
+def _edits(before: TextPositions, after: str) -> Iterator[types.TextEdit]:
     old, new = before.text.splitlines(keepends=True), after.splitlines(keepends=True)
     starts = [0]
     for line in old:
@@ -26,9 +26,9 @@ def _edits(before: Positions, after: str) -> Iterator[types.TextEdit]:
 
 
 def formatted(analysis: Analysis) -> list[types.TextEdit] | None:
-    """The edits that put a text into the one style; `None` for broken text.
+    """The edits that format a text; `None` for a text with syntax errors.
 
-    Line breaks stay those of the text.
+    The line breaks of the text do not change.
     """
     text = format_source(analysis.source).text
     if text is None:

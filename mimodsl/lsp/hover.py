@@ -1,4 +1,4 @@
-"""What is said of the thing at the cursor: its meaning, its value, its ranks, its mistakes."""
+"""Hover: the meaning, value, ranks and mistakes of the text at the cursor."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -18,11 +18,11 @@ from mimodsl.lsp.describe import choice_page, class_page, constant, field_page, 
 from mimodsl.lsp.names import (
     Fields,
     Symbol,
+    block_class_of,
     fields_of,
     inner_class,
     inner_fields,
     kind_of,
-    made_by,
 )
 from mimodsl.lsp.ranks import grid_page
 from mimodsl.lsp.reports import place
@@ -38,15 +38,15 @@ _DECLARED: Final[dict[type[ast.Declaration], type[Node]]] = {
 
 
 @frozen
-class Said:
-    """Words in Markdown, and what they are about."""
+class HoverText:
+    """A text in Markdown, and the span that it describes."""
 
     text: str
     span: Span
 
 
 def hover(analysis: Analysis, position: types.Position) -> types.Hover | None:
-    """What is said at a position; of a mistake there what its code means, too."""
+    """The hover text at a position, with the pages of the mistakes there."""
     offset = analysis.positions.offset(position)
     about = _about(analysis, offset)
     pages = list(_mistakes(analysis, offset))
@@ -62,9 +62,11 @@ def hover(analysis: Analysis, position: types.Position) -> types.Hover | None:
 
 
 def _mistakes(analysis: Analysis, offset: int) -> Iterator[str]:
-    """The page of every code whose diagnostic covers an offset."""
+    """The page of each code whose diagnostic covers an offset."""
     codes = [
-        one.code for one in analysis.checked.diagnostics if _covers(place(one, analysis), offset)
+        diagnostic.code
+        for diagnostic in analysis.checked.diagnostics
+        if _covers(place(diagnostic, analysis), offset)
     ]
     yield from filter(None, map(rule_page, dict.fromkeys(codes)))
 
@@ -73,74 +75,80 @@ def _covers(span: Span, offset: int) -> bool:
     return span.start <= offset <= span.end
 
 
-def _about(analysis: Analysis, offset: int) -> Said | None:
+def _about(analysis: Analysis, offset: int) -> HoverText | None:
     for declaration in analysis.main.file.declarations:
         if _covers(declaration.span, offset):
             return _in_declaration(declaration, analysis, offset)
     return None
 
 
-def _in_declaration(one: ast.Declaration, analysis: Analysis, offset: int) -> Said | None:
-    keyword = ast.keyword_span(one)
-    if _covers(keyword, offset) and type(one) in _DECLARED:
-        return Said(class_page(_DECLARED[type(one)], keyword.text), keyword)
-    if isinstance(one, ast.Grid) and (said := _in_grid(one, analysis, offset)):
-        return said
-    if isinstance(one, ast.Schedule) and _covers(one.kind.span, offset):
-        return Said(choice_page(ScheduleKind, None, one.kind.text), one.kind.span)
-    if isinstance(one, ast.Preset | ast.Module) and _covers(one.base.span, offset):
-        return _base(one.base, analysis)
-    block = getattr(one, "block", None)
+def _in_declaration(
+    declaration: ast.Declaration, analysis: Analysis, offset: int
+) -> HoverText | None:
+    keyword = ast.keyword_span(declaration)
+    if _covers(keyword, offset) and type(declaration) in _DECLARED:
+        return HoverText(class_page(_DECLARED[type(declaration)], keyword.text), keyword)
+    if isinstance(declaration, ast.Grid) and (
+        hover_text := _in_grid(declaration, analysis, offset)
+    ):
+        return hover_text
+    if isinstance(declaration, ast.Schedule) and _covers(declaration.kind.span, offset):
+        return HoverText(
+            choice_page(ScheduleKind, None, declaration.kind.text), declaration.kind.span
+        )
+    if isinstance(declaration, ast.Preset | ast.Module) and _covers(declaration.base.span, offset):
+        return _base(declaration.base, analysis)
+    block = getattr(declaration, "block", None)
     if isinstance(block, ast.Block) and _covers(block.span, offset):
-        made = made_by(one, analysis.scope)
-        owner = str(getattr(made, "keyword", keyword.text))
-        said = _in_block(block, fields_of(made), owner, offset)
-        if said is not None:
-            return said
-    found = analysis.occurrence(offset)
-    return Said(_symbol(found.symbol, analysis), found.span) if found else None
+        block_class = block_class_of(declaration, analysis.scope)
+        owner = str(getattr(block_class, "keyword", keyword.text))
+        hover_text = _in_block(block, fields_of(block_class), owner, offset)
+        if hover_text is not None:
+            return hover_text
+    occurrence = analysis.occurrence(offset)
+    return HoverText(_symbol(occurrence.symbol, analysis), occurrence.span) if occurrence else None
 
 
-def _in_grid(grid: ast.Grid, analysis: Analysis, offset: int) -> Said | None:
-    """The grid's ranks, on the name of a view or of an axis."""
+def _in_grid(grid: ast.Grid, analysis: Analysis, offset: int) -> HoverText | None:
+    """The ranks of the grid, at the name of a view or axis."""
     for view in grid.fields:
         if isinstance(view, ast.View):
             for name in (view.name, *(axis.name for axis in view.axes)):
                 if _covers(name.span, offset):
-                    return Said(grid_page(grid.name.text, analysis), name.span)
+                    return HoverText(grid_page(grid.name.text, analysis), name.span)
     return None
 
 
-def _base(base: ast.Name, analysis: Analysis) -> Said:
+def _base(base: ast.Name, analysis: Analysis) -> HoverText:
     if base.text not in analysis.scope.names(ast.Preset) and (kind := known_kind(base.text)):
-        return Said(class_page(kind, base.text), base.span)
-    return Said(_symbol(Symbol(ast.Preset, base.text), analysis), base.span)
+        return HoverText(class_page(kind, base.text), base.span)
+    return HoverText(_symbol(Symbol(ast.Preset, base.text), analysis), base.span)
 
 
-def _in_block(block: ast.Block, fields: Fields, owner: str, offset: int) -> Said | None:
-    for one in block.fields:
-        if not _covers(one.span, offset):
+def _in_block(block: ast.Block, fields: Fields, owner: str, offset: int) -> HoverText | None:
+    for entry in block.fields:
+        if not _covers(entry.span, offset):
             continue
-        field = fields.get(one.key.text)
+        field = fields.get(entry.key.text)
         if field is None:
             return None
-        if _covers(one.key.span, offset):
-            return Said(field_page(field, owner), one.key.span)
-        value = one.value
+        if _covers(entry.key.span, offset):
+            return HoverText(field_page(field, owner), entry.key.span)
+        value = entry.value
         if isinstance(value, ast.Block):
             tag = value.tag.text if value.tag else None
-            made = inner_class(field, tag)
-            if value.tag and made and _covers(value.tag.span, offset):
-                return Said(class_page(made, value.tag.text), value.tag.span)
+            block_class = inner_class(field, tag)
+            if value.tag and block_class and _covers(value.tag.span, offset):
+                return HoverText(class_page(block_class, value.tag.text), value.tag.span)
             return _in_block(value, inner_fields(field, tag), tag or field.name, offset)
         for enum in field.type.enums:
             if isinstance(value, ast.Word) and value.text in enum:
-                return Said(choice_page(enum, field, value.text), value.span)
+                return HoverText(choice_page(enum, field, value.text), value.span)
     return None
 
 
 def _symbol(symbol: Symbol, analysis: Analysis) -> str:
-    """What a name stands for: a constant's value, a grid's ranks, else its declaration's text."""
+    """The text for a name: a constant's value, a grid's ranks, else its declaration."""
     declaration = analysis.scope.names(symbol.sort).get(symbol.name)
     match declaration:
         case ast.Let():
@@ -148,8 +156,8 @@ def _symbol(symbol: Symbol, analysis: Analysis) -> str:
         case ast.Grid():
             return grid_page(symbol.name, analysis)
         case ast.Preset() | ast.Module():
-            made = kind_of(declaration.base.text, analysis.scope)
-            role = f" ({made.role.value})" if made else ""
+            kind = kind_of(declaration.base.text, analysis.scope)
+            role = f" ({kind.role.value})" if kind else ""
             sort = ast.keyword(declaration)
             return f"**`{symbol.name}`** — {sort}{role}\n\n```mimo\n{declaration.span.text}\n```"
         case _:
@@ -157,7 +165,7 @@ def _symbol(symbol: Symbol, analysis: Analysis) -> str:
 
 
 def _let(let: ast.Let, analysis: Analysis) -> str:
-    """A constant with what it comes to."""
+    """The text for a constant, with its value."""
     scopes = NameScopes(
         main=analysis.main, lost=LostDeclarations.in_files(()), report=lambda _: None
     )

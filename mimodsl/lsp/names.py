@@ -1,4 +1,4 @@
-"""Names: where each is declared, and every place that means it."""
+"""Names: where each name is declared, and every place that refers to it."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -22,7 +22,7 @@ type Fields = dict[str, FieldSchema]
 
 @frozen
 class Symbol:
-    """What a name stands for. Every sort of declaration has names of its own."""
+    """A name with the sort of its declaration; each sort has its own names."""
 
     sort: type[NamedDeclaration]
     name: str
@@ -30,7 +30,7 @@ class Symbol:
 
 @frozen
 class Occurrence:
-    """A place that means a symbol, and whether it is the one that declares it."""
+    """A place that refers to a symbol; `declares` marks its declaration."""
 
     symbol: Symbol
     span: Span
@@ -38,7 +38,7 @@ class Occurrence:
 
 
 def kind_of(base: str, scope: NameScope) -> type[Kind] | None:
-    """The kind that a word behind a colon comes to, through presets; `None` without one."""
+    """The kind of a word after a colon, through presets; `None` if it is unknown."""
     presets = scope.names(ast.Preset)
     seen: set[str] = set()
     while base not in seen:
@@ -50,8 +50,8 @@ def kind_of(base: str, scope: NameScope) -> type[Kind] | None:
     return None
 
 
-def made_by(declaration: ast.Declaration, scope: NameScope) -> type[Node] | None:
-    """The IR class whose fields a declaration's block sets; `None` where it has no block."""
+def block_class_of(declaration: ast.Declaration, scope: NameScope) -> type[Node] | None:
+    """The IR class whose fields a declaration's block sets; `None` without a block."""
     match declaration:
         case ast.Preset() | ast.Module():
             return kind_of(declaration.base.text, scope)
@@ -66,12 +66,12 @@ def made_by(declaration: ast.Declaration, scope: NameScope) -> type[Node] | None
 
 
 def fields_of(cls: type[Node] | None) -> Fields:
-    """The fields of a declaration's block, by name; none where its kind is not known."""
+    """The fields of a declaration's block, by name; empty for an unknown kind."""
     return {field.name: field for field in block_fields(cls)} if cls else {}
 
 
 def inner_class(field: FieldSchema | None, tag: str | None) -> type[Node] | None:
-    """The IR class of a block that stands in a field, with its tag or without."""
+    """The IR class of a block in a field, with or without a tag."""
     blocks = field.blocks if field else {}
     if tag is None:
         return next(iter(blocks.values())) if len(blocks) == 1 else None
@@ -79,38 +79,38 @@ def inner_class(field: FieldSchema | None, tag: str | None) -> type[Node] | None
 
 
 def inner_fields(field: FieldSchema | None, tag: str | None) -> Fields:
-    """The fields of a block that stands in a field."""
+    """The fields of a block in a field."""
     cls = inner_class(field, tag)
-    return {one.name: one for one in schema(cls)} if cls else {}
+    return {inner_field.name: inner_field for inner_field in schema(cls)} if cls else {}
 
 
 def occurrences(file: ast.File, scope: NameScope) -> Iterator[Occurrence]:
-    """Every place in a file that means a constant, preset, grid or module, in order."""
+    """Every place in a file that refers to a constant, preset, grid or module, in order."""
     for declaration in file.declarations:
         yield from _declaration(declaration, scope)
 
 
-def _declaration(one: ast.Declaration, scope: NameScope) -> Iterator[Occurrence]:
-    if isinstance(one, ast.Let | ast.Grid | ast.Preset | ast.Module):
-        yield _of(type(one), one.name, declares=True)
-    match one:
+def _declaration(declaration: ast.Declaration, scope: NameScope) -> Iterator[Occurrence]:
+    if isinstance(declaration, ast.Let | ast.Grid | ast.Preset | ast.Module):
+        yield _occurrence(type(declaration), declaration.name, declares=True)
+    match declaration:
         case ast.Let():
-            yield from _value(one.value, None)
+            yield from _value(declaration.value, None)
         case ast.Grid():
-            yield from _grid(one)
+            yield from _grid(declaration)
         case ast.Place():
-            yield from (_of(ast.Grid, name) for name in placed(one.placement))
+            yield from (_occurrence(ast.Grid, name) for name in placed(declaration.placement))
         case ast.Preset() | ast.Module():
-            base = one.base.text
+            base = declaration.base.text
             if base in scope.names(ast.Preset) or known_kind(base) is None:
-                yield _of(ast.Preset, one.base)
+                yield _occurrence(ast.Preset, declaration.base)
         case ast.Flow():
-            yield from (_of(ast.Module, name) for name in one.path)
+            yield from (_occurrence(ast.Module, name) for name in declaration.path)
         case _:
             pass
-    block = getattr(one, "block", None)
+    block = getattr(declaration, "block", None)
     if isinstance(block, ast.Block):
-        yield from _block(block, fields_of(made_by(one, scope)))
+        yield from _block(block, fields_of(block_class_of(declaration, scope)))
 
 
 def placed(placement: ast.Placement) -> Iterator[ast.Name]:
@@ -125,7 +125,7 @@ def placed(placement: ast.Placement) -> Iterator[ast.Name]:
                 yield from placed(part)
 
 
-def _of(
+def _occurrence(
     sort: type[NamedDeclaration], name: ast.Name | ast.Word, *, declares: bool = False
 ) -> Occurrence:
     return Occurrence(Symbol(sort, name.text), name.span, declares)
@@ -142,24 +142,24 @@ def _grid(grid: ast.Grid) -> Iterator[Occurrence]:
 
 
 def _block(block: ast.Block, fields: Fields) -> Iterator[Occurrence]:
-    for one in block.fields:
-        field = fields.get(one.key.text)
-        if isinstance(one.value, ast.Block):
-            tag = one.value.tag.text if one.value.tag else None
-            yield from _block(one.value, inner_fields(field, tag))
-        elif isinstance(one.value, ast.Word) and one.key.text in REFERENCES:
-            yield _of(ast.Grid, one.value)
+    for entry in block.fields:
+        field = fields.get(entry.key.text)
+        if isinstance(entry.value, ast.Block):
+            tag = entry.value.tag.text if entry.value.tag else None
+            yield from _block(entry.value, inner_fields(field, tag))
+        elif isinstance(entry.value, ast.Word) and entry.key.text in REFERENCES:
+            yield _occurrence(ast.Grid, entry.value)
         else:
-            yield from _value(one.value, field)
+            yield from _value(entry.value, field)
 
 
 def _value(value: ast.Value, field: FieldSchema | None) -> Iterator[Occurrence]:
-    """The constants in a value. Where a field takes one of some words, such a word is no name."""
+    """The constants in a value. A word that is a choice of the field is not a constant."""
     match value:
         case ast.Word():
-            chosen = field is not None and any(value.text in enum for enum in field.type.enums)
-            if not chosen and value.text not in (*LITERAL_WORDS, "_"):
-                yield _of(ast.Let, value)
+            is_choice = field is not None and any(value.text in enum for enum in field.type.enums)
+            if not is_choice and value.text not in (*LITERAL_WORDS, "_"):
+                yield _occurrence(ast.Let, value)
         case ast.ParenthesisedValue():
             yield from _value(value.value, None)
         case ast.Negation():
@@ -174,6 +174,6 @@ def _value(value: ast.Value, field: FieldSchema | None) -> Iterator[Occurrence]:
             pass
 
 
-def at[T](found: Iterable[T], span: Callable[[T], Span], offset: int) -> T | None:
-    """The first thing that covers an offset, its end included."""
-    return next((one for one in found if span(one).start <= offset <= span(one).end), None)
+def covering[T](items: Iterable[T], span: Callable[[T], Span], offset: int) -> T | None:
+    """The first item that covers an offset or ends at it."""
+    return next((item for item in items if span(item).start <= offset <= span(item).end), None)

@@ -1,4 +1,4 @@
-"""From a name to its declaration and its uses, and to another name."""
+"""Navigation: from a name to its declaration and uses, and renaming it."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from lsprotocol import types
 
 from mimodsl.checker.file_check import CheckedFile
 from mimodsl.lower.names import NAMED_KEYWORDS
-from mimodsl.lsp.names import Occurrence, Symbol, at
+from mimodsl.lsp.names import Occurrence, Symbol, covering
 from mimodsl.lsp.specs import Analysis
 from mimodsl.resources import presets_folder
 from mimodsl.source import Span
@@ -18,16 +18,16 @@ from mimodsl.syntax import ast
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class Refused(ValueError):
-    """What cannot be renamed, or not so."""
+class RenameRefused(ValueError):
+    """A name that cannot be renamed, or not to this new name."""
 
 
 def definition(analysis: Analysis, position: types.Position) -> types.Location | None:
-    """Where the name, the file or the shared axis at a position comes from."""
+    """The declaration of the name, file or shared axis at a position."""
     offset = analysis.positions.offset(position)
-    found = analysis.occurrence(offset)
-    if found is not None:
-        declared = analysis.declared(found.symbol)
+    occurrence = analysis.occurrence(offset)
+    if occurrence is not None:
+        declared = analysis.declared(occurrence.symbol)
         return analysis.specs.location(declared.span) if declared else None
     uses = analysis.main.file.declarations_of(ast.Use)
     for use, spec_file in zip(uses, analysis.main.used, strict=False):
@@ -38,13 +38,13 @@ def definition(analysis: Analysis, position: types.Position) -> types.Location |
 
 
 def _base_axis(file: ast.File, offset: int) -> Span | None:
-    """The axis of the base view that a shared one at an offset stands for."""
+    """The axis of the base view that a shared axis at an offset refers to."""
     for grid in file.declarations_of(ast.Grid):
         views = [field for field in grid.fields if isinstance(field, ast.View)]
         for view in views[1:]:
-            shared = at(view.axes, lambda axis: axis.name.span, offset)
+            shared = covering(view.axes, lambda axis: axis.name.span, offset)
             if shared is not None and shared.size is None:
-                base = (one.span for one in views[0].axes if one.name == shared.name)
+                base = (axis.span for axis in views[0].axes if axis.name == shared.name)
                 return next(base, None)
     return None
 
@@ -52,81 +52,88 @@ def _base_axis(file: ast.File, offset: int) -> Span | None:
 def references(
     analysis: Analysis, position: types.Position, *, declaration: bool
 ) -> list[types.Location]:
-    """Every place that means what the name at a position means, in all specs that are open."""
-    found = analysis.occurrence(analysis.positions.offset(position))
-    if found is None:
+    """Every place that refers to the name at a position, in all open specs."""
+    occurrence = analysis.occurrence(analysis.positions.offset(position))
+    if occurrence is None:
         return []
     places = {
         (place.uri, place.range.start.line, place.range.start.character): place
-        for one in _everywhere(analysis, found.symbol)
-        if declaration or not one.declares
-        for place in (analysis.specs.location(one.span),)
+        for reference in _all_occurrences(analysis, occurrence.symbol)
+        if declaration or not reference.declares
+        for place in (analysis.specs.location(reference.span),)
     }
     return list(places.values())
 
 
 def highlights(analysis: Analysis, position: types.Position) -> list[types.DocumentHighlight]:
-    """The places of this text that mean what the name at a position means."""
-    found = analysis.occurrence(analysis.positions.offset(position))
-    if found is None:
+    """The places of this text that refer to the name at a position."""
+    occurrence = analysis.occurrence(analysis.positions.offset(position))
+    if occurrence is None:
         return []
     kinds = types.DocumentHighlightKind
     return [
         types.DocumentHighlight(
-            range=analysis.positions.of(one.span),
-            kind=kinds.Write if one.declares else kinds.Read,
+            range=analysis.positions.of(reference.span),
+            kind=kinds.Write if reference.declares else kinds.Read,
         )
-        for one in analysis.occurrences(found.symbol)
-        if one.span.file is analysis.source
+        for reference in analysis.occurrences(occurrence.symbol)
+        if reference.span.file is analysis.source
     ]
 
 
-def _everywhere(analysis: Analysis, symbol: Symbol) -> Iterator[Occurrence]:
-    """The places of this spec and, for a name that other open specs use, too, of those."""
+def _all_occurrences(analysis: Analysis, symbol: Symbol) -> Iterator[Occurrence]:
+    """The occurrences in this spec and in other open specs with the same declaration."""
     declared = analysis.declared(symbol)
     yield from analysis.occurrences(symbol)
     for uri in analysis.specs.uris():
         other = analysis.specs.analysis(uri)
-        its = other.declared(symbol) if other is not analysis and declared else None
-        if declared and its and its.span.file.path and _same(declared.span, its.span):
+        other_declared = other.declared(symbol) if other is not analysis and declared else None
+        if (
+            declared
+            and other_declared
+            and other_declared.span.file.path
+            and _same_place(declared.span, other_declared.span)
+        ):
             yield from other.occurrences(symbol)
 
 
-def _same(one: Span, other: Span) -> bool:
-    files = (Path(span.file.path).resolve() for span in (one, other))
-    return one.start == other.start and len(set(files)) == 1
+def _same_place(first: Span, second: Span) -> bool:
+    files = (Path(span.file.path).resolve() for span in (first, second))
+    return first.start == second.start and len(set(files)) == 1
 
 
 def renamable(analysis: Analysis, position: types.Position) -> types.Range:
-    """The name at a position, where it may have another. Raises `Refused` where it may not."""
+    """The range of the name at a position. Raises `RenameRefused` if it cannot be renamed."""
     return analysis.positions.of(_to_rename(analysis, position).span)
 
 
 def _to_rename(analysis: Analysis, position: types.Position) -> Occurrence:
-    found = analysis.occurrence(analysis.positions.offset(position))
-    if found is None:
-        raise Refused("no name of the spec stands here")
-    declared = analysis.declared(found.symbol)
+    occurrence = analysis.occurrence(analysis.positions.offset(position))
+    if occurrence is None:
+        raise RenameRefused("there is no name here that can change")
+    declared = analysis.declared(occurrence.symbol)
     if declared is None:
-        raise Refused(f"`{found.symbol.name}` is not declared")
+        raise RenameRefused(f"`{occurrence.symbol.name}` is not declared")
     shipped = presets_folder().resolve()
     if Path(declared.span.file.path).resolve().is_relative_to(shipped):
-        raise Refused(f"`{found.symbol.name}` is a shipped preset's, which stays as it is")
-    return found
+        raise RenameRefused(
+            f"`{occurrence.symbol.name}` belongs to a shipped preset, which cannot change"
+        )
+    return occurrence
 
 
 def rename(analysis: Analysis, position: types.Position, name: str) -> types.WorkspaceEdit:
-    """The edits that give the name at a position another, wherever it is used.
+    """The edits that rename the name at a position everywhere.
 
-    Raises `Refused` for what is no name, and where the checker objects to the spec with it.
+    Raises `RenameRefused` for an invalid name, and if the new name causes an error.
     """
     if not _NAME.fullmatch(name):
-        raise Refused(f"`{name}` is no name: letters, digits and underscores make one")
+        raise RenameRefused(f"`{name}` is not a name: use only letters, digits and underscores")
     symbol = _to_rename(analysis, position).symbol
     _try(analysis, symbol, name)
     changes: dict[str, dict[tuple[int, int], types.TextEdit]] = {}
-    for one in _everywhere(analysis, symbol):
-        place = analysis.specs.location(one.span)
+    for reference in _all_occurrences(analysis, symbol):
+        place = analysis.specs.location(reference.span)
         key = place.range.start.line, place.range.start.character
         changes.setdefault(place.uri, {})[key] = types.TextEdit(place.range, name)
     return types.WorkspaceEdit(
@@ -135,23 +142,33 @@ def rename(analysis: Analysis, position: types.Position, name: str) -> types.Wor
 
 
 def _try(analysis: Analysis, symbol: Symbol, name: str) -> None:
-    """Raises `Refused` where another name would be a mistake in this text, or mean less in it."""
+    """Raises `RenameRefused` if the new name causes an error in this text, or hides uses."""
     before = analysis.checked
-    places = [one.span for one in analysis.occurrences(symbol) if one.span.file is analysis.source]
+    places = [
+        reference.span
+        for reference in analysis.occurrences(symbol)
+        if reference.span.file is analysis.source
+    ]
     if Symbol(symbol.sort, name) != symbol and analysis.declared(Symbol(symbol.sort, name)):
-        raise Refused(f"there is a {NAMED_KEYWORDS[symbol.sort]} `{name}` already")
+        raise RenameRefused(f"there is a {NAMED_KEYWORDS[symbol.sort]} `{name}` already")
     text = analysis.source.text
     for span in sorted(places, key=lambda span: span.start, reverse=True):
         text = text[: span.start] + name + text[span.end :]
     if len(places) < len(list(analysis.occurrences(symbol))):
-        return  # other files change, too, and are not tried
+        return  # other files change, too, and are not checked
     trial = analysis.trying(text)
     new = _errors(trial.checked) - _errors(before)
     if new:
-        raise Refused(min(new)[1])
+        raise RenameRefused(min(new)[1])
     if len(list(trial.occurrences(Symbol(symbol.sort, name)))) != len(places):
-        raise Refused(f"`{name}` is a word of a field that `{symbol.name}` is the value of")
+        raise RenameRefused(
+            f"`{name}` is a choice of a field that has `{symbol.name}` as its value"
+        )
 
 
-def _errors(found: CheckedFile) -> set[tuple[str, str]]:
-    return {(one.code, one.message) for one in found.diagnostics if one.is_error}
+def _errors(checked: CheckedFile) -> set[tuple[str, str]]:
+    return {
+        (diagnostic.code, diagnostic.message)
+        for diagnostic in checked.diagnostics
+        if diagnostic.is_error
+    }

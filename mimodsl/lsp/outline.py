@@ -1,4 +1,4 @@
-"""The outline of a text: its declarations with what is in them, and what can be folded."""
+"""The outline of a text: its declarations with their fields, and the parts that fold."""
 
 from collections.abc import Iterator
 
@@ -23,60 +23,62 @@ _KINDS = {
 
 def symbols(analysis: Analysis) -> list[types.DocumentSymbol]:
     """The declarations of a text, and the fields of each."""
-    return [_declaration(one, analysis) for one in analysis.main.file.declarations]
+    return [_declaration(declaration, analysis) for declaration in analysis.main.file.declarations]
 
 
-def _declaration(one: ast.Declaration, analysis: Analysis) -> types.DocumentSymbol:
-    name, detail, at = _titled(one)
-    fields = list(_grid_fields(one, analysis)) if isinstance(one, ast.Grid) else []
-    block = getattr(one, "block", None)
+def _declaration(declaration: ast.Declaration, analysis: Analysis) -> types.DocumentSymbol:
+    name, detail, name_span = _titled(declaration)
+    fields = list(_grid_fields(declaration, analysis)) if isinstance(declaration, ast.Grid) else []
+    block = getattr(declaration, "block", None)
     if isinstance(block, ast.Block):
         fields = list(_fields(block, analysis))
     return types.DocumentSymbol(
         name=name,
         detail=detail,
-        kind=_KINDS[type(one)],
-        range=analysis.positions.of(one.span),
-        selection_range=analysis.positions.of(at),
+        kind=_KINDS[type(declaration)],
+        range=analysis.positions.of(declaration.span),
+        selection_range=analysis.positions.of(name_span),
         children=fields,
     )
 
 
-def _titled(one: ast.Declaration) -> tuple[str, str, Span]:
-    """A declaration's name, what is said beside it, and where the name stands."""
-    word = ast.keyword(one)
-    match one:
+def _titled(declaration: ast.Declaration) -> tuple[str, str, Span]:
+    """A declaration's name, the detail beside it, and the span of the name."""
+    word = ast.keyword(declaration)
+    match declaration:
         case ast.Use():
-            titled = one.path.value or '""', word, one.path.span
+            titled = declaration.path.value or '""', word, declaration.path.span
         case ast.Let():
-            titled = one.name.text, one.value.span.text, one.name.span
+            titled = declaration.name.text, declaration.value.span.text, declaration.name.span
         case ast.Grid():
-            titled = one.name.text, word, one.name.span
+            titled = declaration.name.text, word, declaration.name.span
         case ast.Preset() | ast.Module():
-            titled = one.name.text, f"{word} : {one.base}", one.name.span
+            titled = declaration.name.text, f"{word} : {declaration.base}", declaration.name.span
         case ast.Flow():
-            path = one.path[0].span.to(one.path[-1].span)
-            titled = " -> ".join(map(str, one.path)), word, path
+            path = declaration.path[0].span.to(declaration.path[-1].span)
+            titled = " -> ".join(map(str, declaration.path)), word, path
         case ast.Place():
-            titled = one.placement.span.text, word, one.placement.span
+            titled = declaration.placement.span.text, word, declaration.placement.span
         case ast.Schedule():
-            titled = one.kind.text, word, one.kind.span
+            titled = declaration.kind.text, word, declaration.kind.span
         case ast.Train():
-            titled = word, "", ast.keyword_span(one)
+            titled = word, "", ast.keyword_span(declaration)
     return titled
 
 
 def _grid_fields(grid: ast.Grid, analysis: Analysis) -> Iterator[types.DocumentSymbol]:
     for field in grid.fields:
-        key = field.name.span if isinstance(field, ast.View) else None
-        at = key or Span(field.span.file, field.span.start, field.span.start + len("ranks"))
-        rest = field.span.text[at.end - field.span.start :].lstrip(" =")
+        name_span = field.name.span if isinstance(field, ast.View) else None
+        key_span = name_span or Span(
+            field.span.file, field.span.start, field.span.start + len("ranks")
+        )
+        rest = field.span.text[key_span.end - field.span.start :].lstrip(" =")
         yield types.DocumentSymbol(
-            name=at.text,
+            name=key_span.text,
             detail=rest,
             kind=types.SymbolKind.Property,
             range=analysis.positions.of(field.span),
-            selection_range=analysis.positions.of(at),
+            selection_range=analysis.positions.of(key_span),
         )
 
 
@@ -94,18 +96,20 @@ def _fields(block: ast.Block, analysis: Analysis) -> Iterator[types.DocumentSymb
 
 
 def folds(analysis: Analysis) -> list[types.FoldingRange]:
-    """Declarations, blocks in them, and comments of several lines."""
-    spans = [span for one in analysis.main.file.declarations for span in _blocks(one)]
-    found = [_fold(span, analysis, None) for span in spans]
+    """Declarations, their inner blocks, and comments of several lines."""
+    spans = [
+        span for declaration in analysis.main.file.declarations for span in _blocks(declaration)
+    ]
+    blocks = [_fold(span, analysis, None) for span in spans]
     comments = [
         _fold(span, analysis, types.FoldingRangeKind.Comment) for span in _comments(analysis)
     ]
-    return [one for one in (*found, *comments) if one.start_line < one.end_line]
+    return [fold for fold in (*blocks, *comments) if fold.start_line < fold.end_line]
 
 
-def _blocks(one: ast.Declaration) -> Iterator[Span]:
-    yield one.span
-    block = getattr(one, "block", None)
+def _blocks(declaration: ast.Declaration) -> Iterator[Span]:
+    yield declaration.span
+    block = getattr(declaration, "block", None)
     if isinstance(block, ast.Block):
         yield from _inner(block)
 
@@ -118,7 +122,7 @@ def _inner(block: ast.Block) -> Iterator[Span]:
 
 
 def _comments(analysis: Analysis) -> Iterator[Span]:
-    """Comments with nothing but line breaks between them, as one."""
+    """Comments on consecutive lines, merged into one span."""
     run: Span | None = None
     for span in analysis.main.file.comments:
         between = "" if run is None else span.file.text[run.end : span.start]

@@ -1,4 +1,4 @@
-"""Places in a text as the protocol counts them: from 0, in lines and in units of an encoding."""
+"""Converts offsets to positions of the protocol: from 0, in lines and units of an encoding."""
 
 import re
 from bisect import bisect_right
@@ -12,14 +12,14 @@ from mimodsl.source import SourceFile, Span
 
 _BREAK: Final = re.compile(r"\r\n|\n|\r")
 _CODECS: Final = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
-"""By the name of an encoding Python's codec, and the bytes of one unit."""
+"""By the name of an encoding: Python's codec, and the bytes of one unit."""
 
 
 @frozen(kw_only=True, slots=False)
-class Positions:
-    """Maps the offsets of a text to positions and back.
+class TextPositions:
+    """Converts offsets of a text to positions and back.
 
-    `encoding` is what client and server have agreed on; UTF-16 where they have not.
+    `encoding` is the encoding that client and server agreed on; by default UTF-16.
     """
 
     text: str
@@ -27,14 +27,14 @@ class Positions:
 
     @cached_property
     def _lines(self) -> tuple[tuple[int, int], ...]:
-        """Where each line starts, and ends before its line break."""
+        """The start of each line, and its end before the line break."""
         breaks = list(_BREAK.finditer(self.text))
-        starts = [0, *(found.end() for found in breaks)]
-        ends = [*(found.start() for found in breaks), len(self.text)]
+        starts = [0, *(line_break.end() for line_break in breaks)]
+        ends = [*(line_break.start() for line_break in breaks), len(self.text)]
         return tuple(zip(starts, ends, strict=True))
 
     def offset(self, position: types.Position) -> int:
-        """The offset of a position; beyond the end of a line or of the text, that end."""
+        """The offset of a position; a position beyond the end of a line means its end."""
         if position.line >= len(self._lines):
             return len(self.text)
         start, end = self._lines[position.line]
@@ -58,5 +58,5 @@ class Positions:
         return self.range(span.start, span.end)
 
     def span(self, source: SourceFile, range: types.Range) -> Span:
-        """The span that a range of this text, which is the source's, stands for."""
+        """The span of a range of this text."""
         return Span(source, self.offset(range.start), self.offset(range.end))

@@ -1,4 +1,4 @@
-"""Diagnostics as an editor shows them."""
+"""Converts diagnostics to the protocol's diagnostics, for an editor."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -18,16 +18,16 @@ _SEVERITIES: Final = {
 
 
 def reports(analysis: Analysis) -> list[types.Diagnostic]:
-    """Every mistake in a text and in what it uses.
+    """Every diagnostic of a text and of the files that it uses.
 
-    One that lies in a used file is shown at the `use` that brings it in, with its place beside it.
+    A diagnostic in a used file is shown at the `use`, with its own place as related information.
     """
-    return [report(one, analysis) for one in analysis.checked.diagnostics]
+    return [report(diagnostic, analysis) for diagnostic in analysis.checked.diagnostics]
 
 
-def place(one: Diagnostic, analysis: Analysis) -> Span:
-    """Where in the analysed text a diagnostic is shown."""
-    where = one.primary.where
+def place(diagnostic: Diagnostic, analysis: Analysis) -> Span:
+    """The span in the analysed text at which a diagnostic is shown."""
+    where = diagnostic.primary.where
     if not isinstance(where, Span):
         return Span(analysis.source, 0, 0)
     if where.file is analysis.source:
@@ -36,41 +36,47 @@ def place(one: Diagnostic, analysis: Analysis) -> Span:
 
 
 def _use(file: SourceFile, analysis: Analysis) -> Span | None:
-    """The path in the `use` that brings a file in, itself or through others."""
+    """The path in the `use` that adds a file, directly or through others."""
     uses = analysis.main.file.declarations_of(ast.Use)
     for use, spec_file in zip(uses, analysis.main.used, strict=False):
-        if any(one.file.source is file for one in spec_file.reach()):
+        if any(used_file.file.source is file for used_file in spec_file.reach()):
             return use.path.span
     return None
 
 
-def report(one: Diagnostic, analysis: Analysis) -> types.Diagnostic:
+def report(diagnostic: Diagnostic, analysis: Analysis) -> types.Diagnostic:
     return types.Diagnostic(
-        range=analysis.positions.of(place(one, analysis)),
-        message="\n".join(_lines(one)),
-        severity=_SEVERITIES[one.severity],
-        code=one.code,
+        range=analysis.positions.of(place(diagnostic, analysis)),
+        message="\n".join(_lines(diagnostic)),
+        severity=_SEVERITIES[diagnostic.severity],
+        code=diagnostic.code,
         source=SOURCE,
-        related_information=list(_related(one, analysis)) or None,
+        related_information=list(_related(diagnostic, analysis)) or None,
     )
 
 
-def _lines(one: Diagnostic) -> Iterator[str]:
-    yield one.message
-    if one.primary.text:
-        yield one.primary.text
-    yield from (f"note: {note}" for note in one.notes)
-    yield from (f"help: {line}" for line in one.help)
+def _lines(diagnostic: Diagnostic) -> Iterator[str]:
+    yield diagnostic.message
+    if diagnostic.primary.text:
+        yield diagnostic.primary.text
+    yield from (f"note: {note}" for note in diagnostic.notes)
+    yield from (f"help: {line}" for line in diagnostic.help)
 
 
-def _related(one: Diagnostic, analysis: Analysis) -> Iterator[types.DiagnosticRelatedInformation]:
-    """The places that a diagnostic names beside the one where it is shown."""
-    own = one.primary.where
-    elsewhere = isinstance(own, Span) and own.file is not analysis.source
-    labels = (Label(own, one.message), *one.secondary) if elsewhere else one.secondary
+def _related(
+    diagnostic: Diagnostic, analysis: Analysis
+) -> Iterator[types.DiagnosticRelatedInformation]:
+    """The other places of a diagnostic."""
+    primary = diagnostic.primary.where
+    elsewhere = isinstance(primary, Span) and primary.file is not analysis.source
+    labels = (
+        (Label(primary, diagnostic.message), *diagnostic.secondary)
+        if elsewhere
+        else diagnostic.secondary
+    )
     for label in labels:
         if isinstance(label.where, Span):
             yield types.DiagnosticRelatedInformation(
                 location=analysis.specs.location(label.where),
-                message=label.text or "this, too",
+                message=label.text or "also here",
             )

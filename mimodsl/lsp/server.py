@@ -1,4 +1,4 @@
-"""The server: every feature that is offered to an editor, over standard input and output."""
+"""The language server: all features for an editor, over standard input and output."""
 
 import asyncio
 import logging
@@ -25,12 +25,12 @@ from mimodsl.lsp.specs import Analysis, Specs
 from mimodsl.lsp.tokens import LEGEND, tokens
 
 DELAY: Final = 0.05
-"""Seconds without a further keystroke after which a text is checked."""
+"""Seconds after the last keystroke until a text is checked."""
 
 
 @define(eq=False)
 class Session:
-    """One editor: its texts, and the check that waits until nothing more is typed."""
+    """One editor: its texts, and the check that waits until typing stops."""
 
     server: LanguageServer
     ended: bool = field(default=False, init=False)
@@ -48,14 +48,14 @@ class Session:
         return self.specs.analysis(document.uri)
 
     def changed(self, uri: str | None, delay: float = 0.0) -> None:
-        """A text, or some file, has changed: check it and what uses it, once nothing more comes."""
+        """A text or, without a URI, any file has changed: check it and its users later."""
         self._due |= self.specs.forget(uri)
         if self._waiting is not None:
             self._waiting.cancel()
         self._waiting = asyncio.get_running_loop().call_later(delay, self.publish)
 
     def publish(self) -> None:
-        """Send the mistakes of the texts that have changed, and of those that use them."""
+        """Send the diagnostics of the texts that changed, and of the texts that use them."""
         due, self._due = self._due, set()
         for uri in due.intersection(self.specs.uris()):
             document = self.server.workspace.get_text_document(uri)
@@ -68,7 +68,7 @@ class Session:
             )
 
     def closed(self, uri: str) -> None:
-        """Nothing is said of a text that is no longer open."""
+        """Remove the diagnostics of a text that is no longer open."""
         self.server.text_document_publish_diagnostics(
             types.PublishDiagnosticsParams(uri=uri, diagnostics=[])
         )
@@ -76,43 +76,46 @@ class Session:
 
     @property
     def snippets(self) -> bool:
-        """Whether the client can fill in templates."""
+        """Whether the client supports templates."""
         text = self.server.client_capabilities.text_document
         item = text.completion.completion_item if text and text.completion else None
         return bool(item and item.snippet_support)
 
 
 def serve() -> bool:
-    """Serve one editor over standard input and output; whether it ended the session before it left.
+    """Serve one editor over standard input and output.
 
-    Output is the protocol's alone: whatever else is printed goes to standard error.
+    Returns whether the editor ended the session before it left. Only the protocol uses standard
+    output; everything else that is printed goes to standard error.
     """
     _log_bugs()
-    session = made()
+    session = make_session()
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output, redirect_stdout(sys.stderr):
         session.server.start_io(sys.stdin.buffer, output)
     return session.ended
 
 
 def _log_bugs() -> None:
-    """Log what must not happen, and no more: editors show the log, and whoever reads it worries.
+    """Log errors only, since editors show the log to their users.
 
-    The client gets what is refused as an answer. What it calls off too late, or tells a server that
-    does not care, are only warnings of pygls.
+    The client gets a refusal as an answer. A late cancellation or an unknown notification is only a
+    warning of pygls.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(lambda one: not (one.exc_info and one.exc_info[0] is JsonRpcInvalidParams))
+    handler.addFilter(
+        lambda record: not (record.exc_info and record.exc_info[0] is JsonRpcInvalidParams)
+    )
     logging.basicConfig(handlers=[handler], level=logging.ERROR)
 
 
-def made() -> Session:
-    """A session of a server with all its features."""
+def make_session() -> Session:
+    """A session with a server that has all features."""
     server = LanguageServer(
         "mimodsl", __version__, text_document_sync_kind=types.TextDocumentSyncKind.Full
     )
     session = Session(server)
-    for offer in (_texts, _reading, _names, _writing):
-        offer(session, partial(_feature, server))
+    for add_features in (_add_texts, _add_reading, _add_names, _add_writing):
+        add_features(session, partial(_feature, server))
     return session
 
 
@@ -123,7 +126,7 @@ def _feature(server: LanguageServer, name: str, options: Any = None) -> Any:
     return cast(Any, server).feature(name, options)
 
 
-def _texts(session: Session, feature: Offer) -> None:
+def _add_texts(session: Session, feature: Offer) -> None:
     @feature(types.SHUTDOWN)
     def _(_: Any) -> None:
         session.ended = True
@@ -146,7 +149,7 @@ def _texts(session: Session, feature: Offer) -> None:
         session.closed(params.text_document.uri)
 
 
-def _reading(session: Session, feature: Offer) -> None:
+def _add_reading(session: Session, feature: Offer) -> None:
     @feature(types.TEXT_DOCUMENT_HOVER)
     def _(params: types.HoverParams) -> types.Hover | None:
         return hover(session.analysis(params.text_document), params.position)
@@ -164,7 +167,7 @@ def _reading(session: Session, feature: Offer) -> None:
         return outline.folds(session.analysis(params.text_document))
 
 
-def _names(session: Session, feature: Offer) -> None:
+def _add_names(session: Session, feature: Offer) -> None:
     @feature(types.TEXT_DOCUMENT_DEFINITION)
     def _(params: types.DefinitionParams) -> types.Location | None:
         return navigation.definition(session.analysis(params.text_document), params.position)
@@ -184,7 +187,7 @@ def _names(session: Session, feature: Offer) -> None:
     def _(params: types.PrepareRenameParams) -> types.Range:
         try:
             return navigation.renamable(session.analysis(params.text_document), params.position)
-        except navigation.Refused as refused:
+        except navigation.RenameRefused as refused:
             raise JsonRpcInvalidParams(str(refused)) from refused
 
     @feature(types.TEXT_DOCUMENT_RENAME, types.RenameOptions(prepare_provider=True))
@@ -192,11 +195,11 @@ def _names(session: Session, feature: Offer) -> None:
         analysis = session.analysis(params.text_document)
         try:
             return navigation.rename(analysis, params.position, params.new_name)
-        except navigation.Refused as refused:
+        except navigation.RenameRefused as refused:
             raise JsonRpcInvalidParams(str(refused)) from refused
 
 
-def _writing(session: Session, feature: Offer) -> None:
+def _add_writing(session: Session, feature: Offer) -> None:
     @feature(
         types.TEXT_DOCUMENT_COMPLETION,
         types.CompletionOptions(trigger_characters=[":", "=", '"', "*", "|", "&", ">"]),

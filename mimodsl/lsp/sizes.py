@@ -1,4 +1,4 @@
-"""The sizes that an axis may have: asked of the rules, by trying."""
+"""Finds the legal sizes of an axis by checking the spec with each candidate."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -16,18 +16,18 @@ from mimodsl.ir.grid import Axis, Grid, View
 from mimodsl.ir.node import Node
 from mimodsl.source import SourceFile, Span
 
-_MOST: Final = 32
-"""Sizes that are tried: a trial takes some milliseconds, and nobody reads a longer list."""
+_MAX_TRIALS: Final = 32
+"""The number of sizes to try: a trial takes milliseconds, and a long list is hard to read."""
 
-_LARGEST: Final = 4096
-"""Numbers of a spec whose divisors are tried: heads, experts and layers, but no vocabulary."""
+_MAX_NUMBER: Final = 4096
+"""The largest number whose divisors are tried: includes heads, experts, layers, no vocabulary."""
 
-_FIRST: Final = tuple(2**power for power in range(7))
+_SMALL_POWERS: Final = tuple(2**power for power in range(7))
 
 
 @frozen(kw_only=True)
-class Legal:
-    """A size with which no rule objects to the axis, perhaps after a change of another axis."""
+class LegalSize:
+    """A size to which no rule objects, perhaps after a change of another axis."""
 
     size: int
     changed: str = ""
@@ -36,118 +36,134 @@ class Legal:
 
 @frozen(kw_only=True)
 class _Axis:
-    """The axis whose size is wanted, in a text in which its size is 1."""
+    """The axis whose size is needed, in a text in which its size is 1."""
 
     grid: Grid
     view: View
     name: str
 
     def product(self, size: int) -> int:
-        """The ranks of the view when the axis has a size."""
-        return size * prod(one for name, one in self.grid.sizes(self.view) if name != self.name)
+        """The number of ranks of the view for a size of the axis."""
+        return size * prod(
+            other_size for name, other_size in self.grid.sizes(self.view) if name != self.name
+        )
 
 
-async def legal_sizes(source: SourceFile, place: Span, check: Recheck) -> tuple[Legal, ...]:
-    """The sizes that may stand at a place, where one is about to be written; smallest first.
+async def legal_sizes(source: SourceFile, place: Span, check: Recheck) -> tuple[LegalSize, ...]:
+    """The legal sizes at a place where a size is about to be written, smallest first.
 
-    Those that are legal as everything else is come before those that want another axis of the view
-    changed. Mistakes that no size changes do not count. Empty where the grid cannot be read.
-    Between two trials others have their turn, and the search can be cancelled.
+    First come sizes that need no other change, then sizes that need another axis of the view
+    changed. Errors that occur with every size do not count. Empty if the grid cannot be read.
+    Between two trials other tasks can run, and the search can be cancelled.
     """
-    trial = _Trial(source=source, place=place, check=check)
-    one = await trial.of(1)
-    axis = _axis(one, place.start)
+    trial = _SizeTrial(source=source, place=place, check=check)
+    size_one_check = await trial.check_size(1)
+    axis = _axis(size_one_check, place.start)
     if axis is None:
         return ()
-    sizes = _candidates(one.loaded.draft, axis)
-    blames = {size: _blame(one if size == 1 else await trial.of(size)) for size in sizes}
-    common = frozenset[tuple[str, int]].intersection(*blames.values())
-    legal = [size for size in sizes if blames[size] == common]
+    sizes = _candidates(size_one_check.loaded.draft, axis)
+    error_places = {
+        size: _error_places(size_one_check if size == 1 else await trial.check_size(size))
+        for size in sizes
+    }
+    common = frozenset[tuple[str, int]].intersection(*error_places.values())
+    legal = [size for size in sizes if error_places[size] == common]
     others = [size for size in sizes if size not in legal]
-    balanced = [one async for one in _with_another(axis, legal, others, trial, common)]
-    return (*(Legal(size=size) for size in legal), *balanced)
+    changes = _sizes_with_change(axis, legal, others, trial, common)
+    sizes_with_change = [legal_size async for legal_size in changes]
+    return (*(LegalSize(size=size) for size in legal), *sizes_with_change)
 
 
 @frozen(kw_only=True)
-class _Trial:
+class _SizeTrial:
     source: SourceFile
     place: Span
     check: Recheck
 
-    async def of(self, size: int, *edits: Edit) -> CheckedFile:
-        """What becomes of the text with a size at the place; edits lie in the text with a 1 there.
+    async def check_size(self, size: int, *edits: Edit) -> CheckedFile:
+        """Check the text with a size at the place.
 
-        They keep their line, and so does every mistake.
+        `edits` refer to the text with a 1 at the place. They move no line, so mistakes keep their
+        lines.
         """
         text = self.source.text
         changed = f"{text[: self.place.start]}{size}{text[self.place.end :]}"
         for edit in edits:
-            grown = len(str(size)) - 1 if edit.span.start > self.place.start else 0
-            start, end = edit.span.start + grown, edit.span.end + grown
+            shift = len(str(size)) - 1 if edit.span.start > self.place.start else 0
+            start, end = edit.span.start + shift, edit.span.end + shift
             changed = f"{changed[:start]}{edit.replacement}{changed[end:]}"
         await asyncio.sleep(0)
         return self.check(evolve(self.source, text=changed))
 
 
-def _blame(found: CheckedFile) -> frozenset[tuple[str, int]]:
-    """Errors by code and line, which stay what they are when a number changes."""
-    errors = (one for one in found.diagnostics if one.is_error)
-    return frozenset((one.code, _line(one.primary.where)) for one in errors)
+def _error_places(checked: CheckedFile) -> frozenset[tuple[str, int]]:
+    """Errors by code and line, which do not depend on the numbers in messages."""
+    errors = (diagnostic for diagnostic in checked.diagnostics if diagnostic.is_error)
+    return frozenset((diagnostic.code, _line(diagnostic.primary.where)) for diagnostic in errors)
 
 
 def _line(where: object) -> int:
     return where.line if isinstance(where, Span) else 0
 
 
-def _axis(found: CheckedFile, offset: int) -> _Axis | None:
-    """The axis whose size stands at an offset of the checked text."""
-    for grid in found.loaded.draft.grids:
+def _axis(checked: CheckedFile, offset: int) -> _Axis | None:
+    """The axis whose size is at an offset of the checked text."""
+    for grid in checked.loaded.draft.grids:
         for view in grid.views:
             for axis in view.axes:
                 size = axis.origin.fields.get("size") if axis.origin else None
-                if size is not None and size.start == offset and size.file is found.source:
+                if size is not None and size.start == offset and size.file is checked.source:
                     return _Axis(grid=grid, view=view, name=axis.name)
     return None
 
 
 def _candidates(draft: Draft, axis: _Axis) -> list[int]:
-    """Divisors of what the grid and its modules are made of, and small powers of two."""
-    own = axis.product(1)
+    """Divisors of the numbers of the grid and its modules, and small powers of two."""
+    rest = axis.product(1)
     products = {prod(size for _, size in axis.grid.sizes(view)) for view in axis.grid.views}
-    exact = {product // own for product in products if product % own == 0}
-    held = [one for one in draft.modules if one.grid == axis.grid.name]
-    numbers = {number for one in held for number in _numbers(one)}
-    found = {*_FIRST, *(size for number in (*numbers, *products) for size in _divisors(number))}
-    fixed = _fixed(axis)
-    few = [size for size in sorted(found | exact) if all(one % size == 0 for one in fixed)]
-    return sorted({1, *few[:_MOST], *exact})
+    exact = {product // rest for product in products if product % rest == 0}
+    modules = [module for module in draft.modules if module.grid == axis.grid.name]
+    numbers = {number for module in modules for number in _numbers(module)}
+    divisors = {
+        *_SMALL_POWERS,
+        *(size for number in (*numbers, *products) for size in _divisors(number)),
+    }
+    fixed_products = _fixed_products(axis)
+    allowed = [
+        size
+        for size in sorted(divisors | exact)
+        if all(product % size == 0 for product in fixed_products)
+    ]
+    return sorted({1, *allowed[:_MAX_TRIALS], *exact})
 
 
-def _fixed(axis: _Axis) -> set[int]:
-    """The ranks that other views cover, whatever the axis's size: it has to divide them."""
+def _fixed_products(axis: _Axis) -> set[int]:
+    """The rank counts of views that do not depend on the axis; its size must divide them."""
     views = axis.grid.views
-    filled = {one.name for view in views for one in view.axes if _is_filled(one)}
+    filled = {
+        other_axis.name for view in views for other_axis in view.axes if _is_filled(other_axis)
+    }
     moving = {axis.name, *filled}
     return {
         prod(size for _, size in axis.grid.sizes(view))
         for view in views
-        if moving.isdisjoint(one.name for one in view.axes)
+        if moving.isdisjoint(other_axis.name for other_axis in view.axes)
     }
 
 
 def _is_filled(axis: Axis) -> bool:
-    """Whether the axis is what the others leave, `_`."""
+    """Whether the size of the axis is `_`."""
     size = axis.origin.fields.get("size") if axis.origin else None
     return size is not None and size.text == "_"
 
 
 def _numbers(node: Node) -> Iterator[int]:
-    """The integers of a node and of what is in it, as far as an axis may have to divide them."""
+    """The integers of a node and its inner nodes that an axis may have to divide."""
     for field in cast("tuple[attrs.Attribute[Any], ...]", attrs.fields(type(node))):
         value: Any = getattr(node, field.name)
         if isinstance(value, Node):
             yield from _numbers(value)
-        elif isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST:
+        elif isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_NUMBER:
             yield value
 
 
@@ -155,27 +171,27 @@ def _divisors(number: int) -> Iterator[int]:
     return (size for size in range(1, number + 1) if number % size == 0)
 
 
-async def _with_another(
+async def _sizes_with_change(
     axis: _Axis,
     legal: list[int],
     others: list[int],
-    trial: _Trial,
+    trial: _SizeTrial,
     common: frozenset[tuple[str, int]],
-) -> AsyncIterator[Legal]:
-    """Sizes that are legal where another axis makes the view cover as many ranks as before.
+) -> AsyncIterator[LegalSize]:
+    """Sizes that are legal if another axis changes so that the view keeps its number of ranks.
 
-    That is known where all sizes that are legal by themselves cover the same ranks.
+    That number is known only if all sizes that are legal alone give the same number.
     """
     targets = {axis.product(size) for size in legal}
     if len(targets) != 1:
         return
     target = targets.pop()
     for size in others:
-        for name, edit in _balanced(axis, size, target):
-            if _blame(await trial.of(size, edit)) == common:
+        for name, edit in _balancing_changes(axis, size, target):
+            if _error_places(await trial.check_size(size, edit)) == common:
                 shift = len(trial.place.text) - 1 if edit.span.start > trial.place.start else 0
                 span = Span(trial.source, edit.span.start + shift, edit.span.end + shift)
-                yield Legal(
+                yield LegalSize(
                     size=size,
                     changed=f"{name}:{edit.replacement}",
                     edits=(evolve(edit, span=span),),
@@ -183,8 +199,8 @@ async def _with_another(
                 break
 
 
-def _balanced(axis: _Axis, size: int, target: int) -> Iterator[tuple[str, Edit]]:
-    """The changes of one other axis that make the view cover the target."""
+def _balancing_changes(axis: _Axis, size: int, target: int) -> Iterator[tuple[str, Edit]]:
+    """The changes of one other axis that give the view the target number of ranks."""
     for other in axis.view.axes:
         span = other.origin.fields.get("size") if other.origin else None
         if other.name == axis.name or span is None or not span.text.isdigit() or not other.size:

@@ -1,4 +1,4 @@
-"""The specs that a client has open, unsaved changes included, and what is known of each."""
+"""The specs that are open in an editor, with unsaved changes, and their analyses."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -13,8 +13,8 @@ from mimodsl.checker.file_check import CheckedFile, check_file
 from mimodsl.diagnostics import Diagnostic
 from mimodsl.lower.names import LostDeclarations, NameScope
 from mimodsl.lower.spec_files import SpecFile
-from mimodsl.lsp.names import Occurrence, Symbol, at, occurrences
-from mimodsl.lsp.positions import Positions
+from mimodsl.lsp.names import Occurrence, Symbol, covering, occurrences
+from mimodsl.lsp.positions import TextPositions
 from mimodsl.source import SourceFile, Span
 from mimodsl.syntax.parser import parse_source
 from mimodsl.syntax.reader import read_source
@@ -22,7 +22,7 @@ from mimodsl.syntax.reader import read_source
 
 @frozen(kw_only=True, eq=False, slots=False)
 class Analysis:
-    """What is known of one text, as it is in the editor."""
+    """The analysis of one text as it is in the editor."""
 
     specs: "Specs"
     uri: str
@@ -31,34 +31,36 @@ class Analysis:
 
     @cached_property
     def checked(self) -> CheckedFile:
-        """The text and all that it uses, checked by every rule."""
+        """The text and all files that it uses, checked by every rule."""
         return self.check(self.source)
 
     def check(self, source: SourceFile) -> CheckedFile:
-        """Another text in this one's place, checked."""
+        """Check another text in place of this one."""
         return check_file(self.path, source, {}, read=self.specs.read)
 
     def trying(self, text: str) -> "Analysis":
-        """What would be known of another text in this one's place."""
+        """The analysis of another text in place of this one."""
         return evolve(self, source=evolve(self.source, text=text))
 
     @cached_property
     def main(self) -> SpecFile:
-        """The text's tree, with those of the files that it uses."""
-        found = self.checked.loaded.main
-        return found or SpecFile(file=parse_source(self.source).file, is_main=True, incomplete=True)
+        """The syntax tree of the text, with the files that it uses."""
+        loaded_main = self.checked.loaded.main
+        return loaded_main or SpecFile(
+            file=parse_source(self.source).file, is_main=True, incomplete=True
+        )
 
     @cached_property
     def scope(self) -> NameScope:
-        """What the text can name."""
+        """The names that the text can use."""
         return scope_of(self.main)
 
     @cached_property
-    def positions(self) -> Positions:
+    def positions(self) -> TextPositions:
         return self.specs.positions(self.source)
 
     def depends_on(self, uri: str) -> bool:
-        """Whether another text is part of this one, or may be what it misses."""
+        """Whether this text uses another text, or may be missing it."""
         path = _path(uri)
         if uri == self.uri or any(spec_file.incomplete for spec_file in self.main.reach()):
             return True
@@ -67,71 +69,82 @@ class Analysis:
 
     def occurrence(self, offset: int) -> Occurrence | None:
         """The name at an offset."""
-        return at(occurrences(self.main.file, self.scope), lambda one: one.span, offset)
+        return covering(
+            occurrences(self.main.file, self.scope), lambda occurrence: occurrence.span, offset
+        )
 
     def occurrences(self, symbol: Symbol) -> Iterator[Occurrence]:
-        """Every place that means a symbol, in this file and in those that it uses."""
+        """Every place that refers to a symbol, in this file and in the files that it uses."""
         for spec_file in self.main.reach():
-            found = occurrences(spec_file.file, scope_of(spec_file))
-            yield from (one for one in found if one.symbol == symbol)
+            in_file = occurrences(spec_file.file, scope_of(spec_file))
+            yield from (occurrence for occurrence in in_file if occurrence.symbol == symbol)
 
     def declared(self, symbol: Symbol) -> Occurrence | None:
-        """Where a symbol is declared."""
-        return next((one for one in self.occurrences(symbol) if one.declares), None)
+        """The declaration of a symbol."""
+        return next(
+            (occurrence for occurrence in self.occurrences(symbol) if occurrence.declares), None
+        )
 
 
 def scope_of(spec_file: SpecFile) -> NameScope:
-    """What the text of a file can name; mistakes in it are not reported again."""
+    """The names that a file can use; mistakes in it are not reported again."""
     return NameScope(spec_file=spec_file, lost=LostDeclarations.in_files(()), report=lambda _: None)
 
 
 @define(eq=False)
 class Specs:
-    """Open texts by URI. What is known of them is kept until any of them changes."""
+    """Open texts by URI. An analysis is cached until a text that it depends on changes."""
 
     workspace: Workspace
-    _known: dict[str, Analysis] = field(factory=dict[str, Analysis], init=False)
+    _analyses: dict[str, Analysis] = field(factory=dict[str, Analysis], init=False)
 
     def forget(self, uri: str | None = None) -> frozenset[str]:
-        """A text has changed or, without a URI, some file on disk: what has to be checked again."""
-        stale = {one for one, known in self._known.items() if uri is None or known.depends_on(uri)}
-        for one in stale:
-            del self._known[one]
+        """Drop analyses after a change of a text or, without a URI, of some file.
+
+        Returns the texts that need a new check.
+        """
+        stale = {
+            stale_uri
+            for stale_uri, analysis in self._analyses.items()
+            if uri is None or analysis.depends_on(uri)
+        }
+        for stale_uri in stale:
+            del self._analyses[stale_uri]
         return frozenset(self.uris()) if uri is None else frozenset((*stale, uri))
 
     def uris(self) -> tuple[str, ...]:
-        """What is open, as the client calls it; pygls itself lists names without their escapes."""
-        return tuple(one.uri for one in self.workspace.text_documents.values())
+        """The URIs of open texts as the client writes them; pygls lists them without escapes."""
+        return tuple(document.uri for document in self.workspace.text_documents.values())
 
     def analysis(self, uri: str) -> Analysis:
-        """What is known of the text at a URI."""
-        if uri not in self._known:
+        """The analysis of the text at a URI."""
+        if uri not in self._analyses:
             path = _path(uri)
             text = _unmarked(self.workspace.get_text_document(uri).source)
             source = SourceFile(uri if path is None else str(path), text)
-            self._known[uri] = Analysis(specs=self, uri=uri, path=path, source=source)
-        return self._known[uri]
+            self._analyses[uri] = Analysis(specs=self, uri=uri, path=path, source=source)
+        return self._analyses[uri]
 
     def read(self, path: Path, shown: str) -> SourceFile | Diagnostic:
-        """The text of a file that another one uses: as it is in the editor, where it is open."""
+        """The text of a used file; from the editor if it is open there."""
         uri = self._open_at(path)
         if uri is None:
             return read_source(path, shown)
         return SourceFile(shown, _unmarked(self.workspace.get_text_document(uri).source))
 
-    def positions(self, source: SourceFile) -> Positions:
+    def positions(self, source: SourceFile) -> TextPositions:
         agreed = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
         encoding = types.PositionEncodingKind(agreed).value
-        return Positions(text=source.text, encoding=encoding)
+        return TextPositions(text=source.text, encoding=encoding)
 
     def location(self, span: Span) -> types.Location:
-        """A span in whatever file, as the client knows it."""
+        """A span in any file, as a location for the client."""
         return types.Location(uri=self.uri(span.file), range=self.positions(span.file).of(span))
 
     def uri(self, source: SourceFile) -> str:
-        """The URI of a source, the client's own where it is open there."""
+        """The URI of a source; the client's own URI if the source is open."""
         if source.path in self.uris():
-            return source.path  # it lies nowhere, and is known by its URI
+            return source.path  # a text without a file has its URI as path
         path = Path(source.path).absolute()
         return self._open_at(path.resolve()) or path.as_uri()
 
@@ -144,11 +157,11 @@ class Specs:
 
 
 def _path(uri: str) -> Path | None:
-    """Where a text lies, or will when it is saved; `None` for one without a place."""
-    found = to_fs_path(uri) if uri.startswith("file:") else None
-    return Path(found) if found else None
+    """The file of a text, which may not be saved yet; `None` for a text without a file."""
+    path = to_fs_path(uri) if uri.startswith("file:") else None
+    return Path(path) if path else None
 
 
 def _unmarked(text: str) -> str:
-    """A byte order mark is no part of a spec; as a blank it leaves all positions as they are."""
+    """Replace a byte order mark by a blank, so that all positions stay the same."""
     return f" {text[1:]}" if text.startswith("\ufeff") else text

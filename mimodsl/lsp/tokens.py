@@ -1,4 +1,4 @@
-"""What every word of a text is, for editors that colour by it: most read no TextMate grammar."""
+"""Semantic tokens: the kind of every word, for editors that colour text by it."""
 
 from collections.abc import Iterator
 from typing import Any, Final, cast
@@ -41,27 +41,30 @@ LEGEND: Final = types.SemanticTokensLegend([str(kind.value) for kind in _KINDS],
 
 
 def tokens(analysis: Analysis) -> types.SemanticTokens:
-    """Every word with its kind. In a declaration that is broken, its keyword and its comments."""
+    """Every word with its kind. In a broken declaration, only its keyword and comments."""
     file = analysis.main.file
-    found: dict[Span, _Kind] = dict.fromkeys(file.comments, _Kind.Comment)
-    found |= dict.fromkeys(_keywords(analysis), _Kind.Keyword)
+    kinds: dict[Span, _Kind] = dict.fromkeys(file.comments, _Kind.Comment)
+    kinds |= dict.fromkeys(_keywords(analysis), _Kind.Keyword)
     for declaration in file.declarations:
-        found |= _words(declaration)
-    found |= {one.span: _SORTS[one.symbol.sort] for one in occurrences(file, analysis.scope)}
-    return types.SemanticTokens(data=list(_encoded(found, analysis)))
+        kinds |= _words(declaration)
+    kinds |= {
+        occurrence.span: _SORTS[occurrence.symbol.sort]
+        for occurrence in occurrences(file, analysis.scope)
+    }
+    return types.SemanticTokens(data=list(_encoded(kinds, analysis)))
 
 
 def _keywords(analysis: Analysis) -> Iterator[Span]:
-    """The words with which declarations begin, sound or broken."""
+    """The keywords of all declarations, broken or not."""
     text = analysis.source.text
     for line in declaration_lines(analysis.source):
         start = line + len(text[line:]) - len(text[line:].lstrip())
-        word = next((one for one in KEYWORDS if text.startswith(one, start)), "")
+        word = next((keyword for keyword in KEYWORDS if text.startswith(keyword, start)), "")
         yield Span(analysis.source, start, start + len(word))
 
 
 def _words(node: ast.Syntax) -> Iterator[tuple[Span, _Kind]]:
-    """The words in a part of the tree, as far as the tree alone says what they are."""
+    """The words in a part of the tree whose kind follows from the tree alone."""
     if type(node) in _VALUES:
         yield node.span, _VALUES[type(node)]
     match node:
@@ -85,7 +88,7 @@ def _words(node: ast.Syntax) -> Iterator[tuple[Span, _Kind]]:
 
 
 def _parts(values: tuple[Any, ...]) -> Iterator[ast.Syntax]:
-    """The nodes among some values, and in tuples of them."""
+    """The nodes among some values and in tuples of values."""
     for value in values:
         if isinstance(value, ast.Syntax):
             yield value
@@ -93,16 +96,16 @@ def _parts(values: tuple[Any, ...]) -> Iterator[ast.Syntax]:
             yield from _parts(cast("tuple[Any, ...]", value))
 
 
-def _encoded(found: dict[Span, _Kind], analysis: Analysis) -> Iterator[int]:
-    """Five numbers a word: lines and characters since the word before, length, kind, nothing."""
+def _encoded(kinds: dict[Span, _Kind], analysis: Analysis) -> Iterator[int]:
+    """Five numbers per word: line and character relative to the word before, length, kind, 0."""
     line = character = 0
-    for span in sorted(found, key=lambda span: span.start):
+    for span in sorted(kinds, key=lambda span: span.start):
         place = analysis.positions.of(span)
         if place.start.line > line:
             character = 0
         yield place.start.line - line
         yield place.start.character - character
         yield place.end.character - place.start.character
-        yield _KINDS.index(found[span])
+        yield _KINDS.index(kinds[span])
         yield 0
         line, character = place.start.line, place.start.character

@@ -7,7 +7,7 @@ from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Kind, Recompute, Role
 from mimodsl.ir.module import Module
-from mimodsl.ir.package import Claims
+from mimodsl.ir.package import CustomModule
 from mimodsl.ir.train import Kernels, Precision
 from mimodsl.planner.grids import GridPlan
 
@@ -71,7 +71,7 @@ class ModulePlan:
     widths: Widths
     moe: Moe | None
     experts: ExpertKernels | None
-    claims: Claims | None
+    claims: CustomModule | None
     samples: int
     images: int
     length: int

@@ -4,7 +4,7 @@ from mimodsl.ir.flow import Flow
 from mimodsl.ir.kinds import Kind, Role
 from mimodsl.ir.language import TransformerLanguage
 from mimodsl.ir.module import Module
-from mimodsl.ir.package import Claims, CustomKind
+from mimodsl.ir.package import CustomKind, CustomModule
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision
 from mimodsl.ir.vision import Encoder
@@ -32,7 +32,7 @@ def _module_plan(spec: Spec, module: Module, grid: GridPlan) -> ModulePlan:
         widths=family.widths(kind, _neighbours(spec, flow)),
         moe=kind.used.moe,
         experts=_expert_kernels(spec, module, kind),
-        claims=Claims.of(spec, module) if isinstance(kind, CustomKind) else None,
+        claims=CustomModule.in_spec(spec, module) if isinstance(kind, CustomKind) else None,
         samples=spec.schedule.micro_batch * spec.grid_of(spec.language).size("dp"),
         images=flow.images if flow else 1,
         length=family.length(kind, outputs[0] if module.role is Role.ENCODER else inputs[0]),

@@ -10,7 +10,7 @@ from mimodsl.ir.kinds import Activation, Kind
 from mimodsl.ir.language import LanguageModel, Positions, TransformerLanguage
 from mimodsl.ir.module import Module
 from mimodsl.ir.node import Node
-from mimodsl.ir.package import Claims, CustomKind
+from mimodsl.ir.package import CustomKind, CustomModule
 from mimodsl.ir.projector import LinearProjector, MlpProjector
 from mimodsl.ir.schema import schema
 from mimodsl.ir.spec import Spec
@@ -27,7 +27,7 @@ def weights_of(spec: Spec, module: Module) -> Fixed:
     kind = module.kind.in_use()
     fixed: Fixed = {"kind": kind.keyword}
     if isinstance(kind, CustomKind):
-        return fixed | _shapes(kind, kind) | Claims.of(spec, module).weights
+        return fixed | _shapes(kind, kind) | CustomModule.in_spec(spec, module).weights
     around = _surroundings(spec, module, kind)
     # The surroundings come first, since they explain other differences; their values count.
     return fixed | around | _shapes(kind, kind) | around

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mimodsl.data import Data
 from mimodsl.ir.flow import Flow
-from mimodsl.ir.registry import named
+from mimodsl.ir.registry import import_object
 from mimodsl.ir.spec import Spec
 from mimodsl.runtime.errors import RunError
 from mimodsl.runtime.request import DataSource
@@ -58,7 +58,7 @@ def _imported(path: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    return named(path)
+    return import_object(path)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mimodsl
 from mimodsl.cli.main import main
-from mimodsl.ir.package import Claims
+from mimodsl.ir.package import CustomModule
 from mimodsl.ir.registry import forget_installed
 from mimodsl.planner.memory import peak_memory
 from mimodsl.planner.plan import plan
@@ -80,7 +80,7 @@ def test_the_kinds_say_what_their_modules_hold_save_and_compute(installed, dtype
 
     spec = mimodsl.load(RESAMPLED)
     for name, builder in (("vision", cnn.build), ("projector", resampler.build)):
-        said = Claims.of(spec, spec.module(name))
+        said = CustomModule.in_spec(spec, spec.module(name))
         place = () if said.between is None else (said.between,)
         module = build_module(builder(said.kind, *place)).to(dtype)
         inputs = torch.randn(5, *said.inputs, dtype=dtype, requires_grad=name == "projector")
@@ -96,7 +96,7 @@ def test_plans_count_with_what_the_kinds_say(installed):
     assert mimodsl.check(spec) == ()
     kept = peak_memory(plan(spec), 0).activation_memory.kept
     for name in ("vision", "projector"):
-        own = Claims.of(spec, spec.module(name))
+        own = CustomModule.in_spec(spec, spec.module(name))
         assert kept[name] == {"own module": 16 * own.saved_bytes(4)}
     (bridge,) = mimodsl.plan(spec).bridges
     assert bridge.sent == (16 * 2, 64)

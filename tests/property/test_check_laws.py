@@ -101,9 +101,9 @@ def test_no_rule_fails_where_declarations_are_missing(spec: Spec, data: st.DataO
         return tuple(node for node in nodes if data.draw(st.booleans()))
 
     draft = attrs.evolve(
-        Draft.of(spec),
+        Draft.from_spec(spec),
         grids=some(spec.grids),
-        modules=some(tuple(Draft.of(spec).modules)),
+        modules=some(tuple(Draft.from_spec(spec).modules)),
         place=spec.place if data.draw(st.booleans()) else None,
         schedule=spec.schedule if data.draw(st.booleans()) else None,
         train=spec.train if data.draw(st.booleans()) else None,

@@ -202,16 +202,19 @@ def test_a_kind_that_nobody_has_installed_is_unknown():
     [
         ("import nothing_of_the_kind\n", "ModuleNotFoundError"),
         ("raise RuntimeError('worn out')\n", "RuntimeError: worn out"),
-        ("Strokes = 3\n", "is no CustomEncoder"),
-        ("from mimodsl.ir import Gpt as Strokes\n", "is no CustomEncoder"),
+        ("Strokes = 3\n", "is not a CustomEncoder"),
+        ("from mimodsl.ir import Gpt as Strokes\n", "is not a CustomEncoder"),
         (KIND.replace('= "strokes"', '= "lines"'), "has another keyword, `lines`"),
-        (KIND.replace("@node\n", ""), "is no `@node`"),
+        (KIND.replace("@node\n", ""), "is not a `@node`"),
         (KIND.replace("    builder:", "    maker:"), "needs a `builder: ClassVar[str]"),
         (KIND.replace("strokes_in_torch:build", "strokes_in_torch"), "needs a `builder"),
-        (KIND.replace("width: int", "frozen: int"), "has a field `frozen`, which means something"),
-        (KIND.replace("    side:", "    loose: int = 3\n    side:"), "`loose` that is no `knob`"),
-        (KIND.replace("side: int", "side: dict"), "has a field `side` of a type that no field"),
-        (KIND.replace("default=8", "default=0"), "a default of `side` that it refuses: must be at"),
+        (KIND.replace("width: int", "frozen: int"), "has a field `frozen`, a name that"),
+        (
+            KIND.replace("    side:", "    loose: int = 3\n    side:"),
+            "`loose` that is not a `knob`",
+        ),
+        (KIND.replace("side: int", "side: dict"), "has a field `side` of an unsupported type"),
+        (KIND.replace("default=8", "default=0"), "an invalid default for `side`: must be at"),
     ],
 )
 def test_a_broken_package_is_a_diagnostic(package, text, words):
@@ -240,17 +243,21 @@ def test_a_word_of_mimodsl_stays_its_own(package):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("// 4) ** 2", "/ 4) ** 2", "says 4.0 of its `tokens`, not an integer, at least 1"),
-        ("return self.width", "return self.widht", "fails at its `output_width`: AttributeError"),
-        ("return 1, self.side, self.side", "return self.side", "says 8 of its `input_shape`"),
-        ("def weights(self):", "def heights(self):", "does not say its `weights`"),
+        ("// 4) ** 2", "/ 4) ** 2", "gives 4.0 for `tokens`, expected an integer, at least 1"),
+        ("return self.width", "return self.widht", "fails in `output_width`: AttributeError"),
+        ("return 1, self.side, self.side", "return self.side", "gives 8 for `input_shape`"),
+        ("def weights(self):", "def heights(self):", "does not define `weights`"),
         (
             '"conv.bias": (self.width,)',
             '"conv.bias": (0,)',
-            "says (0,) of its `weights['conv",
+            "gives (0,) for `weights['conv",
         ),
-        ("250 * element", "-element", "says -4 of its `saved_bytes`, not an integer, at least 0"),
-        ("def saved_bytes(self, element)", "def saved_bytes(self)", "fails at its `saved_bytes`"),
+        (
+            "250 * element",
+            "-element",
+            "gives -4 for `saved_bytes`, expected an integer",
+        ),
+        ("def saved_bytes(self, element)", "def saved_bytes(self)", "fails in `saved_bytes`"),
     ],
 )
 def test_a_kind_without_sizes_is_a_diagnostic_and_nothing_follows_from_it(package, old, new, words):
@@ -298,9 +305,11 @@ def test_a_kind_may_be_registered_in_place_and_is_held_to_the_same(monkeypatch):
     here["Strokes"].keyword = "vit"
     with pytest.raises(ValueError, match="has the keyword of mimodsl's own kind `vit`"):
         register(here["Strokes"])
-    with pytest.raises(ValueError, match="is no CustomEncoder, CustomProjector or CustomLanguage"):
+    with pytest.raises(
+        ValueError, match="is not a CustomEncoder, CustomProjector or CustomLanguage"
+    ):
         register(mimodsl.Gpt)
-    with pytest.raises(ValueError, match="3 is no CustomEncoder"):
+    with pytest.raises(ValueError, match="3 is not a CustomEncoder"):
         register(3)
 
 
@@ -388,13 +397,13 @@ def test_images_that_leave_no_room_are_counted_behind_the_projector():
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("// self.row", "// (self.row - 2)", "fails at its `tokens`: ZeroDivisionError"),
+        ("// self.row", "// (self.row - 2)", "fails in `tokens`: ZeroDivisionError"),
         (
             "2 * between.tokens",
             "2.0 * between.tokens",
-            "of its `flops`, not an integer",
+            "for `flops`, expected an integer",
         ),
-        ("def weights", "def heights", "does not say its `weights`"),
+        ("def weights", "def heights", "does not define `weights`"),
     ],
 )
 def test_a_projector_without_sizes_is_a_diagnostic(fold, old, new, words):

@@ -12,8 +12,8 @@ from megatron.core.transformer.spec_utils import (
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
-from mimodsl.ir.package import theirs, told_of
-from mimodsl.ir.registry import named
+from mimodsl.ir.package import describe_error, package_line
+from mimodsl.ir.registry import import_object
 from mimodsl.planner.families.package import Claimed
 
 
@@ -74,7 +74,9 @@ class Custom(MegatronModule):
         try:
             tokens: Any = self.inner(x.to(self.config.params_dtype))
         except Exception as error:
-            error.add_note(f"in the module of {self.keyword}, given {list(x.shape)}{theirs(error)}")
+            error.add_note(
+                f"in the module of {self.keyword}, given {list(x.shape)}{package_line(error)}"
+            )
             raise
         expected = [len(x), *self.outputs]
         given = list(tokens.shape) if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
@@ -98,11 +100,11 @@ def _built(claimed: Claimed) -> nn.Module:
     """The module that a package's function builds, perhaps by way of a ModuleSpec."""
     builder = f"{claimed.builder}, which builds {claimed.keyword}"
     try:
-        spec: Any = named(claimed.builder)(*claimed.called_with)
+        spec: Any = import_object(claimed.builder)(*claimed.called_with)
         module = cast(object, build_module(spec)) if isinstance(spec, ModuleSpec) else None
     except Exception as error:
         # megatron-core makes its own exception of another, and loses its notes (spec_utils.py).
-        raise ValueError(f"{builder}, fails: {told_of(error)}") from error
+        raise ValueError(f"{builder}, fails: {describe_error(error)}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"{builder}, gave {spec!r:.60}, no ModuleSpec of a torch module")  # noqa: TRY004
     return module

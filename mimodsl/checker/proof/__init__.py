@@ -37,12 +37,12 @@ class Proof:
 
         The ranks of a fault are ranks of the shortened spec.
         """
-        complete = spec.draft.whole()
+        complete = spec.draft.to_spec()
         short = shorten(complete, plan(complete).stages)
         world = small_world(plan(short))
         fault = prove_groups(world) or prove_step(world)
         if fault is not None:
-            yield from report(Context(Draft.of(short)), fault)
+            yield from report(Context(Draft.from_spec(short)), fault)
 
 
 PROOF: Final = Proof()

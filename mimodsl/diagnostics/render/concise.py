@@ -1,4 +1,4 @@
-"""One line a diagnostic: `path:line:col: error[CODE] message`."""
+"""Renders each diagnostic on one line: `path:line:col: error[CODE] message`."""
 
 from collections.abc import Iterable
 
@@ -9,6 +9,9 @@ from mimodsl.diagnostics.render.screen import one_line
 def render(diagnostics: Iterable[Diagnostic]) -> str:
     """The lines, without a line break at the end."""
     return "\n".join(
-        one_line(f"{one.primary.where}: {one.severity}[{one.code}] {one.message}")
-        for one in diagnostics
+        one_line(
+            f"{diagnostic.primary.where}: "
+            f"{diagnostic.severity}[{diagnostic.code}] {diagnostic.message}"
+        )
+        for diagnostic in diagnostics
     )

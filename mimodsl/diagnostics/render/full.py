@@ -1,4 +1,4 @@
-"""Diagnostics with the lines of source that they are about, laid out as rustc does."""
+"""Renders diagnostics with excerpts of the source, in the layout of rustc."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -20,7 +20,7 @@ _GREEN: Final = "\x1b[1;32m"
 
 @frozen(kw_only=True)
 class _Style:
-    """How one diagnostic is drawn: in colour or not, and how wide its line numbers are."""
+    """The style of one diagnostic: with colour or without, and the width of line numbers."""
 
     color: bool
     severity: str
@@ -39,7 +39,7 @@ class _Style:
 
 @frozen(kw_only=True)
 class _Mark:
-    """An underline below one line, from character to character, and the words behind it."""
+    """An underline below part of one line, and the text after it."""
 
     line: int
     start: int
@@ -49,8 +49,8 @@ class _Mark:
 
 
 def render(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> str:
-    """Each diagnostic in full, a blank line between two; no line break at the end."""
-    return "\n\n".join("\n".join(_lines(one, color)) for one in diagnostics)
+    """Each diagnostic in full, with a blank line between two; no line break at the end."""
+    return "\n\n".join("\n".join(_lines(diagnostic, color)) for diagnostic in diagnostics)
 
 
 def _lines(diagnostic: Diagnostic, color: bool) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _lines(diagnostic: Diagnostic, color: bool) -> Iterator[str]:
 def _places(
     diagnostic: Diagnostic, marks: list[tuple[SourceFile, _Mark]], style: _Style
 ) -> Iterator[str]:
-    """The primary place first, then what else it is about, file by file."""
+    """The primary place first, then the other places by file."""
     primary = diagnostic.primary
     if isinstance(primary.where, Span):
         main = primary.where.file
@@ -83,15 +83,17 @@ def _places(
         if not isinstance(label.where, Span):
             yield style.arrow(":::", _described(label))
     others = [(file, mark) for file, mark in marks if file is not main]
-    for path, group in groupby(sorted(others, key=_by_path), key=lambda one: one[0].path):
-        found = list(group)
-        file, first = found[0]
+    for path, group in groupby(
+        sorted(others, key=_by_path), key=lambda file_and_mark: file_and_mark[0].path
+    ):
+        file_marks = list(group)
+        file, first = file_marks[0]
         yield style.arrow(":::", f"{path}:{first.line}:{first.start + 1}")
-        yield from _excerpt(file, [mark for _, mark in found], style)
+        yield from _excerpt(file, [mark for _, mark in file_marks], style)
 
 
-def _by_path(one: tuple[SourceFile, _Mark]) -> tuple[str, int, int]:
-    file, mark = one
+def _by_path(file_and_mark: tuple[SourceFile, _Mark]) -> tuple[str, int, int]:
+    file, mark = file_and_mark
     return file.path, mark.line, mark.start
 
 
@@ -108,7 +110,7 @@ def _marks(diagnostic: Diagnostic) -> Iterator[tuple[SourceFile, _Mark]]:
 
 
 def _span_marks(span: Span, text: str, primary: bool) -> Iterator[_Mark]:
-    """One mark, or two for a span over several lines: where it begins and where it ends."""
+    """One mark; two for a span of several lines: at its first and at its last line."""
     end = max(span.start, span.start + len(span.text.rstrip()))
     first, start_column = span.file.position(span.start)
     last, end_column = span.file.position(end)
@@ -125,7 +127,7 @@ def _span_marks(span: Span, text: str, primary: bool) -> Iterator[_Mark]:
 
 def _excerpt(file: SourceFile, marks: list[_Mark], style: _Style) -> Iterator[str]:
     if not file.text:
-        return  # nothing to show of a file that is empty, or cannot be read
+        return  # the file is empty or cannot be read
     yield style.bar()
     previous: int | None = None
     ordered = sorted(marks, key=lambda mark: (mark.line, mark.start, mark.end))

@@ -1,4 +1,4 @@
-"""Workflow commands that GitHub shows beside the changed lines of a pull request."""
+"""Renders diagnostics as workflow commands, which GitHub shows beside changed lines."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from mimodsl.source import Span
 
 
 def render(diagnostics: Iterable[Diagnostic]) -> str:
-    """One `::error file=…,line=…,col=…,title=…::message` a diagnostic."""
+    """One `::error file=…,line=…,col=…,title=…::message` per diagnostic."""
     return "\n".join(map(_command, diagnostics))
 
 

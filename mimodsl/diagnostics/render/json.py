@@ -1,4 +1,4 @@
-"""Diagnostics as plain objects, for editors and scripts."""
+"""Renders diagnostics as JSON, for editors and scripts."""
 
 import json
 from collections.abc import Iterable
@@ -9,10 +9,10 @@ from mimodsl.source import Span
 
 
 def objects(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
-    """What `render` writes, before it is text.
+    """The plain objects that `render` writes as JSON.
 
-    Offsets count characters from 0 and half-open, lines and columns from 1; `path` stands alone
-    where a spec was made in Python.
+    Offsets count characters from 0; ends are exclusive. Lines and columns count from 1. A spec made
+    in Python has only a `path`.
     """
     return [_object(diagnostic) for diagnostic in diagnostics]
 

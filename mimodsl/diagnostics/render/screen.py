@@ -1,4 +1,4 @@
-"""Columns on a screen: what a line of source looks like and where its characters come to stand."""
+"""Lays out lines of source on a screen, and maps characters to screen columns."""
 
 from typing import Final
 from unicodedata import category, combining, east_asian_width
@@ -7,12 +7,12 @@ from attrs import frozen
 
 _TAB: Final = 4
 _BEFORE: Final = 48
-_WIDEST: Final = 140
+_MAX_WIDTH: Final = 140
 
 
 @frozen(kw_only=True)
 class ScreenLine:
-    """A line as shown, and the screen column of each of its characters (and of its end)."""
+    """A line as shown, and the screen column of each of its characters and of its end."""
 
     text: str
     columns: tuple[int, ...]
@@ -23,31 +23,33 @@ class ScreenLine:
 
 
 def screen_line(line: str, focus: int) -> ScreenLine:
-    """Lay out a line: tabs become spaces, control characters are made visible, and of a very long
-    line the part around the character `focus` is shown."""
-    first = max(0, focus - _BEFORE) if len(line) > _WIDEST else 0
-    last = min(len(line), first + _WIDEST)
-    pieces = ["…"] if first else []
-    column = len(pieces)
+    """Lay out a line: tabs become spaces, and control characters become visible.
+
+    Of a very long line, only the part around the character `focus` is shown.
+    """
+    first = max(0, focus - _BEFORE) if len(line) > _MAX_WIDTH else 0
+    last = min(len(line), first + _MAX_WIDTH)
+    parts = ["…"] if first else []
+    column = len(parts)
     columns = [0] * first
     for character in line[first:last]:
         columns.append(column)
         shown, width = _shown(character, column)
-        pieces.append(shown)
+        parts.append(shown)
         column += width
     columns.append(column)
     if last < len(line):
-        pieces.append("…")
-    return ScreenLine(text="".join(pieces), columns=tuple(columns))
+        parts.append("…")
+    return ScreenLine(text="".join(parts), columns=tuple(columns))
 
 
 def one_line(text: str) -> str:
-    """Text as it may stand in a line of output, whatever of a file it quotes."""
+    """Text that is safe in a line of output, even if it quotes a file."""
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def _visible(character: str) -> str:
-    """Control characters, line breaks among them, could do anything to a terminal."""
+    """The character, or a placeholder: control characters could affect the terminal."""
     control = category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
     return "\N{REPLACEMENT CHARACTER}" if control else character
 

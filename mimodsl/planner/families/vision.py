@@ -128,7 +128,7 @@ class VisionFamily[K: VisionEncoder](Family[K]):
             heads=heads,
             ffn=narrower(kind.ffn, 2 * hidden, tp),
         )
-        return small if room.keeps_tokens else small.showing(_small_image(kind))
+        return small if room.keeps_tokens else small.with_image_size(_small_image(kind))
 
     @override
     def comparable(self, kind: K) -> K:

@@ -5,7 +5,7 @@ from typing import ClassVar, override
 
 from attrs import frozen
 
-from mimodsl.ir.package import Claims
+from mimodsl.ir.package import CustomModule
 from mimodsl.planner.layers.layer import Layer
 from mimodsl.planner.layers.operation import Gradient, Operation, Repeat
 from mimodsl.planner.layers.saved import SavedTensor
@@ -21,7 +21,7 @@ class CustomLayer(Layer):
     stacked: ClassVar[bool] = False
     backward_reads_weights: ClassVar[bool] = False  # a lower bound: its kind does not say
 
-    claims: Claims
+    claims: CustomModule
 
     @override
     def weights(self) -> Iterator[Weight]:

@@ -40,7 +40,7 @@ SPECS = {
 
 def says(fault: Fault | None, spec: Spec) -> str:
     assert fault is not None
-    (diagnostic,) = report(Context(Draft.of(spec)), fault)
+    (diagnostic,) = report(Context(Draft.from_spec(spec)), fault)
     return full.render([diagnostic])
 
 

@@ -81,7 +81,7 @@ def test_text_that_is_no_document(write, text, expected):
         ('"grids": [', '"grids": [3, ', '"grids": [3', "grids: expected a list, each item `Grid`"),
         ('"lr": 0.003', '"lr": 1e999', '"lr": 1e999', "train.optimizer.lr: must be finite"),
         ('"lr": 0.003', f'"lr": {10**99}', '"lr": 1', "train.optimizer.lr: must fit into 64"),
-        ('"name": "llm"', r'"name": "\ud800"', '"name":', "grids[0].name: must be characters of"),
+        ('"name": "llm"', r'"name": "\ud800"', '"name":', "grids[0].name: must contain only"),
     ],
 )
 def test_documents_that_are_wrong_are_so_at_a_place(write, before, after, place, message):

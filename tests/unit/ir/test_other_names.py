@@ -4,7 +4,7 @@ import pytest
 
 from mimodsl.ir import Attention, Gpt, Hybrid, Mamba, Moe, Radio, Schedule, Train
 from mimodsl.ir.node import Node
-from mimodsl.ir.other_names import field_meant, place_meant
+from mimodsl.ir.other_names import block_field_by_other_name, field_by_other_name
 from mimodsl.ir.schema import schema
 from mimodsl.ir.train import AdamW, Ddp
 
@@ -36,7 +36,7 @@ from mimodsl.ir.train import AdamW, Ddp
 def test_a_name_is_that_of_a_field_of_its_class(
     cls: type[Node], name: str, field: str | None
 ) -> None:
-    assert field_meant(name, schema(cls)) == field
+    assert field_by_other_name(name, schema(cls)) == field
 
 
 @pytest.mark.parametrize(
@@ -51,5 +51,5 @@ def test_a_name_is_that_of_a_field_of_its_class(
     ],
 )
 def test_a_name_is_found_in_a_block(name: str, place: tuple[str, str, str] | None) -> None:
-    found = place_meant(name, schema(Hybrid))
+    found = block_field_by_other_name(name, schema(Hybrid))
     assert (found and (found[0].name, *found[1:])) == place

@@ -117,7 +117,7 @@ def test_what_is_not_changed_keeps_its_place_in_the_text(spec):
         (lambda spec: spec.with_module("language", num_experts=1), r"block: moe={'experts': …}"),
         (lambda spec: spec.with_train(lr=1), r"it belongs in a block: optimizer={'lr': …}"),
         (lambda spec: spec.with_grid("llm", dense="tp:2"), "`Axis`, found 'tp:2'"),
-        (lambda spec: spec.with_module("vision", layers={"a": 1}), "takes no fields of its own"),
+        (lambda spec: spec.with_module("vision", layers={"a": 1}), "takes no block"),
         (lambda spec: spec.with_schedule(microbatches=0), "must be at least 1"),
         (lambda spec: spec.substitute({"modules.language.moe.expert": 1}), "no 'expert' in"),
         (lambda spec: spec.substitute({"modules.nobody.moe": 1}), "no 'nobody' in"),

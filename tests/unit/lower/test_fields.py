@@ -269,5 +269,5 @@ def test_a_batch_is_said_to_follow() -> None:
     text = BASE.replace("sequence", "global_batch_size = 4, sequence", 1)
     (one,) = (one for one in mistakes(text) if one.code == "MIMO201")
     assert one.help == (
-        "a step has `micro_batch * microbatches` samples a replica of the language model",
+        "a step has `micro_batch * microbatches` samples per replica of the language model",
     )

@@ -108,11 +108,16 @@ def test_a_renamed_spec_means_the_same(editor, demo, name):
     ("marked", "offset", "name", "why"),
     [
         ("grid llm", 5, "encoder", "there is a grid `encoder` already"),
-        ("grid llm", 5, "9b", "`9b` is no name: letters, digits and underscores make one"),
+        ("grid llm", 5, "9b", "`9b` is not a name: use only letters, digits and underscores"),
         ("let replicas", 4, "none", "`none` is a reserved word"),
         ("module vision", 7, "train", "an encoder cannot be called `train`"),
-        ("radio_small", 0, "radio", "`radio_small` is a shipped preset's, which stays as it is"),
-        ("1f1b", 0, "other", "no name of the spec stands here"),
+        (
+            "radio_small",
+            0,
+            "radio",
+            "`radio_small` belongs to a shipped preset, which cannot change",
+        ),
+        ("1f1b", 0, "other", "there is no name here that can change"),
     ],
 )
 def test_what_would_be_a_mistake_is_refused(editor, uri, marked, offset, name, why):
@@ -124,7 +129,7 @@ def test_what_would_be_a_mistake_is_refused(editor, uri, marked, offset, name, w
 def test_a_name_that_fields_take_for_a_word_is_refused(editor, demo):
     text = demo.replace("let replicas", "let how = 1\nlet replicas").replace("fp32", "how")
     uri = editor.open(text.replace("seed      = 1234", "seed      = how"))
-    with pytest.raises(JsonRpcException, match=r"`bf16` is a word of a field"):
+    with pytest.raises(JsonRpcException, match=r"`bf16` is a choice of a field"):
         rename(editor, uri, "let how", "bf16", 4)
 
 
