@@ -55,8 +55,7 @@ class GptFamily(LanguageFamily[Gpt]):
     def stage(self, kind: Gpt, index: int, count: int) -> Stage:
         each = kind.layers // count
         layers = range(index * each, (index + 1) * each)
-        symbols = "".join("*E" if kind.has_experts(layer) else "*-" for layer in layers)
-        return Stage(index=index, count=count, layers=layers, symbols=symbols)
+        return Stage(index=index, count=count, layers=layers, symbols=_symbols(kind, layers))
 
     @override
     def even_layers(self, kind: Gpt) -> tuple[str, int] | None:
@@ -77,3 +76,14 @@ class GptFamily(LanguageFamily[Gpt]):
             attention=small_attention(kind.attention, grid),
             moe=kind.moe and small_moe(kind.moe, grid),
         )
+
+
+def _symbols(kind: Gpt, layers: range) -> str:
+    """The symbols of some layers, in a few steps: a hostile spec has millions of layers."""
+    dense = "*-" * len(layers)
+    if kind.moe is None:
+        return dense
+    before = -layers.start % kind.moe_every
+    period = "*E" + dense[: 2 * (kind.moe_every - 1)]
+    repeated = period * (2 * len(layers) // len(period) + 1)
+    return (dense[: 2 * before] + repeated)[: len(dense)]
