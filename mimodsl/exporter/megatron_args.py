@@ -11,6 +11,7 @@ from mimodsl.exporter.target import Launch, Target
 from mimodsl.ir import (
     Activation,
     Attention,
+    CustomLanguage,
     Gpt,
     Hybrid,
     Kernels,
@@ -70,8 +71,17 @@ _ORDER: Final = (
 
 
 def flags(spec: Spec, steps: int) -> dict[str, list[Flag]]:
-    """The flags of a spec by what they are about, only those that must be passed."""
+    """The flags of a spec by what they are about, only those that must be passed.
+
+    Raises:
+        ValueError: for a language model of another package, which no flag describes.
+    """
     kind = spec.language_kind.in_use()
+    if isinstance(kind, CustomLanguage):
+        raise ValueError(  # noqa: TRY004
+            f"{spec.language.name} is {kind.keyword}, of another package, and no flag of "
+            "Megatron-LM's MIMO example describes it"
+        )
     assert isinstance(kind, Gpt | Hybrid)
     mamba = kind.mamba if isinstance(kind, Hybrid) else None
     sections: dict[str, Iterable[Flag]] = {

@@ -98,8 +98,9 @@ class CustomLanguage(LanguageModel, CustomKind):
     answers may depend on `sequence`, the tokens of a sample.
 
     Its `builder` is called with the kind and `sequence`. The module's method `embed` maps token ids
-    `[n, s]` to embeddings `[n, s, hidden]`; image tokens then replace the placeholders. The module
-    itself maps embeddings to logits `[n, s, vocabulary]`; the logits of a token depend only on it
+    `[n, s]` to embeddings `[n, s, hidden]`, each of one token alone; image tokens then replace the
+    placeholders. The module itself maps the embeddings of whole samples to logits
+    `[n, s, vocabulary]`, and adds positions if it has any. The logits of a token depend only on it
     and on earlier tokens. mimodsl computes the loss.
     """
 

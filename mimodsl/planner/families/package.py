@@ -42,7 +42,7 @@ class _PackageFamily[K: CustomKind](Family[K]):
 
     @override
     def part(self, kind: K, plan: ModulePlan) -> Part:
-        """The config has the fields that DDP and gradient finalisation read."""
+        """The config has the fields that bridges, DDP and gradient finalisation read."""
         claims = plan.claims
         assert claims is not None
         config = merged(
@@ -52,7 +52,7 @@ class _PackageFamily[K: CustomKind](Family[K]):
             common.kernels(plan, fuse_gradients=False),
             common.NO_EXPERTS,
             common.parallel(plan.declared),
-            {"num_layers": 1, "hidden_size": claims.outputs[1]},
+            {"num_layers": 1, "hidden_size": plan.widths.hidden},
             common.no_attention(plan.declared),
         )
         claimed = Claimed(

@@ -11,7 +11,7 @@ from megatron.core.models.common.language_module.language_module import Language
 from torch import Tensor, nn
 
 from mimodsl.builder.assembly import Assembly
-from mimodsl.builder.families.package import Custom
+from mimodsl.builder.families.package import Custom, CustomDecoder
 from mimodsl.builder.families.vision import ImageEncoder
 from mimodsl.builder.model import modules_of
 from mimodsl.ir.flow import Flow
@@ -92,7 +92,8 @@ class ForwardHooks:
         part = (*whole, groups.tp.rank()) if split else whole
         arrival = self._before("decoder_input", _by_second, Point(module=name, name="input"), part)
         module.register_forward_pre_hook(arrival, with_kwargs=True)
-        self._watch_layers(name, module, part)
+        if not isinstance(module, CustomDecoder):
+            self._watch_layers(name, module, part)
         if groups.pp.rank() == groups.pp.size() - 1:
             hook = self._after(_by_first, Point(module=name, name="token losses"), whole)
             module.register_forward_hook(hook)

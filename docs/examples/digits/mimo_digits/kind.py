@@ -1,9 +1,17 @@
-"""What a spec may say of both kinds, and what follows from that; nothing here imports torch."""
+"""What a spec may say of the kinds, and what follows from that; nothing here imports torch."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from mimodsl.kinds import AT_LEAST_1, Between, CustomEncoder, CustomProjector, knob, node
+from mimodsl.kinds import (
+    AT_LEAST_1,
+    Between,
+    CustomEncoder,
+    CustomLanguage,
+    CustomProjector,
+    knob,
+    node,
+)
 
 
 @node
@@ -90,3 +98,33 @@ class Resampler(CustomProjector):
         keys_and_values = 2 * 2 * taken * between.width * hidden
         drawn = 2 * 2 * self.queries * taken * hidden
         return keys_and_values + drawn + 2 * self.queries * hidden * hidden
+
+
+@node
+class ConvDecoder(CustomLanguage):
+    """A decoder of convolutions over a token and those before it, which needs no positions."""
+
+    keyword: ClassVar[str] = "conv_decoder"
+    builder: ClassVar[str] = "mimo_digits.decoder:build"
+
+    layers: int = knob(default=2, check=AT_LEAST_1, doc="convolutions, each with a ReLU")
+    kernel: int = knob(default=4, unit="tokens", check=AT_LEAST_1, doc="tokens that a layer sees")
+    hidden: int = knob(check=AT_LEAST_1, doc="channels, and width of embeddings")
+    vocabulary: int = knob(check=AT_LEAST_1, doc="token ids")
+
+    def weights(self, sequence: int) -> Mapping[str, tuple[int, ...]]:  # noqa: ARG002 - of any length
+        hidden, vocabulary = self.hidden, self.vocabulary
+        weights: dict[str, tuple[int, ...]] = {"words.weight": (vocabulary, hidden)}
+        for layer in range(self.layers):
+            weights[f"layers.{layer}.weight"] = (hidden, hidden, self.kernel)
+            weights[f"layers.{layer}.bias"] = (hidden,)
+        return weights | {"logits.weight": (vocabulary, hidden)}
+
+    def saved_bytes(self, sequence: int, element: int) -> int:
+        """The padded input and the ReLU's output of every layer, the last output, the logits."""
+        layer = self.hidden * (sequence + self.kernel - 1) + self.hidden * sequence
+        return element * (self.layers * layer + sequence * (self.hidden + self.vocabulary))
+
+    def flops(self, sequence: int) -> int:
+        layers = self.layers * self.kernel * self.hidden**2
+        return 2 * sequence * (layers + self.hidden * self.vocabulary)
