@@ -3,50 +3,29 @@
 import json
 import runpy
 import sys
-import tomllib
-from pathlib import Path
 
 import pytest
 import torch
 from megatron.core.transformer.spec_utils import build_module
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 import mimodsl
 from mimodsl.cli.main import main
 from mimodsl.ir.package import CustomModule
-from mimodsl.ir.registry import forget_installed
 from mimodsl.planner.memory import peak_memory
 from mimodsl.planner.plan import plan
 from tests.e2e import worlds
+from tests.e2e.digits import EXAMPLE, is_installed, measured
 from tests.e2e.launched import launched
 from tests.e2e.test_export_python import assert_same, exported, run_script, train
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "digits"
 SPEC, RESAMPLED = EXAMPLE / "digits.mimo", EXAMPLE / "resampled.mimo"
 DATA = ["--data", "mimo_digits.samples:Digits", "--eval-steps", 5]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The folders of the package and of its metadata, both where Python looks."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    folder = tmp_path_factory.mktemp("site")
-    info = folder / "mimo_digits-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mimo-digits\nVersion: 1.0\n")
-    lines = [
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-        for group, entries in project["entry-points"].items()
-    ]
-    (info / "entry_points.txt").write_text("\n".join(lines))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("RANK", raising=False)
-        patch.syspath_prepend(folder)
-        patch.syspath_prepend(EXAMPLE)
-        forget_installed()
-        yield folder, EXAMPLE
-    forget_installed()
+    with is_installed(tmp_path_factory.mktemp("site")):
+        yield
 
 
 @pytest.fixture
@@ -56,22 +35,6 @@ def build(installed, capfd):
         return json.loads(capfd.readouterr().out)
 
     return run
-
-
-def measured(module, inputs):
-    """What a forward pass gives, what it keeps besides weights, in bytes, and its operations."""
-    saved = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    weights = {weight.untyped_storage().data_ptr() for weight in module.parameters()}
-    with saved_tensors_hooks(pack, lambda tensor: tensor), FlopCounterMode(display=False) as flops:
-        outputs = module(inputs)
-    kept = sum(size for storage, size in saved.items() if storage not in weights)
-    return outputs, kept, flops.get_total_flops()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
