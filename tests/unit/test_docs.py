@@ -216,7 +216,7 @@ def install_here(monkeypatch):
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     assert Path(project["name"], "__init__.py").exists()  # by which hatchling finds the package
     info = Path(f"{project['name']}-{project['version']}.dist-info")
-    info.mkdir()
+    info.mkdir(exist_ok=True)  # a page may install its package again
     (info / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     )
