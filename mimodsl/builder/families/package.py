@@ -170,7 +170,8 @@ class CustomDecoder(LanguageModule):
         metadata: dict[str, Any] | None = None,
     ) -> Any:
         """All weights as each rank has them; the original looks for an `output_layer`."""
-        return MegatronModule.sharded_state_dict(self, prefix, sharded_offsets, metadata)
+        plain: Any = MegatronModule
+        return plain.sharded_state_dict(self, prefix, sharded_offsets, metadata)
 
 
 def _called(keyword: str, module: Any, inputs: Tensor, expected: tuple[int, ...]) -> Tensor:
