@@ -196,8 +196,10 @@ def node[T](cls: type[T]) -> type[T]:
     """Make an IR class: frozen and keyword-only, with every knob converted and checked.
 
     The class raises `ValueError` for a value of the wrong type or against its constraint.
+    `Node` compares and shows all of them: methods that attrs compiles for each class would make
+    the start of every command slower.
     """
-    return attrs.frozen(kw_only=True, repr=False, field_transformer=_check_knobs)(cls)
+    return attrs.frozen(kw_only=True, eq=False, repr=False, field_transformer=_check_knobs)(cls)
 
 
 @node
@@ -207,7 +209,19 @@ class Node:
     megatron_config: ClassVar[str] = "TransformerConfig"
     """The class of Megatron-Core whose fields the facts of this class name."""
 
-    origin: Origin | None = attrs.field(default=None, eq=False, repr=False, hash=False)
+    origin: Origin | None = attrs.field(default=None, eq=False, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of the same class and have equal fields."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return self._compared() == cast(Node, other)._compared()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._compared()))
+
+    def _compared(self) -> tuple[object, ...]:
+        return tuple(getattr(self, field.name) for field in attrs.fields(type(self)) if field.eq)
 
     def __repr__(self) -> str:
         """The call that makes the node, without default values."""

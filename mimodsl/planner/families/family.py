@@ -5,7 +5,7 @@ A family has one file of the same name in every package that treats it different
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
@@ -14,9 +14,11 @@ from mimodsl.ir.kinds import Kind, Recompute
 from mimodsl.ir.language import LanguageModel
 from mimodsl.ir.node import Node
 from mimodsl.ir.vision import Encoder
-from mimodsl.planner.layers import Layer
 from mimodsl.planner.module import ModulePlan, Widths
 from mimodsl.planner.program.values import Part
+
+if TYPE_CHECKING:  # rules ask families, too, and make no layers
+    from mimodsl.planner.layers import Layer
 
 type Block = tuple[Layer, ...]
 """What is one layer to Megatron-Core, and recomputed as one: in a `gpt` or an encoder attention

@@ -1,7 +1,7 @@
 """The language model `hybrid` in a plan: layers by the symbols of a pattern."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Final, override
+from typing import TYPE_CHECKING, ClassVar, Final, override
 
 from attrs import evolve
 
@@ -22,11 +22,13 @@ from mimodsl.planner.families.language import (
     small_moe,
 )
 from mimodsl.planner.families.small import HEAD
-from mimodsl.planner.layers import Layer, MambaLayer
 from mimodsl.planner.module import ModulePlan
 from mimodsl.planner.program import common
 from mimodsl.planner.program.names import Fields, Name
 from mimodsl.planner.program.values import Part
+
+if TYPE_CHECKING:
+    from mimodsl.planner.layers import Layer
 
 SYMBOLS: Final = frozenset("M*-E|")
 """What a pattern is written in: Mamba, attention, an MLP, experts, and a mark between stages."""
@@ -129,7 +131,7 @@ def _small_mamba(mamba: Mamba, hidden: int, grid: Grid) -> Mamba:
     )
 
 
-def _layer(kind: Hybrid, plan: ModulePlan, symbol: str) -> Layer:
+def _layer(kind: Hybrid, plan: ModulePlan, symbol: str) -> "Layer":
     match symbol:
         case "M":
             return _mamba(kind, plan)
@@ -141,7 +143,9 @@ def _layer(kind: Hybrid, plan: ModulePlan, symbol: str) -> Layer:
             return mlp_layer(kind, plan)
 
 
-def _mamba(kind: Hybrid, plan: ModulePlan) -> Layer:
+def _mamba(kind: Hybrid, plan: ModulePlan) -> "Layer":
+    from mimodsl.planner.layers import MambaLayer
+
     block, heads = kind.mamba, plan.widths.mamba_heads
     assert block is not None
     assert heads is not None

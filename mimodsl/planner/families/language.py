@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import count
 from math import lcm
-from typing import Final, override
+from typing import TYPE_CHECKING, Final, override
 
 from attrs import evolve
 
@@ -24,17 +24,12 @@ from mimodsl.planner.families.family import (
     Stage,
 )
 from mimodsl.planner.families.small import HEAD, HIDDEN, MOST_LAYERS, WIDEST, few_heads, narrower
-from mimodsl.planner.layers import (
-    AttentionLayer,
-    Layer,
-    MlpLayer,
-    MoeLayer,
-    OutputLayer,
-    TokenEmbedding,
-)
 from mimodsl.planner.module import ModulePlan, Widths
 from mimodsl.planner.program import common
 from mimodsl.planner.program.names import Fields, merged
+
+if TYPE_CHECKING:
+    from mimodsl.planner.layers import Layer
 
 VOCABULARY: Final = 256
 """Token ids of a small language model."""
@@ -67,6 +62,8 @@ class LanguageFamily[K: TransformerLanguage](Family[K]):
 
     @override
     def blocks(self, kind: K, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        from mimodsl.planner.layers import OutputLayer, TokenEmbedding
+
         learned = kind.positions is Positions.LEARNED
         if stage.first:
             embedding = TokenEmbedding(
@@ -228,8 +225,10 @@ def _comparable_moe(moe: Moe) -> Moe:
     )
 
 
-def attention_layer(kind: TransformerLanguage, plan: ModulePlan) -> Layer:
+def attention_layer(kind: TransformerLanguage, plan: ModulePlan) -> "Layer":
     """One layer of self-attention."""
+    from mimodsl.planner.layers import AttentionLayer
+
     block, width = kind.used.attention, plan.widths.head_width
     assert block is not None
     assert width is not None
@@ -246,8 +245,10 @@ def attention_layer(kind: TransformerLanguage, plan: ModulePlan) -> Layer:
     )
 
 
-def mlp_layer(kind: TransformerLanguage, plan: ModulePlan) -> Layer:
+def mlp_layer(kind: TransformerLanguage, plan: ModulePlan) -> "Layer":
     """One dense MLP."""
+    from mimodsl.planner.layers import MlpLayer
+
     assert plan.widths.ffn is not None
     return MlpLayer(
         hidden=kind.hidden,
@@ -258,8 +259,10 @@ def mlp_layer(kind: TransformerLanguage, plan: ModulePlan) -> Layer:
     )
 
 
-def moe_layer(kind: TransformerLanguage, plan: ModulePlan) -> Layer:
+def moe_layer(kind: TransformerLanguage, plan: ModulePlan) -> "Layer":
     """One layer of experts."""
+    from mimodsl.planner.layers import MoeLayer
+
     assert plan.moe is not None
     assert plan.experts is not None
     return MoeLayer(

@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Final, NamedTuple, override
 
 from mimodsl.ir.package import CustomEncoder, CustomKind, CustomLanguage, CustomProjector
 from mimodsl.planner.families.family import Block, Family, Neighbours, Stage
-from mimodsl.planner.layers import CustomLayer
 from mimodsl.planner.module import ModulePlan, Widths
 from mimodsl.planner.program import common
 from mimodsl.planner.program.names import Name, merged
@@ -37,6 +36,8 @@ class _PackageFamily[K: CustomKind](Family[K]):
 
     @override
     def blocks(self, kind: K, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        from mimodsl.planner.layers import CustomLayer
+
         assert plan.claims is not None
         yield (CustomLayer(claims=plan.claims),)
 

@@ -9,7 +9,6 @@ from mimodsl.ir.megatron_fields import megatron_fields
 from mimodsl.ir.projector import AffineProjector, LinearProjector, MlpProjector
 from mimodsl.planner.families.family import Block, Family, Neighbours, Room, Split, Stage
 from mimodsl.planner.families.small import HIDDEN, WIDEST, narrower
-from mimodsl.planner.layers import ProjectorLayer
 from mimodsl.planner.module import ModulePlan, Widths
 from mimodsl.planner.program import common
 from mimodsl.planner.program.names import Fields, Name, merged
@@ -31,6 +30,8 @@ class MlpFamily(Family[MlpProjector]):
 
     @override
     def blocks(self, kind: MlpProjector, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        from mimodsl.planner.layers import ProjectorLayer
+
         layer = ProjectorLayer(
             width=plan.inputs[-1],
             hidden=plan.widths.hidden,
@@ -80,6 +81,8 @@ class AffineFamily(Family[AffineProjector]):
 
     @override
     def blocks(self, kind: AffineProjector, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        from mimodsl.planner.layers import ProjectorLayer
+
         layer = ProjectorLayer(width=plan.inputs[-1], hidden=plan.widths.hidden, bias=kind.bias)
         yield (layer,)
 

@@ -19,7 +19,6 @@ from mimodsl.planner.families.family import (
     Stage,
 )
 from mimodsl.planner.families.small import HEAD, MOST_LAYERS, WIDEST, few_heads, narrower
-from mimodsl.planner.layers import AttentionLayer, MlpLayer, PatchEmbedding
 from mimodsl.planner.module import ModulePlan, Widths
 from mimodsl.planner.program import common
 from mimodsl.planner.program.names import Fields, Name, merged
@@ -60,6 +59,8 @@ class VisionFamily[K: VisionEncoder](Family[K]):
 
     @override
     def blocks(self, kind: K, plan: ModulePlan, stage: Stage) -> Iterator[Block]:
+        from mimodsl.planner.layers import AttentionLayer, MlpLayer, PatchEmbedding
+
         yield (PatchEmbedding(kind=kind),)
         attention = AttentionLayer(
             hidden=kind.hidden,

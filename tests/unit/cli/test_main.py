@@ -199,7 +199,7 @@ NOT_FOR_A_CHECK = (
     *("rich", "importlib.metadata", "difflib", "multiprocessing"),
     *("mimodsl.show", "mimodsl.exporter", "mimodsl.builder", "mimodsl.lsp", "mimodsl.kinds"),
     *("mimodsl.planner.memory", "mimodsl.planner.traffic", "mimodsl.planner.time"),
-    *("mimodsl.planner.work", "mimodsl.planner.nodes"),
+    *("mimodsl.planner.work", "mimodsl.planner.nodes", "mimodsl.planner.layers"),
     *("mimodsl.checker.catalogue", "mimodsl.checker.pages", "mimodsl.checker.file_fixes"),
     *("mimodsl.lower.json_spec", "mimodsl.lower.document", "mimodsl.lower.json_schema"),
     *("mimodsl.runtime.run", "mimodsl.runtime.train", "mimodsl.runtime.request"),
