@@ -101,8 +101,12 @@ def _check_knobs(cls: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs
             field.evolve(type=types.get(field.name, field.type))  # pyright: ignore[reportUnknownMemberType]
             for field in fields
         ]
+    own = cls.__annotations__  # an inherited field has its check already
     return [
-        _checked(_with_facts(cls, field)) if KNOB in field.metadata else field for field in fields
+        _checked(_with_facts(cls, field))
+        if KNOB in field.metadata and (field.name in own or not field.validator)
+        else field
+        for field in fields
     ]
 
 
@@ -129,7 +133,8 @@ def _checked(field: "attrs.Attribute[Any]") -> "attrs.Attribute[Any]":
             raise Refused(type(instance), attribute.name, problem)
 
     return field.evolve(
-        converter=field.converter or _converter(expected),  # pyright: ignore[reportUnknownMemberType]
+        # Subclasses share the `Converter`: attrs would inspect a plain function for each of them.
+        converter=field.converter or attrs.Converter(_converter(expected)),  # pyright: ignore[reportUnknownMemberType]
         validator=validate,
     )
 
@@ -166,7 +171,7 @@ def holds(*classes: type, many: bool = True) -> Callable[[Any, Any, Any], None]:
     return validate
 
 
-def _converter(expected: FieldType) -> Callable[[Any], Any] | None:
+def _converter(expected: FieldType) -> Callable[[Any], Any]:
     """Converts strings to enum members and lists to tuples; other values stay as they are."""
 
     def convert(value: Any) -> Any:
