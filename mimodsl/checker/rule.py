@@ -29,7 +29,7 @@ class Cost(Enum):
     UNCLEAR = "the spec does not say what to build"
 
 
-@frozen
+@frozen(eq=False)
 class Scope[S]:
     """The subjects that a rule checks: what they are, and how to find them in a spec."""
 
@@ -37,7 +37,7 @@ class Scope[S]:
     subjects: Callable[[Context], Iterable[S]]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Finding:
     """A place where a spec breaks a rule: a diagnostic without the code and the severity."""
 
@@ -52,7 +52,7 @@ class Finding:
 type Findings = Iterator[Finding]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Rule[S]:
     """A rule with its page in the rule reference.
 

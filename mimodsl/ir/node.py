@@ -201,7 +201,7 @@ def node[T](cls: type[T]) -> type[T]:
     """Make an IR class: frozen and keyword-only, with every knob converted and checked.
 
     The class raises `ValueError` for a value of the wrong type or against its constraint.
-    `Node` compares and shows all of them: methods that attrs compiles for each class would make
+    `Node` compares and shows all nodes: methods that attrs compiles for each class would make
     the start of every command slower.
     """
     return attrs.frozen(kw_only=True, eq=False, repr=False, field_transformer=_check_knobs)(cls)

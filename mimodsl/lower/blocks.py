@@ -18,7 +18,7 @@ from mimodsl.source import Span
 from mimodsl.syntax import ast
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Setting:
     """The value of a field: a value, a block that may still be overridden, or `FAILED`."""
 
@@ -26,7 +26,7 @@ class Setting:
     span: Span
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class OpenBlock:
     """A block whose fields may still override those of another block.
 

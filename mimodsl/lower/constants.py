@@ -19,7 +19,7 @@ type Constants = Mapping[str, Constant | Failed]
 _ALLOWED_CHANGES: Final = {("integer", "float")}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Environment:
     """What the evaluation of a value needs: the names that its file sees, and their values."""
 

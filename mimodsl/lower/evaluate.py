@@ -35,7 +35,7 @@ _OPERATIONS: Final[dict[str, Callable[[int, int], int]]] = {
 }
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Evaluator:
     """Evaluates values. `constant` gives the value of a word, or reports an unknown word."""
 

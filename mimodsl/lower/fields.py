@@ -21,7 +21,7 @@ from mimodsl.syntax import ast
 REFERENCES: Final = frozenset({"grid"})
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class FieldReader:
     """Reads the values of fields whose value is not a block."""
 

@@ -19,7 +19,7 @@ from mimodsl.syntax import ast
 _FILL: Final = "_"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class _Size:
     """The size of an axis; `None` for a shared axis, and for `_` until it is filled."""
 
@@ -32,7 +32,7 @@ class _Size:
         return isinstance(size, ast.Word) and size.text == _FILL
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class GridReader:
     """Makes grids from their declarations."""
 

@@ -11,7 +11,7 @@ class TooManyMistakes(Exception):
     """Ends the lowering of a text with too many mistakes."""
 
 
-@define
+@define(eq=False)
 class MistakeList:
     """The mistakes that are reported while a spec is read and lowered."""
 

@@ -84,7 +84,7 @@ def _base(
     return kind and OpenBlock(cls=kind, settings={}, span=declaration.span)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class ModuleReader:
     """Makes modules from their declarations. A module may name any grid of the spec."""
 

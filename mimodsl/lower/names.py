@@ -26,7 +26,7 @@ NAMED_KEYWORDS: Final[dict[type[NamedDeclaration], str]] = {
 _ALLOWED_IN_USED_FILES: Final = (ast.Use, *NAMED_KEYWORDS)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class LostDeclarations:
     """Declarations that broken text may contain.
 

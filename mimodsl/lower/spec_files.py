@@ -56,7 +56,7 @@ class _Place:
     root: Path
 
 
-@define(kw_only=True)
+@define(kw_only=True, eq=False)
 class SpecFileReader:
     """Reads a main file and the files that it uses, depth first, each once."""
 

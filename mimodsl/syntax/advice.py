@@ -25,7 +25,7 @@ _AXES: Final = "an axis is written `name:size`, and axes are joined by `*`: `tp:
 _CONTINUED: Final = "to continue a line, end it with the operator"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class UnexpectedText:
     """The text where the parser stopped, and the terminals that it accepts there."""
 

@@ -32,7 +32,7 @@ def _tokens(branch: Branch, kind: str) -> list[Token]:
     return [child for child in branch.children if isinstance(child, Token) and child.type == kind]
 
 
-@frozen
+@frozen(eq=False)
 class Builder:
     """Builds the nodes of one file. Raises `Unreadable` for a literal without a value."""
 

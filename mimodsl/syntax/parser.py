@@ -18,7 +18,7 @@ from mimodsl.syntax.scan import KEYWORDS, Scan, declaration_lines, scan
 from mimodsl.syntax.syntax_errors import explain
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Parsed:
     """The part of a file that could be read, and a diagnostic for each part that could not."""
 
@@ -26,7 +26,7 @@ class Parsed:
     diagnostics: tuple[Diagnostic, ...]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class _ParsedPart:
     """The result of parsing part of a text."""
 

@@ -32,7 +32,7 @@ _DECLARATION_LINE = re.compile(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Scan:
     """Comments in order, brackets that are never closed, and the first too deep bracket."""
 

@@ -21,7 +21,7 @@ from mimodsl.planner.plan import Plan
 _EXPERT_VIEW = 1
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class MegatronModule:
     """A module of megatron-core on its grid: an encoder with its projector, or the language model.
 

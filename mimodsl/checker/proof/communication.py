@@ -21,7 +21,7 @@ from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.groups import GroupKind
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class PipelineNeighbour:
     """What a rank does to talk to one neighbour in the pipeline, over a stage or a bridge.
 
@@ -33,7 +33,7 @@ class PipelineNeighbour:
     both: tuple[Operation, ...]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class PipelineNeighbours:
     """The neighbours of a rank: before it and after it in the model."""
 

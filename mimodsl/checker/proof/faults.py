@@ -5,7 +5,7 @@ from attrs import frozen
 from mimodsl.checker.proof.program import Action, Collective, Operation
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Wait:
     """A rank that waits forever, in an operation of an action, for `partner`."""
 
@@ -25,21 +25,21 @@ class Wait:
         return f"a message over {name}"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Deadlock:
     """Ranks that wait in a circle: each for the next one, and the last for the first."""
 
     circle: tuple[Wait, ...]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class LoneWait:
     """A rank that waits for a rank that has ended its step."""
 
     wait: Wait
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Mismatch:
     """Two ranks that meet in an operation, but for different purposes."""
 

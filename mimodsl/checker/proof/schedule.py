@@ -61,7 +61,7 @@ def step_phases(world: SmallWorld) -> Iterator[Programs]:
     yield {rank: tuple(step.end(equal_iterations)) for rank, step in steps.items()}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class RankStep:
     """The step of a rank (pipeline_parallel/schedules.py forward_backward_pipelining_without_...).
 

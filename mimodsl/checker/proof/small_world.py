@@ -20,7 +20,7 @@ def _by_communicator() -> dict[tuple[int, tuple[int, ...]], ProcessGroup]:
     return {}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class BridgeLeaders:
     """The leaders at a bridge: the group of all leaders, and the peers of each leader."""
 
