@@ -25,21 +25,24 @@ def decoder_arguments(config: TransformerConfig, groups: ProcessGroupCollection)
         "post_process": groups.pp.rank() == groups.pp.size() - 1,
         # The loss is taken over the split vocabulary.
         "parallel_output": True,
-        # MimoModel splits the merged sequence itself (models/mimo/model/base.py:381).
+        # MimoModel splits the merged sequence itself (models/mimo/model/base.py,
+        # "None and self.partition_adapter.cfg.seq_").
         "scatter_embedding_sequence_parallel": False,
         "pg_collection": groups,
     }
 
 
 class Decoder(LanguageModule):
-    """What our decoders have in place of megatron-core 0.19.2's: a loss that takes less memory, and
+    """What our decoders have in place of megatron-core's: a loss that takes less memory, and
     no value that comes from outside their arguments."""
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         embedding = getattr(self, "embedding", None)
         if embedding is not None and embedding.add_position_embedding:
-            # A plain torch embedding, made in fp32 (language_model_embedding.py:70).
+            # A plain torch embedding, made in fp32
+            # (models/common/embeddings/language_model_embedding.py,
+            # "self.position_embeddings = torch.nn.Embedding(").
             cast(nn.Module, embedding.position_embeddings).to(config.params_dtype)
 
     @override
@@ -56,7 +59,7 @@ class Decoder(LanguageModule):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         """As the original, which asks parallel_state for its data-parallel rank
-        (language_module.py:503)."""
+        (models/common/language_module/language_module.py, "last_stage_word_emb_replica_id =")."""
         if self.pre_process or not self.post_process:
             return
         assert metadata is not None, "LanguageModule.sharded_state_dict passes its metadata on"

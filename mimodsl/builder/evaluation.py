@@ -61,8 +61,9 @@ def _in_evaluation(model: nn.Module) -> Generator[None]:
 class _FirstChoices:
     """Counts, on the last stage, the tokens whose label has the largest logit.
 
-    megatron-core 0.19.2 gives a loss or logits, but not both: so the function that has labels and
-    logits is watched (models/common/language_module/language_module.py:155).
+    megatron-core gives a loss or logits, but not both: so the function that has labels and
+    logits is watched (models/common/language_module/language_module.py,
+    "def compute_language_model_loss").
     """
 
     model: MimoModel

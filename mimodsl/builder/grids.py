@@ -67,9 +67,9 @@ def _build(plan: GridPlan, groups: Groups) -> GridGroups:
 def _enter(comm: HyperCommGrid, plan: GroupPlan, group: dist.ProcessGroup | None) -> None:
     """Have the grid's `get_pg` give this group for axes of a view.
 
-    `create_pg` of megatron-core 0.19.2 makes a group for every set of axes, and knows of none that
-    is there already. So the group goes where it would have put it (hyper_comm_grid.py:271), under
-    the key that it works out itself.
+    `create_pg` of megatron-core makes a group for every set of axes, and knows of none that
+    is there already. So the group goes where it would have put it (hyper_comm_grid.py,
+    "self._pgs[unique_group_key] = pg"), under the key that it works out itself.
     """
     grid = cast(Any, comm)
     view = grid._resolve_view(plan.view)  # noqa: SLF001

@@ -1,7 +1,8 @@
 """A plan's process groups on this rank, each made by its members and for all names it serves.
 
-megatron-core 0.19.2 makes one for every name (hyper_comm_grid.py:259), and every rank goes through
-every group of the world, whether it is in it or not.
+megatron-core makes one for every name (hyper_comm_grid.py,
+"pg, _ = dist.new_subgroups_by_enumeration"), and every rank goes through every group of the world,
+whether it is in it or not.
 """
 
 import os
@@ -57,8 +58,9 @@ def _to_make(
 def _takes_all_ranks() -> bool:
     """Whether torch makes a group with the help of ranks outside it.
 
-    So it does where the world is bound to a device, whose communicator all its ranks split
-    (torch 2.11, distributed_c10d.py:1969), or where it is told to wait for all of them.
+    It does so where the world is bound to a device, whose communicator all its ranks split (torch
+    2.11, torch/distributed/distributed_c10d.py, "if is_initialized() and _get_default_group()"),
+    or where it is told to wait for all of them.
     """
     world: Any = dist.group.WORLD
     return world.bound_device_id is not None or os.environ.get("TORCH_DIST_INIT_BARRIER") == "1"

@@ -117,12 +117,13 @@ def _modality_spec(
 class SeededMimoModel(MimoModel):
     """A MimoModel that seeds each module before it is built, from the module's own layout.
 
-    megatron-core 0.19.2 builds all modules in one go and leaves their seeding to whoever set the
+    megatron-core builds all modules in one go and leaves their seeding to whoever set the
     one global tracker before. Colocated modules differ in tp and ep ranks, so each needs its own.
     """
 
     model_type = ModelType.encoder_or_decoder
-    """The schedule without pipelining asks for it, and MimoModel has none (schedules.py:747)."""
+    """The schedule without pipelining asks for it, and MimoModel has none
+    (pipeline_parallel/schedules.py, "def forward_backward_no_pipelining … forward_data_store")."""
 
     def __init__(
         self, config: MimoModelConfig, *, layers: Mapping[str, ProcessGroupCollection], seed: int
@@ -155,7 +156,8 @@ class SeededMimoModel(MimoModel):
 def _pipelined(language: ProcessGroupCollection) -> RankRole:
     """The role of a stage where the language model stands alone.
 
-    megatron-core 0.19.2 takes a single grid for colocated and forgets its stages (role.py:86).
+    megatron-core takes a single grid for colocated and forgets its stages
+    (models/mimo/config/role.py, "def _all_grids_colocated").
     """
     rank, size = language.pp.rank(), language.pp.size()
     stage = ModuleStageInfo(is_first_stage=rank == 0, is_last_stage=rank == size - 1)
@@ -178,7 +180,8 @@ def seed_module(seed: int, name: str, groups: ProcessGroupCollection) -> None:
     """Seed every generator for one module's weights on this rank.
 
     Modules and pipeline stages draw from unrelated seeds; within one, megatron-core tells tp, ep
-    and etp ranks apart and gives data-parallel replicas the same (tensor_parallel/random.py:430).
+    and etp ranks apart and gives data-parallel replicas the same (tensor_parallel/random.py,
+    "def model_parallel_cuda_manual_seed").
     """
     seed = Random(f"{seed} {name} {groups.pp.rank()}").getrandbits(31)
     torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
@@ -203,7 +206,8 @@ def _freeze(model: MimoModel, program: Program) -> None:
         language.requires_grad_(False)
         for part in language.modules():
             if hasattr(part, "expert_bias"):
-                # No parameter, and moved all the same (distributed/finalize_model_grads.py:351).
+                # No parameter, and moved all the same (distributed/finalize_model_grads.py,
+                # "def _update_router_expert_bias … hasattr").
                 part.frozen_expert_bias = True
 
 

@@ -23,7 +23,7 @@ def build_optimizer(
     """The optimizer of a model whose modules are in DDP; `groups` by megatron-core's key.
 
     `fields` are arguments of OptimizerConfig. This stands in place of `get_mimo_optimizer` of
-    megatron-core 0.19.2. Its collection has no `expt_tp`: the biases of experts on tp ranks other
+    megatron-core. Its collection has no `expt_tp`: the biases of experts on tp ranks other
     than the first would be missing from the gradient norm. And it hangs where ranks differ in how
     many modules they run. Collective over the world.
     """
@@ -46,8 +46,9 @@ class OneNormOptimizer(MimoOptimizer):
     """A MimoOptimizer that waits for the device once a step, to read the gradient norm.
 
     The norm and the clipped gradients are the original's. That also reads a norm of every module,
-    an overflow and a success; and without Transformer Engine or apex, megatron-core 0.19.2 reads
-    the norm of every single parameter (`local_multi_tensor_l2_norm`, utils.py:1325).
+    an overflow and a success; and without Transformer Engine or apex, megatron-core reads
+    the norm of every single parameter (`local_multi_tensor_l2_norm`, utils.py,
+    "def local_multi_tensor_l2_norm").
     """
 
     @override
@@ -101,7 +102,8 @@ def _square(optimizer: MegatronOptimizer) -> Tensor:
     """The squared norm of a module's gradients. Collective over the module's ranks.
 
     Its dense and its expert parameters share one sum where they share the ranks to sum over, as a
-    pipeline stage without experts expects of the others (optimizer/optimizer.py:1722).
+    pipeline stage without experts expects of the others (optimizer/optimizer.py,
+    "class ChainedOptimizer … .stop").
     """
     gradients: dict[Any, list[Tensor]] = {}
     for part in _parts(optimizer):
@@ -147,7 +149,8 @@ def _stand_by() -> None:
     """Take part, without parameters, while other ranks make a module's optimizer.
 
     For its dense and then its expert parameters each of them asks the world, not the module's
-    ranks, what parameter groups there are (optimizer/__init__.py:362).
+    ranks, what parameter groups there are (optimizer/__init__.py,
+    "params_key = list(params_map.keys())").
     """
     for _ in ("dense", "experts"):
         groups: list[Any] = [None] * dist.get_world_size()

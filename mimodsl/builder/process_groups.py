@@ -1,8 +1,8 @@
-"""The ProcessGroupCollection of a module, made from its grid; megatron-core 0.19.2 makes none.
+"""The ProcessGroupCollection of a module, made from its grid; megatron-core makes none.
 
 A field that is never set reads as `None`, and a collective over `None` runs over the world without
-a word (process_groups_config.py:178). So every field is set here: to a group, or to `None` for a
-reason.
+a word (process_groups_config.py, "Return None for any declared field"). So every field is set here:
+to a group, or to `None` for a reason.
 """
 
 from typing import Final, NamedTuple
@@ -54,7 +54,8 @@ class ModuleGroups(NamedTuple):
     `layers` is what the module is built with: its expert fields are `None` on a grid without an
     expert view. `gradients` is what DDP and the optimizer get: there they are real groups always,
     from the implied view. Given `None`, DDP would make a group on its own ranks alone
-    (process_groups_config.py:625), and the next group shared with other ranks would never connect.
+    (process_groups_config.py, "def setup_process_groups_for_ddp"), and the next group shared with
+    other ranks would never connect.
     """
 
     layers: ProcessGroupCollection

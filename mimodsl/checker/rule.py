@@ -56,7 +56,7 @@ type Findings = Iterator[Finding]
 class Rule[S]:
     """A rule with its page in the rule reference.
 
-    `mirrors` are the places in megatron-core 0.19.2 (`file:line` below `megatron/core`) that the
+    `mirrors` are the places in megatron-core (`file:line` below `megatron/core`) that the
     rule comes from; a rule of the language itself has none. `seen` describes the mistake on a
     cluster: an error, a hang or a number. Text in backticks is a quote from one of those places.
     `example` is `.mimo` text that breaks this rule only; it is empty where lowering refuses such

@@ -199,7 +199,8 @@ class HeldMoe:
 
 
 def sequence_shards(language: Held[LanguageModel]) -> int:
-    """The number of equal parts of a sequence (models/mimo/partition/utils.py:127).
+    """The number of equal parts of a sequence (models/mimo/partition/utils.py,
+    "if self.cfg.use_cp and self.cfg.seq_parallel").
 
     Context parallelism gives each rank two parts, one from each end, to balance causal attention.
     """

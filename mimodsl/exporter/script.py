@@ -71,7 +71,7 @@ def environment(nodes: NodePlan, launch: Launch) -> Iterator[str]:
         return
     yield _default("NCCL_DEBUG", "WARN", "NCCL says in the log why it failed")
     if any(grid.axis("tp") > 1 or grid.axis("cp") > 1 for grid in nodes.plan.grids):
-        # tensor_parallel/layers.py:621, 784
+        # As tensor_parallel/layers.py wants it: "Here we rely on CUDA_DEVICE_MAX_CONNECTIONS=1".
         order = "before Blackwell, tp overlaps only where kernels start in order"
         yield _default("CUDA_DEVICE_MAX_CONNECTIONS", "1", order)
 

@@ -11,7 +11,8 @@ from mimodsl.ir.node import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Keyword, Node, knob
 def head_width(hidden: int, heads: int) -> int:
     """Channels of one head if `heads` heads share a width of `hidden`.
 
-    Megatron-Core drops a remainder (transformer/transformer_config.py:1333).
+    Megatron-Core drops a remainder (transformer/transformer_config.py,
+    "self.kv_channels = self.hidden_size").
     """
     return hidden // heads
 
@@ -116,7 +117,8 @@ class Mamba(Node):
     def head_count(self, hidden: int) -> int:
         """The number of heads of a mixer in a model of width `hidden`.
 
-        If unset, the heads span twice that width (ssm/mamba_mixer.py:247); a remainder is dropped.
+        If unset, the heads span twice that width (ssm/mamba_mixer.py,
+        "assert self.d_inner % self.headdim"); a remainder is dropped.
         """
         return self.heads or 2 * hidden // self.head_dim
 

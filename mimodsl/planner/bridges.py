@@ -21,7 +21,8 @@ class Direction(Enum):
 
 
 class BridgeRole(Enum):
-    """What a rank does at a bridge between disjoint grids (bridge_communicator.py:17)."""
+    """What a rank does at a bridge between disjoint grids
+    (pipeline_parallel/bridge_communicator.py, "SENDER: Leader tp-cp rank within")."""
 
     SENDER = "sender"
     RECEIVER = "receiver"
@@ -154,7 +155,8 @@ def bridge_groups(bridges: tuple[BridgePlan, ...]) -> Iterator[GroupPlan]:
     """The groups of all bridges, in the order in which they are made.
 
     Between disjoint grids megatron-core makes a group once for the same ranks, so that later
-    bridges into the same language model have none of their own (bridge_communicator.py:181).
+    bridges into the same language model have none of their own
+    (pipeline_parallel/bridge_communicator.py, "_bridge_pg_cache: Dict").
     """
     made: set[tuple[bool, frozenset[Groups]]] = set()
     for bridge in bridges:

@@ -73,9 +73,9 @@ def is_routing_fused(moe: Moe, kernels: Kernels) -> bool:
     """Whether kernels of Transformer Engine 2.12 choose the experts, and sum up their balance.
 
     They have two scores, refuse fp64 and compute in the precision that they are given, where
-    megatron-core's plain routing is in fp32 (transformer_engine/pytorch/router.py:105,114;
-    transformer/moe/moe_utils.py:835). Sinkhorn's balance has a routing of its own, and of experts
-    in groups nobody has seen these kernels choose.
+    megatron-core's plain routing is in fp32 (transformer_engine/pytorch/router.py;
+    transformer/moe/moe_utils.py, "- Logits are converted to fp32"). Sinkhorn's
+    balance has a routing of its own, and of experts in groups nobody has seen these kernels choose.
     """
     return (
         kernels is Kernels.TRANSFORMER_ENGINE
@@ -96,5 +96,5 @@ def is_activation_weighted(
 
 def can_be_weighted(kind: HasExperts) -> bool:
     """Whether megatron-core has a kernel for both: for a squared ReLU without biases
-    (transformer/moe/experts.py:850)."""
+    (transformer/moe/experts.py, "self.activation_func == squared_relu")."""
     return kind.activation is Activation.SQUARED_RELU and not kind.bias

@@ -10,7 +10,8 @@ from mimodsl.ir.spec import Spec
 from mimodsl.planner.ranks import Factorization, Ranks
 
 BASE_VIEW: Final = "base"
-"""What megatron-core calls the first view, whatever a spec calls it (hyper_comm_grid.py:38)."""
+"""What megatron-core calls the first view, whatever a spec calls it (hyper_comm_grid.py,
+"_BASE_VIEW_NAME =")."""
 
 
 @frozen(kw_only=True)
@@ -121,7 +122,8 @@ def _view(grid: Grid, view: View, ranks: range, complete: tuple[str, ...] = ()) 
 def _implied_expert_view(base: Factorization) -> ViewPlan:
     """The base view under other names: the one choice that covers the same ranks and keeps pp where
     it is for every order of axes. DDP and the optimizer want its groups of every module
-    (models/mimo/optimizer.py:345, process_groups_config.py:625)."""
+    (models/mimo/optimizer.py, "def _get_pg_collection_for_optimizer"; process_groups_config.py,
+    "def setup_process_groups_for_ddp")."""
     renamed = {"tp": "etp", "cp": "ep", "dp": "edp"}
     axes = tuple((renamed.get(name, name), size) for name, size in base.axes)
     layout = Factorization(start=base.start, axes=axes)

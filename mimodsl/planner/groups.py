@@ -25,7 +25,8 @@ BASE_AXIS_SETS: Final = (
     ("tp", "cp", "dp", "pp"),
 )
 """Along the base view: what layers, DDP, the optimizer and gradient finalisation ask for
-(process_groups_config.py:430-660, models/mimo/optimizer.py:345, finalize_model_grads.py)."""
+(process_groups_config.py, "with_egtp_remat=True) … ValueError"; models/mimo/optimizer.py,
+"def _get_pg_collection_for_optimizer"; finalize_model_grads.py)."""
 
 EXPERT_AXIS_SETS: Final = (
     ("etp",),

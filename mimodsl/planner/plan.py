@@ -19,7 +19,7 @@ from mimodsl.planner.schedule import StageSchedule
 
 
 class Layout(Enum):
-    """How grids lie to each other (models/mimo/config/role.py:86)."""
+    """How grids lie to each other (models/mimo/config/role.py, "def _all_grids_colocated")."""
 
     SINGLE = "single"
     COLOCATED = "colocated"

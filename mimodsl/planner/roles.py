@@ -103,7 +103,8 @@ def _role(plan: ModulePlan, rank: int) -> ModuleRole:
 
 
 def _experts(plan: ModulePlan, stage: Stage, rank: int) -> range:
-    """As transformer/moe/moe_layer.py:187 divides them; without an expert view, all are here."""
+    """As transformer/moe/moe_layer.py, "local_expert_indices_offset = ep_rank" divides them;
+    without an expert view, all are here."""
     moe, grid = plan.moe, plan.grid
     if moe is None or "E" not in stage.symbols:
         return range(0)

@@ -34,7 +34,7 @@ class Sharding:
         """Whether DDP reduces the gradients of experts over edp, apart from the dense gradients.
 
         Where experts are split like dense weights, both are in one buffer, which DDP reduces over
-        dp and cp (tensor_parallel/layers.py:961).
+        dp and cp (tensor_parallel/layers.py, "class ColumnParallelLinear … use_expert_pgs").
         """
         return self.ep > 1 or self.etp != self.tp
 
@@ -97,7 +97,7 @@ def rank_share(plan: ModulePlan, samples: int, *, first: bool) -> Share:
     """The share of a rank that works on so many samples in one stage of a module.
 
     A stage that is not the `first` always computes a gradient for the stage before it
-    (pipeline_parallel/p2p_communication.py:333).
+    (pipeline_parallel/p2p_communication.py, "def _communicate( … requires_grad=True").
     """
     share = _share(plan, samples, Sharding.of_grid(plan.declared), call_groups(plan.grid))
     return evolve(share, reached=share.reached or not first)

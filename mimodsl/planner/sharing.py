@@ -1,6 +1,6 @@
 """Communicators: which names of groups one of them serves, and which need one of their own.
 
-megatron-core 0.19.2 makes a group for every name. Many names have the same members, and what one
+megatron-core makes a group for every name. Many names have the same members, and what one
 carries is never under way at the same time as what another one does: they share a communicator.
 """
 
@@ -111,15 +111,15 @@ APART: Final = (
         (Traffic.LAYERS, Traffic.EXPERTS),
         When.SHARED_OVERLAP,
         "the shared expert's tp collectives run on a stream of their own while tokens travel "
-        "(transformer/moe/shared_experts.py:237, token_dispatcher.py:652): behind each other, "
+        '(transformer/moe/shared_experts.py, "def pre_forward_comm"): behind each other, '
         "nothing would overlap",
     ),
     Apart(
         (Traffic.LAYERS, Traffic.REPLICAS),
         When.DDP_OVERLAP,
         "reductions and gathers are under way during passes "
-        "(distributed/param_and_grad_buffer.py:676): a layer's collective would wait for a whole "
-        "bucket",
+        '(distributed/param_and_grad_buffer.py, "def start_grad_sync"): a layer\'s collective '
+        "would wait for a whole bucket",
     ),
     Apart(
         (Traffic.EXPERTS, Traffic.REPLICAS),

@@ -101,7 +101,8 @@ def fake_world(rank: int, world: int) -> Generator[None]:
     """
     assert not dist.is_initialized(), "this process is a rank of another world"
     excepthook = sys.excepthook
-    # HyperCommGrid believes it before the world that is there (hyper_comm_grid.py:110).
+    # HyperCommGrid believes it before the world that is there (hyper_comm_grid.py,
+    # "in os.environ").
     launched = os.environ.pop("WORLD_SIZE", None)
     dist.init_process_group(FAKE, rank=rank, world_size=world, store=FakeStore())
     try:

@@ -41,7 +41,7 @@ def gpt_block(
     """The layers of one pipeline stage of a decoder.
 
     With `moe_layer_freq` n, layer i of the whole decoder has experts where n divides i, from 0
-    (models/gpt/gpt_layer_specs.py:633).
+    (models/gpt/gpt_layer_specs.py, "moe_use_legacy_grouped_gemm=config … config.moe_grouped_gemm").
 
     Raises:
         AssertionError: where the layers do not divide into the config's stages.

@@ -59,7 +59,7 @@ def hybrid_stack(
     `stack` is the class that holds the layers.
 
     With Transformer Engine this is `hybrid_stack_spec` (models/hybrid/hybrid_layer_specs.py) for
-    these symbols; megatron-core 0.19.2 has no other.
+    these symbols; megatron-core has no other.
     """
     mamba = ModuleSpec(
         module=MambaMixer,

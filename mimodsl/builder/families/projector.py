@@ -37,7 +37,7 @@ def affine_spec(
     """An affine projector, whose linear serves both kernel sets.
 
     MultimodalProjector gathers its output, which Transformer Engine's column linear refuses
-    (extensions/transformer_engine.py:1413).
+    (extensions/transformer_engine.py, "class TEColumnParallelLinear … ValueError").
     """
     linears = MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear)
     return _projector("affine", config, groups, input_size, linears)

@@ -111,8 +111,8 @@ class RadioEncoder(ImageEncoder):
             max_img_w=max_image[1],
             embedder_bias=embedder_bias,
             # In training RADIO crops its position embeddings at random, by each rank's own draws
-            # (models/vision/radio.py:626): the same images would give other tokens in another
-            # layout.
+            # (models/vision/radio.py, "if self.interpolate_only_cpe … pos_embed"): the same images
+            # would give other tokens in another layout.
             force_cpe_eval_mode=True,
         )
 
@@ -123,10 +123,11 @@ class VitEncoder(ImageEncoder):
     @override
     def _vision_transformer(self, kernels: BackendSpecProvider, **arguments: Any) -> CLIPViTModel:
         vit = CLIPViTModel(**arguments, ln_pre_impl=cast(Any, kernels.layer_norm()))
-        # The patch embedding is a plain Conv2d without a dtype
-        # (models/vision/clip_vit_model.py:126).
+        # The patch embedding is a plain Conv2d without a dtype (models/vision/clip_vit_model.py,
+        # "self.position_embeddings = torch.nn.Embedding").
         cast(nn.Module, vit.conv1).to(self.config.params_dtype)
-        # A plain attribute, not a buffer: it stays where the model was built (…:136).
+        # A plain attribute, not a buffer: it stays where the model was built
+        # (models/vision/clip_vit_model.py, "torch.randn … self.visual_hidden_size").
         vit.position_ids = vit.position_ids.to(torch.cuda.current_device())
         return vit
 

@@ -1,7 +1,7 @@
 """The proof that the ranks of a spec make the same groups and reach the end of every step.
 
 Rules find known mistakes. The proof shows that no mistake of this kind is left: it writes out what
-ranks do, and runs it. It makes four assumptions. megatron-core 0.19.2 does what `communication`,
+ranks do, and runs it. It makes four assumptions. megatron-core does what `communication`,
 `collectives` and `construction` say (tests compare them with it). A pass ends if all members of its
 groups run it. One rank represents the ranks that differ from it along one axis only
 (`small_world`). A few pipeline stages represent many (`shortening`).

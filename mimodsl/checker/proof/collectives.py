@@ -98,7 +98,7 @@ def _gather(
     world: SmallWorld, unit: MegatronModule, rank: int, direction: Direction
 ) -> Iterator[ProcessGroup]:
     """Fan-in gathers in the forward pass, fan-out in the backward pass
-    (models/mimo/comm/colocated_communicator.py:272)."""
+    (models/mimo/comm/colocated_communicator.py, "def forward … BridgeDirection.FAN_IN")."""
     bridge = unit.bridge
     if bridge is not None and bridge.colocated and bridge.direction is direction:
         yield world.gather(bridge)[rank]
@@ -119,7 +119,7 @@ def _language(
 
 def _expert_axes(moe: Moe, *, token_counts: bool) -> Iterator[tuple[str, ...]]:
     """The axes over which token counts, tokens and their shards are exchanged
-    (transformer/moe/token_dispatcher.py:566-858)."""
+    (transformer/moe/token_dispatcher.py, "num_local_tokens_per_expert, group")."""
     if moe.dispatcher is not Dispatcher.ALLTOALL:
         yield ("etp", "ep")
         return
@@ -186,12 +186,14 @@ def _search_for_overflows(world: SmallWorld, everyone: Collective) -> Iterator[A
 
 
 def _megatron_key(unit: MegatronModule) -> str:
-    """The optimizer reduces norms in the order of these keys (models/mimo/optimizer.py:67)."""
+    """The optimizer reduces norms in the order of these keys (models/mimo/optimizer.py,
+    "for i, (name, info) in enumerate")."""
     return "language" if unit.module.role is Role.LANGUAGE else unit.module.name
 
 
 def _finalized(world: SmallWorld, unit: MegatronModule, rank: int) -> Iterator[Operation]:
-    """Other reductions at the end of a step, in order (distributed/finalize_model_grads.py:626)."""
+    """Other reductions at the end of a step, in order (distributed/finalize_model_grads.py,
+    "model_chunk.finish_grad_sync")."""
     kind = unit.module.kind
     if unit.module.role is not Role.LANGUAGE or not unit.trains:
         return

@@ -1,6 +1,6 @@
 """What each call of megatron-core's pipeline communicator does on one rank.
 
-Mirrors `MultiModulePipelineCommunicator` of megatron-core 0.19.2 with `variable_seq_lengths` (every
+Mirrors `MultiModulePipelineCommunicator` of megatron-core with `variable_seq_lengths` (every
 tensor goes after its shape) and without `batch_p2p_comm`, as the builder sets them.
 """
 
@@ -67,7 +67,8 @@ def _stage(world: SmallWorld, grid: GridPlan, rank: int, step: int) -> PipelineN
     stage = coordinates["pp"]
     peer = grid.base.rank({**coordinates, "pp": stage + step})
     group = world.along(grid, ("pp",))[rank]
-    # With two stages, one direction uses the world's group (p2p_communication.py:75).
+    # With two stages, one direction uses the world's group (pipeline_parallel/p2p_communication.py,
+    # "even_recv_odd_send_group = torch").
     other = world.everyone if grid.axis("pp") == 2 else group
     even = stage % 2 == 0
     outgoing, incoming = Message(peer, sends=True), Message(peer, sends=False)

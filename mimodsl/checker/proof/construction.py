@@ -9,8 +9,8 @@ from mimodsl.planner.plan import Plan
 from mimodsl.planner.sharing import CommunicatorPlan
 
 _OPTIMIZERS = ("dense", "expert")
-"""For each of these, megatron-core gathers parameter groups over the world
-(optimizer/__init__.py:364)."""
+"""For each of these, megatron-core gathers parameter groups over the world (optimizer/__init__.py,
+"torch.distributed.all_gather_object")."""
 
 
 def prove_groups(world: SmallWorld) -> MissedCall | None:
@@ -105,7 +105,8 @@ def _calls_of_the_world(
     yield from _groups_of_ddp(planned, communicators, rank)
     for bridge in planned.bridges:
         if not bridge.colocated:
-            yield BuildCall(f"barrier after {bridge.name}")  # bridge_communicator.py:180
+            # See pipeline_parallel/bridge_communicator.py, "dist.barrier()"
+            yield BuildCall(f"barrier after {bridge.name}")
     for unit in megatron_modules(planned):
         # A rank without the module takes part, too (builder/optimizer.py).
         for kind in _OPTIMIZERS:
@@ -116,8 +117,8 @@ def _groups_of_ddp(
     planned: Plan, communicators: Iterable[CommunicatorPlan], rank: int
 ) -> Iterator[BuildCall]:
     """DDP makes a group of only its own rank if the grid has no edp group
-    (process_groups_config.py:651). torch expects the whole world in this call, and the other ranks
-    do not make it."""
+    (process_groups_config.py, "torch.distributed.new_group"). torch expects the whole world in this
+    call, and the other ranks do not make it."""
     names = (name for communicator in communicators for name in communicator.names)
     grids = {name.grid for name in names if name.axes == ("edp",)}
     for unit in megatron_modules(planned):

@@ -38,9 +38,9 @@ def _faults[F](words: str, _: type[F]) -> Scope[F]:
     scope=_faults("two ranks", MissedCall),
     cost=Cost.HANGS,
     mirrors=(
-        "process_groups_config.py:651",
-        "pipeline_parallel/bridge_communicator.py:180",
-        "optimizer/__init__.py:364",
+        'process_groups_config.py, "torch.distributed.new_group"',
+        'pipeline_parallel/bridge_communicator.py, "dist.barrier()"',
+        'optimizer/__init__.py, "torch.distributed.all_gather_object"',
     ),
 )
 def missed_call(spec: Context, fault: MissedCall) -> Findings:
@@ -69,8 +69,8 @@ def missed_call(spec: Context, fault: MissedCall) -> Findings:
     scope=_faults("a deadlock", Deadlock),
     cost=Cost.HANGS,
     mirrors=(
-        "pipeline_parallel/schedules.py:2120",
-        "pipeline_parallel/multimodule_communicator.py:323",
+        'pipeline_parallel/schedules.py, "def forward_backward_pipelining_without_interleaving"',
+        'pipeline_parallel/multimodule_communicator.py, "def recv_forward"',
     ),
 )
 def deadlock(spec: Context, fault: Deadlock) -> Findings:
@@ -99,7 +99,7 @@ def deadlock(spec: Context, fault: Deadlock) -> Findings:
     "a message or call without a partner",
     scope=_faults("a lone wait", LoneWait),
     cost=Cost.HANGS,
-    mirrors=("pipeline_parallel/bridge_communicator.py:383",),
+    mirrors=('pipeline_parallel/bridge_communicator.py, "def recv_forward"',),
 )
 def lone_wait(spec: Context, fault: LoneWait) -> Findings:
     """Every sent message is received, and every member of a group makes each call over the group.
@@ -121,7 +121,9 @@ def lone_wait(spec: Context, fault: LoneWait) -> Findings:
     "ranks that meet for different purposes",
     scope=_faults("two ranks that meet", Mismatch),
     cost=Cost.SILENT,
-    mirrors=("pipeline_parallel/schedules.py:2120",),
+    mirrors=(
+        'pipeline_parallel/schedules.py, "def forward_backward_pipelining_without_interleaving"',
+    ),
 )
 def mismatch(spec: Context, fault: Mismatch) -> Findings:
     """Ranks that meet work on the same microbatch, in the same pass or the same reduction.

@@ -154,7 +154,7 @@ def small_world(planned: Plan, ranks: Iterable[int] | None = None) -> SmallWorld
 
 def _leaders(planned: Plan, ranks: tuple[int, ...]) -> dict[str, BridgeLeaders]:
     """The leaders by bridge. Bridges between the same leaders share their group
-    (bridge_communicator.py:204)."""
+    (pipeline_parallel/bridge_communicator.py, "def _get_or_create_bridge_pg")."""
     groups: dict[tuple[range, range], ProcessGroup] = {}
     leaders: dict[str, BridgeLeaders] = {}
     for bridge in planned.bridges:

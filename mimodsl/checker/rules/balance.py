@@ -16,7 +16,10 @@ from mimodsl.ir import Balance, Dispatcher, Moe, Score
     "a router that cannot pad to its capacity",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:1687", "transformer/transformer_config.py:1601"),
+    mirrors=(
+        'transformer/transformer_config.py, "if self.moe_expert_capacity_factor is None"',
+        'transformer/transformer_config.py, "if self.moe_pad_expert_input_to_capacity and"',
+    ),
     seen="Every rank stops: `moe_expert_capacity_factor must be set to use "
     "moe_pad_expert_input_to_capacity` or `Flex token dispatcher with deepep backend does "
     "not support`.",
@@ -62,7 +65,10 @@ def padding(spec: Context, held: HeldMoe) -> Findings:
     "experts padded to more tokens than exist",
     scope=MOE,
     cost=Cost.LATE,
-    mirrors=("transformer/moe/moe_utils.py:442", "transformer/moe/moe_utils.py:241"),
+    mirrors=(
+        'transformer/moe/moe_utils.py, "def permute … indices_dim1"',
+        'transformer/moe/moe_utils.py, "def get_capacity"',
+    ),
     seen="Every rank stops in its first forward pass: torch cannot reshape the probabilities to so "
     "many for each expert, such as 144 of 128.",
 )
@@ -106,8 +112,8 @@ def overfull(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=(
-        "transformer/transformer_config.py:1675",
-        "transformer/transformer_config.py:1671",
+        'transformer/transformer_config.py, "elif self.moe_router_load_balancing_type"',
+        'transformer/transformer_config.py, "if load_balancing_type not in … raise ValueError"',
     ),
     seen="Every rank stops: `moe_expert_capacity_factor only works with aux_loss`.",
 )
@@ -148,7 +154,10 @@ def capacity_balance(spec: Context, held: HeldMoe) -> Findings:
     "a coefficient for a loss that does not exist",
     scope=MOE,
     cost=Cost.LATE,
-    mirrors=("transformer/moe/router.py:295", "transformer/moe/router.py:398"),
+    mirrors=(
+        'transformer/moe/router.py, "assert self.config.moe_aux_loss_coeff"',
+        'transformer/moe/router.py, "def get_aux_loss_coeff"',
+    ),
     seen="With sinkhorn, the first forward pass stops: `Sinkhorn routing does not support aux "
     "loss.` Without a balancing loss, nothing: the coefficient is read as 0.",
 )
@@ -186,7 +195,10 @@ def lone_coefficient(spec: Context, held: HeldMoe) -> Findings:
     "router settings that sinkhorn balancing ignores",
     scope=MOE,
     cost=Cost.SILENT,
-    mirrors=("transformer/moe/router.py:766", "transformer/moe/router.py:288"),
+    mirrors=(
+        'transformer/moe/router.py, "# Apply Z-Loss … self.routing_type"',
+        'transformer/moe/router.py, "def _sinkhorn_activation"',
+    ),
     seen="Nothing. The router uses other scores than the spec says.",
     severity=Severity.WARNING,
 )

@@ -29,9 +29,9 @@ def _overlap(a: range, b: range) -> bool:
     scope=ROUTE,
     cost=Cost.RAISES,
     mirrors=(
-        "pipeline_parallel/bridge_communicator.py:107",
-        "pipeline_parallel/bridge_communicator.py:113",
-        "models/mimo/comm/colocated_communicator.py:143",
+        'pipeline_parallel/bridge_communicator.py, "assert self.src_grid.shape[self"',
+        'pipeline_parallel/bridge_communicator.py, "assert self.dest_grid.shape[self"',
+        'models/mimo/comm/colocated_communicator.py, "if size != 1"',
     ),
     seen="Every rank stops while bridges are built: `Source grid CP size must be 1, got`, or `must "
     "be 1 for`.",
@@ -39,7 +39,7 @@ def _overlap(a: range, b: range) -> bool:
 def context_parallel(spec: Context, route: Route) -> Findings:
     """With images, cp is 1 on the grid of the encoder and on the grid of the language model.
 
-    megatron-core 0.19.2 cannot bridge grids with context parallelism; a language model alone may
+    megatron-core cannot bridge grids with context parallelism; a language model alone may
     have cp.
 
     Example:
@@ -98,8 +98,8 @@ def _ends(route: Route) -> Iterator[Held[Kind]]:
     scope=ROUTE,
     cost=Cost.RAISES,
     mirrors=(
-        "models/mimo/comm/colocated_communicator.py:143",
-        "models/mimo/config/role.py:86",
+        'models/mimo/comm/colocated_communicator.py, "if size != 1"',
+        'models/mimo/config/role.py, "def _all_grids_colocated"',
     ),
     seen="Every rank stops while bridges are built: `must be 1 for`, `ColocatedBridgeCommunicator, "
     "got`.",
@@ -168,8 +168,8 @@ def _apart_help(route: Route) -> str:
     scope=ROUTE,
     cost=Cost.RAISES,
     mirrors=(
-        "pipeline_parallel/bridge_communicator.py:301",
-        "models/mimo/comm/colocated_communicator.py:151",
+        'pipeline_parallel/bridge_communicator.py, "if src_count % dest_count != 0"',
+        'models/mimo/comm/colocated_communicator.py, "if src_dp % dest_dp != 0 and dest_dp"',
     ),
     seen="Every rank stops while bridges are built: `must be evenly divisible.` or `DP sizes must "
     "be evenly divisible`.",
@@ -240,9 +240,12 @@ def replicas(spec: Context, route: Route, sizes: Iterable[int]) -> str:
     scope=ROUTE,
     cost=Cost.LATE,
     mirrors=(
-        "models/common/embeddings/language_model_embedding.py:135",
-        "models/mimo/model/base.py:207",
-        "transformer/transformer_config.py:1303",
+        (
+            "models/common/embeddings/language_model_embedding.py, "
+            '"if self.config.fp32_residual_connection"'
+        ),
+        'models/mimo/model/base.py, "expanded_mask = mask.unsqueeze"',
+        'transformer/transformer_config.py, "if self.fp32_residual_connection"',
     ),
     seen="The first forward pass stops: `masked_scatter_` needs two tensors of one type; between "
     "grids, a bridge reads the bytes of one type as another type.",

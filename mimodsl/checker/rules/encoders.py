@@ -30,10 +30,10 @@ def _image_help(kind: VisionEncoder, step: int) -> str:
     scope=VISION,
     cost=Cost.RAISES,
     mirrors=(
-        "models/vision/radio.py:109",
-        "models/vision/radio.py:110",
-        "models/vision/clip_vit_model.py:76",
-        "models/vision/clip_vit_model.py:77",
+        'models/vision/radio.py, "assert self.img_h % self.patch_dim == 0"',
+        'models/vision/radio.py, "assert self.img_w % self.patch_dim == 0"',
+        'models/vision/clip_vit_model.py, "assert self.img_h % self.patch_dim == 0"',
+        'models/vision/clip_vit_model.py, "assert self.img_w % self.patch_dim == 0"',
     ),
     seen="A bare assertion fails while the encoder is built.",
 )
@@ -139,7 +139,10 @@ def shuffled_class_tokens(spec: Context, encoder: Held[VisionEncoder]) -> Findin
     "an encoder with several pipeline stages",
     scope=ENCODER,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/submodules/base.py:322", "models/vision/radio.py:237"),
+    mirrors=(
+        'models/mimo/submodules/base.py, "if hidden_states is not None"',
+        'models/vision/radio.py, "pre_process=True"',
+    ),
     seen="Nothing. The loss falls as if the encoder had only the layers of its first stage.",
 )
 def encoder_pipeline(spec: Context, encoder: Held[Encoder]) -> Findings:
@@ -176,9 +179,9 @@ def encoder_pipeline(spec: Context, encoder: Held[Encoder]) -> Findings:
     scope=RADIO,
     cost=Cost.SILENT,
     mirrors=(
-        "models/vision/radio.py:356",
-        "models/vision/radio.py:406",
-        "models/vision/radio.py:389",
+        'models/vision/radio.py, "assert num_frames is not None"',
+        'models/vision/radio.py, "seq_length = input_size[0] // self"',
+        'models/vision/radio.py, "assert sum(seq_lens) == x.shape"',
     ),
     seen="Without image sizes, the first forward pass fails. With them, there is no error if a "
     "width is not a multiple of a patch: images are not cut where their tokens begin.",
@@ -215,7 +218,10 @@ def dynamic_resolution(spec: Context, encoder: Held[Radio]) -> Findings:
     "an affine projector with a bias and tensor parallelism",
     scope=AFFINE,
     cost=Cost.LATE,
-    mirrors=("models/vision/multimodal_projector.py:82", "tensor_parallel/layers.py:1192"),
+    mirrors=(
+        'models/vision/multimodal_projector.py, "encoder_output = encoder_output"',
+        'tensor_parallel/layers.py, "if gather_output"',
+    ),
     seen="A shape error in the first forward pass, where the projector adds `encoder_output_bias`.",
 )
 def affine_bias(spec: Context, projector: Held[AffineProjector]) -> Findings:

@@ -11,7 +11,10 @@ from mimodsl.checker.scopes import MOE, GridView, HeldMoe
     "ep before etp in an expert view",
     scope=MOE,
     cost=Cost.LATE,
-    mirrors=("transformer/moe/token_dispatcher.py:568", "transformer/moe/token_dispatcher.py:1843"),
+    mirrors=(
+        'transformer/moe/token_dispatcher.py, "self.ep_size, self.tp_size, self"',
+        'transformer/moe/token_dispatcher.py, "routing_map.reshape(num_local_tokens"',
+    ),
     seen="The first forward pass hangs or fails in an all-to-all: ranks send other numbers of "
     "tokens than the receivers expect.",
 )
@@ -57,7 +60,10 @@ def parts_first(spec: Context, held: HeldMoe) -> Findings:
     "experts and other weights split over different ranks",
     scope=MOE,
     cost=Cost.SILENT,
-    mirrors=("tensor_parallel/layers.py:1379", "extensions/transformer_engine.py:982"),
+    mirrors=(
+        'tensor_parallel/layers.py, "class RowParallelLinear … use_expert_pgs"',
+        'extensions/transformer_engine.py, "class TELinear … use_expert_pgs"',
+    ),
     seen="Nothing. Gradients of experts are summed over ranks that hold different parts of them, "
     "and the loss falls less than it should.",
 )

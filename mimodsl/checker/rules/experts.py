@@ -18,7 +18,7 @@ def _stage_ranks(grid: Grid) -> int:
     "experts that do not divide over expert parallelism",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/moe/moe_layer.py:185",),
+    mirrors=('transformer/moe/moe_layer.py, "assert self.config.num_moe_experts"',),
     seen="A bare assertion fails while a rank builds its first layer with experts.",
 )
 def experts_by_ep(spec: Context, held: HeldMoe) -> Findings:
@@ -58,7 +58,10 @@ def experts_by_ep(spec: Context, held: HeldMoe) -> Findings:
     "experts on a grid without an expert view",
     scope=MOE,
     cost=Cost.SILENT,
-    mirrors=("process_groups_config.py:181", "transformer/moe/moe_layer.py:181"),
+    mirrors=(
+        'process_groups_config.py, "return None"',
+        'transformer/moe/moe_layer.py, "ep_size = utils.get_pg_size(self.ep_group)"',
+    ),
     seen="Nothing at first. Gradients of experts are summed over ranks that hold different "
     "experts, and the loss falls less than it should.",
 )
@@ -99,7 +102,7 @@ def no_expert_view(spec: Context, held: HeldMoe) -> Findings:
     "expert parallelism without experts",
     scope=GRID,
     cost=Cost.WASTE,
-    mirrors=("transformer/transformer_config.py:1468",),
+    mirrors=('transformer/transformer_config.py, "if self.expert_model_parallel_size"',),
     seen="Nothing here. A config without experts stops: `num_moe_experts must be non None to use "
     "expert-parallel.`",
 )
@@ -143,7 +146,7 @@ def idle_expert_view(spec: Context, grid: Grid) -> Findings:
     "experts and tensor parallelism without sequence parallelism",
     scope=MOE,
     cost=Cost.LATE,
-    mirrors=("transformer/moe/moe_layer.py:630",),
+    mirrors=('transformer/moe/moe_layer.py, "if self.training and self.attn_tp_group"',),
     seen="Every rank stops in the first step: `performance may degrade if MoE and tensor "
     "parallelism`.",
 )
@@ -186,7 +189,10 @@ def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
     "expert tensor parallelism that does not divide an expert",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("tensor_parallel/layers.py:965", "tensor_parallel/layers.py:1328"),
+    mirrors=(
+        'tensor_parallel/layers.py, "self.output_size_per_partition ="',
+        'tensor_parallel/layers.py, "self.input_size_per_partition ="',
+    ),
     seen="A rank stops while it builds its experts: an assertion says that one number is not "
     "divisible by another.",
 )
@@ -227,7 +233,7 @@ def expert_width(spec: Context, held: HeldMoe) -> Findings:
     "biases in experts that tensor parallelism splits",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:2279",),
+    mirrors=('transformer/transformer_config.py, "is not None and self.add_bias_linear"',),
     seen="Every rank stops: `Bias in Moe is only supported when ETP==1`.",
 )
 def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
@@ -264,7 +270,7 @@ def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
     "biases in shared experts",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/moe/shared_experts.py:124",),
+    mirrors=('transformer/moe/shared_experts.py, "assert config.add_bias_linear"',),
     seen="A rank stops while it builds its first layer with experts: `bias is not supported in the "
     "shared experts`.",
 )
@@ -298,7 +304,7 @@ def bias_with_shared(spec: Context, held: HeldMoe) -> Findings:
     "a flex dispatcher with only one rank",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/moe/token_dispatcher.py:1770",),
+    mirrors=('transformer/moe/token_dispatcher.py, "DeepEP dispatcher requires TPxEP"',),
     seen="A rank stops while it builds its first layer with experts: `DeepEP dispatcher requires "
     "TPxEP > 1`.",
 )
@@ -335,9 +341,9 @@ def lone_flex(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.RAISES,
     mirrors=(
-        "transformer/transformer_config.py:2644",
-        "transformer/transformer_config.py:1648",
-        "pipeline_parallel/schedules.py:2182",
+        'transformer/transformer_config.py, "must be a non-negative … allgather"',
+        'transformer/transformer_config.py, "moe_shared_expert_overlap only"',
+        'pipeline_parallel/schedules.py, "if not config.variable_seq_lengths"',
     ),
     seen="Every rank stops: `variable sequence length, please use alltoall dispatcher instead.`",
 )

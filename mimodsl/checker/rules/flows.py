@@ -22,9 +22,12 @@ _ORDER = (Role.ENCODER, Role.PROJECTOR, Role.LANGUAGE)
     scope=FLOW,
     cost=Cost.SILENT,
     mirrors=(
-        "models/mimo/model/base.py:498",
-        "models/mimo/model/base.py:740",
-        "pipeline_parallel/multimodule_communicator.py:393",
+        'models/mimo/model/base.py, "for encoder_name in self.role"',
+        'models/mimo/model/base.py, "class MimoModel … return lm_output, loss_mask"',
+        (
+            "pipeline_parallel/multimodule_communicator.py, "
+            '"def send_forward_recv_backward … bridge_comm"'
+        ),
     ),
     seen="Nothing, or all edges but one lose their gradients; a language model that sends data to "
     "another module fails in the first step.",
@@ -33,7 +36,7 @@ def path_roles(spec: Context, flow: Flow) -> Findings:
     """A flow is the path of one modality: an encoder, optionally a projector, then the language
     model.
 
-    megatron-core 0.19.2 runs only stars that end at the language model. No module reads what an
+    megatron-core runs only stars that end at the language model. No module reads what an
     encoder sends to another encoder, and a language model that sends data fails.
 
     Example:
@@ -89,7 +92,7 @@ def _path_help(draft: Draft, known: list[Module]) -> tuple[str, ...]:
     "a module in two flows",
     scope=SPEC,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/config/base_configs.py:57",),
+    mirrors=('models/mimo/config/base_configs.py, "if grid_keys != expected_keys"',),
     seen="Nothing. The second flow replaces the first, and the images of the first are never read.",
 )
 def shared_module(spec: Context, draft: Draft) -> Findings:
@@ -138,7 +141,7 @@ def shared_module(spec: Context, draft: Draft) -> Findings:
     "a module in no flow",
     scope=COMPLETE,
     cost=Cost.WASTE,
-    mirrors=("models/mimo/config/base_configs.py:57",),
+    mirrors=('models/mimo/config/base_configs.py, "if grid_keys != expected_keys"',),
     seen="A grid without a modality stops every rank: `module_to_grid_map keys must match "
     "modality module names`.",
 )
@@ -181,7 +184,7 @@ def idle_module(spec: Context, draft: Draft) -> Findings:
     "a projector on another grid than its encoder",
     scope=ROUTE,
     cost=Cost.UNCLEAR,
-    mirrors=("models/mimo/submodules/base.py:156",),
+    mirrors=('models/mimo/submodules/base.py, "def from_spec … proj_spec"',),
 )
 def projector_grid(spec: Context, route: Route) -> Findings:
     """A projector is on the grid of its encoder: megatron-core builds the two as one module.
@@ -233,7 +236,10 @@ def projector_grid(spec: Context, route: Route) -> Findings:
     "no language model, or several",
     scope=COMPLETE,
     cost=Cost.RAISES,
-    mirrors=("models/mimo/config/role.py:18", "models/mimo/config/base_configs.py:57"),
+    mirrors=(
+        'models/mimo/config/role.py, "MIMO_LANGUAGE_MODULE_KEY ="',
+        'models/mimo/config/base_configs.py, "if grid_keys != expected_keys"',
+    ),
     seen="Every rank stops: `module_to_grid_map keys must match modality module names`.",
 )
 def one_language(spec: Context, draft: Draft) -> Findings:

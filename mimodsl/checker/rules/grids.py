@@ -63,7 +63,10 @@ _EXPERT_TWINS: Final = {"tp": "etp", "dp": "edp", "cp": None}
     "an axis that the view cannot have",
     scope=VIEW,
     cost=Cost.UNCLEAR,
-    mirrors=("pipeline_parallel/bridge_communicator.py:256", "models/mimo/optimizer.py:345"),
+    mirrors=(
+        'pipeline_parallel/bridge_communicator.py, "tpcp_rank_lists = grid._gen_rank_enum"',
+        'models/mimo/optimizer.py, "def _get_pg_collection_for_optimizer"',
+    ),
     seen="The first bridge or the optimizer cannot find a group: it does not know the name of the "
     "axis.",
 )
@@ -127,7 +130,7 @@ def _expert_line(grid: Grid) -> str:
     "an axis twice in one view",
     scope=VIEW,
     cost=Cost.SILENT,
-    mirrors=("hyper_comm_grid.py:159",),
+    mirrors=('hyper_comm_grid.py, "if len(set(dim_names)) != len(dim_names)"',),
     seen="In the base view, nothing: groups join the wrong ranks, and the run goes on. A later "
     "view stops with `has duplicate dim_names`.",
 )
@@ -215,7 +218,7 @@ def expert_first(spec: Context, one: GridView) -> Findings:
     "two views with one name in a grid",
     scope=GRID,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:155",),
+    mirrors=('hyper_comm_grid.py, "if name in self._views"',),
     seen="Every rank stops while its grids are built: `is already registered`.",
 )
 def repeated_view(spec: Context, grid: Grid) -> Findings:

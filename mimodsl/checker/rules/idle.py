@@ -32,9 +32,9 @@ class Idle:
     scope=SPEC,
     cost=Cost.WASTE,
     mirrors=(
-        "models/gpt/gpt_model.py:177",
-        "transformer/moe/moe_utils.py:840",
-        "distributed/distributed_data_parallel.py:71",
+        'models/gpt/gpt_model.py, "def __init__ … self.config.multi_latent_attention"',
+        'transformer/moe/moe_utils.py, "if use_pre_softmax"',
+        'distributed/distributed_data_parallel.py, "if not ddp_config.overlap_grad_reduce"',
     ),
     seen="Nothing: the run is the same without the line.",
     severity=Severity.WARNING,

@@ -33,10 +33,10 @@ def _symbols_known(kind: Hybrid) -> bool:
     scope=HYBRID,
     cost=Cost.RAISES,
     mirrors=(
-        "models/hybrid/hybrid_layer_allocation.py:291",
-        "models/hybrid/hybrid_layer_allocation.py:262",
-        "models/hybrid/hybrid_layer_allocation.py:298",
-        "transformer/multi_token_prediction.py:635",
+        'models/hybrid/hybrid_layer_allocation.py, "is not a valid layer symbol"',
+        'models/hybrid/hybrid_layer_allocation.py, "All MTP patterns must be identical"',
+        'models/hybrid/hybrid_layer_allocation.py, "def _validate_pattern … supported"',
+        'transformer/multi_token_prediction.py, "pp_rank = parallel_state"',
     ),
     seen="A rank stops while it builds the language model: `is not a valid layer symbol`.",
 )
@@ -103,7 +103,10 @@ def _part(spec: Context, kind: Hybrid, start: int, length: int, text: str) -> La
     "a layer without its block",
     scope=HYBRID,
     cost=Cost.SILENT,
-    mirrors=("ssm/mamba_mixer.py:243", "transformer/moe/moe_layer.py:185"),
+    mirrors=(
+        'ssm/mamba_mixer.py, "if self.config.mamba_num_heads is not None"',
+        'transformer/moe/moe_layer.py, "assert self.config.num_moe_experts"',
+    ),
     seen="Nothing. The layers have 128 states, heads 64 wide and the other default sizes of "
     "megatron-core.",
 )
@@ -188,9 +191,9 @@ def unused_block(spec: Context, language: Held[Hybrid]) -> Findings:
     scope=HYBRID,
     cost=Cost.SILENT,
     mirrors=(
-        "models/hybrid/hybrid_layer_allocation.py:460",
-        "models/hybrid/hybrid_layer_allocation.py:467",
-        "models/hybrid/hybrid_layer_allocation.py:470",
+        'models/hybrid/hybrid_layer_allocation.py, "number of pipe-delimited segments"',
+        'models/hybrid/hybrid_layer_allocation.py, "segment_index = vp_rel * pp_size"',
+        'models/hybrid/hybrid_layer_allocation.py, "Pipeline segment index"',
     ),
     seen="Nothing, if the number of parts is a multiple of the number of stages: a smaller model "
     "trains, faster than expected. Otherwise `must be evenly divisible by`.",
@@ -260,8 +263,8 @@ def _even_parts(kind: Hybrid, pp: int) -> str:
     scope=LANGUAGE,
     cost=Cost.RAISES,
     mirrors=(
-        "models/hybrid/hybrid_layer_allocation.py:437",
-        "transformer/transformer_block.py:152",
+        'models/hybrid/hybrid_layer_allocation.py, "by pipeline-model-parallel-size"',
+        'transformer/transformer_block.py, "def get_num_layers_to_build … should"',
     ),
     seen="A rank stops while it builds its stage: `must be evenly divisible` or `should be "
     "divisible by`.",
@@ -310,7 +313,7 @@ def _uneven_help(kind: TransformerLanguage, layers: int, pp: int) -> str:
     "a pipeline stage without layers",
     scope=HYBRID,
     cost=Cost.WASTE,
-    mirrors=("models/hybrid/hybrid_layer_allocation.py:478",),
+    mirrors=('models/hybrid/hybrid_layer_allocation.py, "my_segment = segments[segment_index]"',),
     seen="Nothing. The ranks of that stage are idle, as a profile shows.",
 )
 def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
@@ -354,7 +357,7 @@ def _fill_help(kind: Hybrid, pp: int) -> str:
     "a pipeline that sends tensors of width one",
     scope=LANGUAGE,
     cost=Cost.LATE,
-    mirrors=("pipeline_parallel/multimodule_communicator.py:76",),
+    mirrors=('pipeline_parallel/multimodule_communicator.py, "assert tensor.ndim != 3 or tensor"',),
     seen="A rank stops in the first step: `is ambiguous for`.",
 )
 def one_wide(spec: Context, language: Held[TransformerLanguage]) -> Findings:

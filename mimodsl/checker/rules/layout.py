@@ -14,7 +14,10 @@ from mimodsl.ir.draft import Draft
     "a language model that shares ranks with some encoders only",
     scope=SPEC,
     cost=Cost.HANGS,
-    mirrors=("models/mimo/model/base.py:463", "models/mimo/config/role.py:86"),
+    mirrors=(
+        'models/mimo/model/base.py, "if self.role.has_modality_modules"',
+        'models/mimo/config/role.py, "def _all_grids_colocated"',
+    ),
     seen="The run hangs in its first step until NCCL's timeout: the ranks of the language model "
     "run only encoders.",
 )
@@ -86,7 +89,7 @@ def _separate_help(spans: dict[str, range], language: str) -> tuple[str, ...]:
     "a grid without a module",
     scope=COMPLETE,
     cost=Cost.WASTE,
-    mirrors=("models/mimo/config/role.py:134",),
+    mirrors=('models/mimo/config/role.py, "if not modules"',),
     seen="The idle ranks stop with `is not in any module grid`, and the ranks beside them wait.",
 )
 def idle_grid(spec: Context, draft: Draft) -> Findings:

@@ -13,7 +13,7 @@ from mimodsl.ir.draft import Draft
     "a warm-up that takes all steps",
     scope=SPEC,
     cost=Cost.RAISES,
-    mirrors=("optimizer_param_scheduler.py:160",),
+    mirrors=('optimizer_param_scheduler.py, "assert self.lr_warmup_steps < self"',),
     seen="A bare AssertionError on every rank, while the learning-rate scheduler is built.",
 )
 def warmup_of_all_steps(spec: Context, draft: Draft) -> Findings:
@@ -59,7 +59,10 @@ def _decay_of(draft: Draft) -> FallingLr | None:
     "a learning rate above that of the optimizer",
     scope=SPEC,
     cost=Cost.RAISES,
-    mirrors=("optimizer_param_scheduler.py:151", "optimizer_param_scheduler.py:152"),
+    mirrors=(
+        'optimizer_param_scheduler.py, "assert self.max_lr >= self.min_lr"',
+        'optimizer_param_scheduler.py, "assert self.init_lr <= self.max_lr"',
+    ),
     seen="A bare AssertionError on every rank, while the learning-rate scheduler is built.",
 )
 def learning_rates(spec: Context, draft: Draft) -> Findings:
@@ -100,7 +103,7 @@ def learning_rates(spec: Context, draft: Draft) -> Findings:
     "a decay that starts during the warm-up",
     scope=SPEC,
     cost=Cost.SILENT,
-    mirrors=("optimizer_param_scheduler.py:263",),
+    mirrors=('optimizer_param_scheduler.py, "wsd_anneal_start_ = self"',),
     seen="The learning rate drops suddenly when the warm-up ends.",
 )
 def anneal(spec: Context, draft: Draft) -> Findings:

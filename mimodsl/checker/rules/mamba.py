@@ -24,7 +24,7 @@ def _heads(kind: TransformerLanguage, mamba: Mamba) -> int | None:
     "Mamba heads that do not divide into groups",
     scope=HYBRID,
     cost=Cost.RAISES,
-    mirrors=("ssm/mamba_mixer.py:272",),
+    mirrors=('ssm/mamba_mixer.py, "assert self.nheads % self.ngroups"',),
     seen="A rank stops while it builds the mixer: `nheads must be evenly divisible by ngroups`.",
 )
 def heads_by_groups(spec: Context, language: Held[Hybrid]) -> Findings:
@@ -60,7 +60,7 @@ def heads_by_groups(spec: Context, language: Held[Hybrid]) -> Findings:
     "a Mamba width that does not divide into heads",
     scope=HYBRID,
     cost=Cost.RAISES,
-    mirrors=("ssm/mamba_mixer.py:248",),
+    mirrors=('ssm/mamba_mixer.py, "assert self.d_inner % self.headdim"',),
     seen="A rank stops while it builds the mixer: `d_inner must be evenly divisible by headdim`.",
 )
 def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
@@ -100,9 +100,9 @@ def inner_width(spec: Context, language: Held[Hybrid]) -> Findings:
     scope=HYBRID,
     cost=Cost.RAISES,
     mirrors=(
-        "ssm/mamba_context_parallel.py:107",
-        "ssm/mamba_context_parallel.py:121",
-        "ssm/mamba_context_parallel.py:127",
+        'ssm/mamba_context_parallel.py, "self.nheads_local_tp % self.cp_size == 0"',
+        'ssm/mamba_context_parallel.py, "self.cp_size % self.ngroups_local_tp == 0"',
+        'ssm/mamba_context_parallel.py, "self.ngroups_local_tp % self.cp_size == 0"',
     ),
     seen="A rank stops while it builds the mixer: `nheads must be evenly divisible by tp_size * "
     "cp_size` or `cp_size must be evenly divisible by ngroups/tp_size`.",

@@ -102,9 +102,9 @@ def _unknown(what: str, name: str, known: list[str], label: Label) -> Iterator[F
     scope=ENCODER,
     cost=Cost.SILENT,
     mirrors=(
-        "models/mimo/model/base.py:172",
-        "models/mimo/model/base.py:97",
-        "models/mimo/config/role.py:18",
+        'models/mimo/model/base.py, "reference_embeddings ="',
+        'models/mimo/model/base.py, "self.modality_submodules = torch"',
+        'models/mimo/config/role.py, "MIMO_LANGUAGE_MODULE_KEY ="',
     ),
     seen="With `text` or `language`, no error: images replace the text, or the language model. "
     "With a name of torch's containers, `ModuleDict` refuses it while the model is built.",
@@ -142,7 +142,7 @@ def reserved_name(spec: Context, encoder: Held[Encoder]) -> Findings:
     "an invalid name",
     scope=SPEC,
     cost=Cost.UNCLEAR,
-    mirrors=("models/mimo/submodules/base.py:63",),
+    mirrors=('models/mimo/submodules/base.py, "self.encoders = nn.ModuleDict"',),
     seen="torch refuses a dot in the name of a module while `ModuleDict` is filled.",
 )
 def bad_name(spec: Context, draft: Draft) -> Findings:

@@ -52,7 +52,7 @@ TOGETHER: Final = Scope[Together](
     "a grid that is not placed",
     scope=COMPLETE,
     cost=Cost.UNCLEAR,
-    mirrors=("models/mimo/config/role.py:134",),
+    mirrors=('models/mimo/config/role.py, "if not modules"',),
     seen="Ranks that are not placed are not started, or stop with `is not in any module grid`.",
 )
 def unplaced_grid(spec: Context, draft: Draft) -> Findings:
@@ -135,10 +135,10 @@ def placed_twice(spec: Context, draft: Draft) -> Findings:
     scope=TOGETHER,
     cost=Cost.HANGS,
     mirrors=(
-        "models/mimo/config/role.py:86",
-        "models/mimo/model/base.py:463",
-        "models/mimo/comm/colocated_communicator.py:119",
-        "models/mimo/comm/colocated_communicator.py:126",
+        'models/mimo/config/role.py, "def _all_grids_colocated"',
+        'models/mimo/model/base.py, "if self.role.has_modality_modules"',
+        'models/mimo/comm/colocated_communicator.py, "if self.src_grid.size != self"',
+        'models/mimo/comm/colocated_communicator.py, "Grids must have same rank offset"',
     ),
     seen="Construction succeeds; then shared ranks run only the encoder, and the others wait until "
     "NCCL's timeout.",
@@ -213,7 +213,10 @@ def _resize_help(spec: Context, part: Place, target: int) -> str:
     "grids that share some of their ranks",
     scope=SPEC,
     cost=Cost.HANGS,
-    mirrors=("models/mimo/config/role.py:86", "models/mimo/model/base.py:463"),
+    mirrors=(
+        'models/mimo/config/role.py, "def _all_grids_colocated"',
+        'models/mimo/model/base.py, "if self.role.has_modality_modules"',
+    ),
     seen="The run hangs in its first step until NCCL's timeout: shared ranks never run the "
     "language model.",
 )

@@ -14,8 +14,8 @@ from mimodsl.ir import Positions, Radio, TransformerLanguage
     scope=LANGUAGE,
     cost=Cost.LATE,
     mirrors=(
-        "models/common/embeddings/rotary_pos_embedding.py:74",
-        "models/common/embeddings/rope_utils.py:136",
+        'models/common/embeddings/rotary_pos_embedding.py, "rope_scaling: bool = False … int"',
+        'models/common/embeddings/rope_utils.py, "t = (t * cos_) + (_rotate_half"',
     ),
     seen="With an odd head, torch complains in the first forward pass that two sizes do not match. "
     "With an odd part of a head, nothing: the positions are not the requested ones.",
@@ -86,7 +86,10 @@ def _share(size: int, width: int) -> str:
     "position embeddings smaller than a patch",
     scope=RADIO,
     cost=Cost.LATE,
-    mirrors=("models/vision/radio.py:117", "models/vision/radio.py:692"),
+    mirrors=(
+        'models/vision/radio.py, "self.max_num_rows = max_img_h // patch_dim"',
+        'models/vision/radio.py, "size=(max_dim, max_dim)"',
+    ),
     seen="An error of `F.interpolate` in the first forward pass: sizes must be above 0.",
 )
 def no_positions(spec: Context, encoder: Held[Radio]) -> Findings:
@@ -129,7 +132,7 @@ def _covers(kind: Radio, height: int, width: int) -> bool:
     "images larger than the position embeddings",
     scope=RADIO,
     cost=Cost.SILENT,
-    mirrors=("models/vision/radio.py:624",),
+    mirrors=('models/vision/radio.py, "if self.interpolate_only_cpe"',),
     seen="Nothing. Neighbouring patches share positions that were learned for one.",
     severity=Severity.WARNING,
 )
@@ -169,7 +172,7 @@ def beyond_positions(spec: Context, encoder: Held[Radio]) -> Findings:
     "learned positions that images do not get",
     scope=ROUTE,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/model/base.py:392",),
+    mirrors=('models/mimo/model/base.py, "text_embeddings = embedding_layer"',),
     seen="Nothing. Answers about where something is in an image are worse than they could be.",
     severity=Severity.WARNING,
 )

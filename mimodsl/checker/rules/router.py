@@ -16,7 +16,7 @@ from mimodsl.ir import Balance, Moe, Score
     "more experts per token than exist",
     scope=MOE,
     cost=Cost.LATE,
-    mirrors=("transformer/moe/moe_utils.py:823",),
+    mirrors=('transformer/moe/moe_utils.py, "return torch.topk(scores, k=topk"',),
     seen="In the first forward pass, the router cannot take the largest scores: torch says "
     "'selected index k out of range'.",
 )
@@ -53,7 +53,7 @@ def topk(spec: Context, held: HeldMoe) -> Findings:
     "an expert bias with softmax scores",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:2284",),
+    mirrors=('transformer/transformer_config.py, "if self.moe_router_enable_expert_bias"',),
     seen="Every rank stops: `Expert bias for aux-loss-free routing only supports`.",
 )
 def bias_score(spec: Context, held: HeldMoe) -> Findings:
@@ -87,7 +87,7 @@ def bias_score(spec: Context, held: HeldMoe) -> Findings:
     "a softmax over one score",
     scope=MOE,
     cost=Cost.RAISES,
-    mirrors=("transformer/transformer_config.py:2328",),
+    mirrors=('transformer/transformer_config.py, "self.moe_router_topk == 1"',),
     seen="Every rank stops: `Please use --moe-router-pre-softmax when topk is 1.`",
 )
 def lone_softmax(spec: Context, held: HeldMoe) -> Findings:
@@ -127,9 +127,9 @@ def lone_softmax(spec: Context, held: HeldMoe) -> Findings:
     scope=MOE,
     cost=Cost.SILENT,
     mirrors=(
-        "transformer/transformer_config.py:2338",
-        "transformer/transformer_config.py:2340",
-        "transformer/moe/moe_utils.py:812",
+        'transformer/transformer_config.py, "if self.moe_router_group_topk"',
+        'transformer/transformer_config.py, "if self.moe_router_group_topk … raise ValueError"',
+        'transformer/moe/moe_utils.py, "if group_topk"',
     ),
     seen="With `groups` alone, nothing: tokens go to experts of all groups. With `group_topk` "
     "alone, `moe_router_num_groups must be specified.`",
@@ -178,9 +178,9 @@ def _other_half(moe: Moe) -> str:
     scope=MOE,
     cost=Cost.SILENT,
     mirrors=(
-        "transformer/transformer_config.py:2344",
-        "transformer/transformer_config.py:2349",
-        "transformer/moe/moe_utils.py:656",
+        'transformer/transformer_config.py, "if not self.moe_router_num_groups"',
+        'transformer/transformer_config.py, "assert self.num_moe_experts % self"',
+        'transformer/moe/moe_utils.py, "scores.view(num_tokens, num_groups"',
     ),
     seen="Every rank stops: `should be divisible by` or `should be smaller than`. With too few "
     "experts in the groups, tokens go to fewer experts, or the router fails where `topk // "
@@ -242,7 +242,7 @@ def _group_mistakes(moe: Moe, groups: int, used: int) -> Iterator[tuple[str, str
     "an overlap with shared experts that do not exist",
     scope=MOE,
     cost=Cost.WASTE,
-    mirrors=("transformer/moe/moe_layer.py:334",),
+    mirrors=('transformer/moe/moe_layer.py, "if self.use_shared_expert: assert"',),
     seen="Nothing: there is nothing to overlap.",
     severity=Severity.WARNING,
 )

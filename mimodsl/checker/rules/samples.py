@@ -15,8 +15,8 @@ from mimodsl.ir import Grid, View
     scope=ROUTE,
     cost=Cost.LATE,
     mirrors=(
-        "models/mimo/comm/colocated_communicator.py:230",
-        "pipeline_parallel/bridge_communicator.py:301",
+        'models/mimo/comm/colocated_communicator.py, "if batch_size % self.scale != 0"',
+        'pipeline_parallel/bridge_communicator.py, "if src_count % dest_count != 0"',
     ),
     seen="The first step stops: `not divisible by`; or replicas send other shares than the "
     "receivers expect, and ranks wait.",
@@ -89,8 +89,8 @@ def samples(spec: Context, route: Route) -> Findings:
     scope=ROUTE,
     cost=Cost.SILENT,
     mirrors=(
-        "models/mimo/comm/colocated_communicator.py:167",
-        "models/mimo/comm/colocated_communicator.py:225",
+        'models/mimo/comm/colocated_communicator.py, "tp_group in enumerate(src_tp_groups)"',
+        'models/mimo/comm/colocated_communicator.py, "slot = dp_idx % self.scale"',
     ),
     seen="Nothing. The loss falls, but images do not belong to the text around them.",
 )

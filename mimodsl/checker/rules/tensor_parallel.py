@@ -38,11 +38,11 @@ def _splits(spec: Context, module: Held[Kind]) -> Iterator[Split]:
     scope=MODULE,
     cost=Cost.RAISES,
     mirrors=(
-        "transformer/transformer_config.py:1323",
-        "tensor_parallel/layers.py:965",
-        "tensor_parallel/layers.py:1328",
-        "ssm/mamba_mixer.py:260",
-        "ssm/mamba_mixer.py:268",
+        'transformer/transformer_config.py, "if self.num_attention_heads % self"',
+        'tensor_parallel/layers.py, "self.output_size_per_partition ="',
+        'tensor_parallel/layers.py, "self.input_size_per_partition ="',
+        'ssm/mamba_mixer.py, "assert self.nheads % tp_size == 0"',
+        'ssm/mamba_mixer.py, "assert self.ngroups % tp_size == 0"',
     ),
     seen="A rank stops while it builds the module: `must be a multiple of`, `nheads must be evenly "
     "divisble by tp_size`, `ngroups must be evenly divisible by tp_size`, or an assertion "
@@ -104,9 +104,9 @@ def _groups_fit(kind: Kind, tp: int) -> bool:
     scope=LANGUAGE,
     cost=Cost.RAISES,
     mirrors=(
-        "transformer/transformer_config.py:1338",
-        "transformer/attention.py:364",
-        "transformer/attention.py:1681",
+        'transformer/transformer_config.py, "self.num_query_groups % self"',
+        'transformer/attention.py, "self.num_query_groups_per_partition = divide"',
+        'transformer/attention.py, "self.linear_qkv = submodules.linear_qkv"',
     ),
     seen="A rank stops while it builds the language model: `must be a multiple or divisor of`, or "
     "an assertion about a division.",
@@ -159,7 +159,7 @@ def key_value_groups(spec: Context, language: Held[TransformerLanguage]) -> Find
     "attention heads that do not divide into key-value groups",
     scope=LANGUAGE,
     cost=Cost.LATE,
-    mirrors=("transformer/attention.py:1867",),
+    mirrors=('transformer/attention.py, "mixed_qkv = mixed_qkv.view(*new_tensor_shape)"',),
     seen="A shape error in the first forward pass, where `mixed_qkv` is given its heads.",
 )
 def heads_by_groups(spec: Context, language: Held[TransformerLanguage]) -> Findings:
@@ -200,7 +200,7 @@ def heads_by_groups(spec: Context, language: Held[TransformerLanguage]) -> Findi
     "heads that do not divide the hidden width",
     scope=MODULE,
     cost=Cost.SILENT,
-    mirrors=("transformer/transformer_config.py:1333",),
+    mirrors=('transformer/transformer_config.py, "self.kv_channels = self.hidden_size"',),
     seen="Nothing. Attention is narrower than written, and a checkpoint of the right width "
     "does not load.",
 )
@@ -246,7 +246,7 @@ def head_width(spec: Context, module: Held[Kind]) -> Findings:
     "sequence parallelism without tensor parallelism",
     scope=LANGUAGE,
     cost=Cost.RAISES,
-    mirrors=("model_parallel_config.py:503",),
+    mirrors=('model_parallel_config.py, "if self.tensor_model_parallel_size <= 1"',),
     seen="Every rank stops: `Cannot use sequence parallelism without tensor parallelism`.",
 )
 def lone_sequence_parallel(spec: Context, language: Held[TransformerLanguage]) -> Findings:

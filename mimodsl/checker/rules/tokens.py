@@ -23,7 +23,7 @@ from mimodsl.ir.projector import Between
     "two flows with the same placeholder",
     scope=SPEC,
     cost=Cost.LATE,
-    mirrors=("models/mimo/model/base.py:194",),
+    mirrors=('models/mimo/model/base.py, "elif modality_name in special_token_ids"',),
     seen="The first forward pass stops: `does not match`, `number of`.",
 )
 def same_token(spec: Context, draft: Draft) -> Findings:
@@ -78,7 +78,10 @@ def same_token(spec: Context, draft: Draft) -> Findings:
     "a placeholder outside the vocabulary",
     scope=ROUTE,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/model/base.py:364", "tensor_parallel/cross_entropy.py:45"),
+    mirrors=(
+        'models/mimo/model/base.py, "text_mask &= input_ids != special_token_id"',
+        'tensor_parallel/cross_entropy.py, "target_mask = (target < vocab_start_index)"',
+    ),
     seen="The loss is silently wrong, or the GPU reports an illegal memory access.",
 )
 def token_in_vocabulary(spec: Context, route: Route) -> Findings:
@@ -161,7 +164,7 @@ def no_images(spec: Context, flow: Flow) -> Findings:
     "image embeddings of another width than the language model",
     scope=ROUTE,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/model/base.py:207",),
+    mirrors=('models/mimo/model/base.py, "expanded_mask = mask.unsqueeze"',),
     seen="Nothing. The loss falls more slowly than it should: tokens of an image hold parts of "
     "other tokens.",
 )
@@ -224,7 +227,7 @@ def _emitted(spec: Context, encoder: Held[Encoder]) -> Label:
     "images that leave no room for text",
     scope=SPEC,
     cost=Cost.LATE,
-    mirrors=("models/mimo/model/base.py:200",),
+    mirrors=('models/mimo/model/base.py, "num_tokens = mask.sum().item()"',),
     seen="The data cannot be made, or the first forward pass stops: `does not match`, `number of`.",
 )
 def image_tokens(spec: Context, draft: Draft) -> Findings:

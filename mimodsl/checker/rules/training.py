@@ -27,7 +27,7 @@ from mimodsl.planner.experts import ALIGNED, fit_torch
     "a pipeline without a pipeline schedule",
     scope=LANGUAGE,
     cost=Cost.WASTE,
-    mirrors=("pipeline_parallel/schedules.py:149",),
+    mirrors=('pipeline_parallel/schedules.py, "if isinstance(schedule_pg_collection"',),
     seen="Nothing: 1F1B runs.",
 )
 def no_pipelining(spec: Context, language: Held[TransformerLanguage]) -> Findings:
@@ -82,7 +82,7 @@ def _stages(spec: Context, language: Held[TransformerLanguage]) -> Iterator[Labe
     "a sequence that does not divide into equal parts",
     scope=LANGUAGE,
     cost=Cost.LATE,
-    mirrors=("models/mimo/partition/utils.py:138",),
+    mirrors=('models/mimo/partition/utils.py, "assert embeddings.shape[0] %"',),
     seen="Every rank of the language model stops in the first forward pass: `Sequence length "
     "should be divisible by`.",
 )
@@ -179,7 +179,7 @@ def all_frozen(spec: Context, draft: Draft) -> Findings:
     "fp16 with several modules",
     scope=SPEC,
     cost=Cost.SILENT,
-    mirrors=("models/mimo/optimizer.py:134",),
+    mirrors=('models/mimo/optimizer.py, "return self._active_optimizers"',),
     seen="Now and then a step is skipped, and a configured loss scale does not adapt.",
     severity=Severity.WARNING,
 )
@@ -227,10 +227,10 @@ def fp16(spec: Context, draft: Draft) -> Findings:
     scope=LANGUAGE,
     cost=Cost.RAISES,
     mirrors=(
-        "models/backends.py:133",
-        "transformer/transformer_config.py:2651",
-        "transformer/transformer_config.py:2667",
-        "transformer/dot_product_attention.py:57",
+        'models/backends.py, "class LocalSpecProvider … moe_use_grouped_gemm"',
+        'transformer/transformer_config.py, "if self.moe_permute_fusion"',
+        'transformer/transformer_config.py, "fused permutation is not available"',
+        'transformer/dot_product_attention.py, "self.config.context_parallel_size == 1"',
     ),
     seen="A rank stops while it builds the language model: `Context parallelism is only supported "
     "by TEDotProductAttention!`, `fused permutation is not available. Please install TE >= "

@@ -26,7 +26,7 @@ from mimodsl.source import Span
     "a view that does not cover the same ranks as the base view",
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:163",),
+    mirrors=('hyper_comm_grid.py, "if int(np.prod(shape)) != self.size"',),
     seen="Every rank stops while its grids are built: `has size`, `but the grid`.",
 )
 def view_product(spec: Context, one: GridView) -> Findings:
@@ -123,9 +123,9 @@ def _change(old: dict[str, int], new: dict[str, int]) -> str:
     scope=VIEW,
     cost=Cost.RAISES,
     mirrors=(
-        "hyper_comm_grid.py:173",
-        "hyper_comm_grid.py:171",
-        "hyper_comm_grid.py:179",
+        'hyper_comm_grid.py, "if dim not in self.dim_names"',
+        'hyper_comm_grid.py, "has duplicate shared_dims"',
+        'hyper_comm_grid.py, "is not in the view"',
     ),
     seen="Every rank stops while its grids are built: `is not in the base view`.",
 )
@@ -166,8 +166,8 @@ def _size_help(one: GridView, axis: Axis) -> str:
     scope=VIEW,
     cost=Cost.SILENT,
     mirrors=(
-        "hyper_comm_grid.py:187",
-        "hyper_comm_grid.py:199",
+        'hyper_comm_grid.py, "def register_view … if base_enum != view_enum"',
+        'hyper_comm_grid.py, "have different membership across"',
     ),
     seen="Nothing. megatron-core makes separate groups for the axis, and does not report that they "
     "differ from those of the base view.",
@@ -211,7 +211,10 @@ def resized_axis(spec: Context, one: GridView) -> Findings:
     "an expert view that leaves its pipeline stage",
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:163", "models/mimo/optimizer.py:356"),
+    mirrors=(
+        'hyper_comm_grid.py, "if int(np.prod(shape)) != self.size"',
+        'models/mimo/optimizer.py, "pg.pp = grid.get_pg"',
+    ),
     seen="If the products differ, every rank stops: `has size`, `but the grid`. If they are equal, "
     "the tokens of a layer are sent to ranks of another stage.",
 )
@@ -251,7 +254,7 @@ def _ending_in_pp(one: GridView) -> tuple[Edit, ...]:
     "a shared axis that joins different ranks in two views",
     scope=SECOND_VIEW,
     cost=Cost.RAISES,
-    mirrors=("hyper_comm_grid.py:187",),
+    mirrors=('hyper_comm_grid.py, "def register_view … if base_enum != view_enum"',),
     seen="Every rank stops while its grids are built: `has different membership across views`.",
 )
 def shared_groups(spec: Context, one: GridView) -> Findings:

@@ -41,7 +41,7 @@ _STACKS: Final = {
 
 class HybridFamily(LanguageFamily[Hybrid]):
     """A layer for each symbol, in stages as the pattern marks them, or else with as many layers
-    each (models/hybrid/hybrid_layer_allocation.py:368)."""
+    each (models/hybrid/hybrid_layer_allocation.py, "def select_pipeline_segment")."""
 
     kinds: ClassVar = (Hybrid,)
     final_norm = "final_norm"
@@ -115,7 +115,8 @@ def shortest_with_every_symbol(pattern: str) -> str:
 
 
 def _small_mamba(mamba: Mamba, hidden: int, grid: Grid) -> Mamba:
-    """Groups and heads that divide over tp and cp as before (ssm/mamba_context_parallel.py:106)."""
+    """Groups and heads that divide over tp and cp as before (ssm/mamba_context_parallel.py,
+    "self.nheads_local_tp % self.cp_size == 0")."""
     tp, cp = grid.size("tp"), grid.size("cp")
     heads = mamba.head_count(hidden)
     a_rank = mamba.groups // tp

@@ -294,7 +294,8 @@ def language_config(kind: TransformerLanguage, plan: ModulePlan, stack: Fields) 
     return merged(
         common.COMMON,
         common.precision(plan),
-        # A grouped product of experts with biases refuses it (transformer/moe/experts.py:204).
+        # A grouped product of experts with biases refuses it (transformer/moe/experts.py,
+        # "self.config.add_bias_linear and").
         common.kernels(plan, fuse_dropout=plan.moe is None or not kind.bias),
         common.parallel(plan.declared),
         {"sequence_parallel": plan.split_sequence},

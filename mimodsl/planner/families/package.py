@@ -49,7 +49,8 @@ class _PackageFamily[K: CustomKind](Family[K]):
         config = merged(
             common.COMMON,
             common.precision(plan),
-            # It loses gradients that a weight has besides (distributed_data_parallel.py:490).
+            # It loses gradients that a weight has besides
+            # (distributed/distributed_data_parallel.py, "if param.grad is not None and").
             common.kernels(plan, fuse_gradients=False),
             common.NO_EXPERTS,
             common.parallel(plan.declared),

@@ -31,7 +31,8 @@ from mimodsl.planner.sizes import FP32
 class AttentionLayer(Layer):
     """`heads` queries, and `kv_groups` keys and values, of width `head_dim`.
 
-    Rotary positions turn `rotated` channels of each head (transformer/attention.py:329).
+    Rotary positions turn `rotated` channels of each head (transformer/attention.py,
+    "class Attention … self.config.num_query_groups").
     """
 
     title: ClassVar[str] = "attention"
@@ -82,9 +83,9 @@ class AttentionLayer(Layer):
         """Keys and values are views of the product that makes them, and keep the whole of it.
 
         With fewer groups than tp ranks, that product is gathered from all ranks
-        (transformer/attention.py:1839). Attention itself saves its operands, its output, which the
-        projection also needs, and the logarithm of each query's sum (torch's flash attention, and
-        Transformer Engine's fused attention).
+        (transformer/attention.py, "class SelfAttention( … self.world_size"). Attention itself saves
+        its operands, its output, which the projection also needs, and the logarithm of each query's
+        sum (torch's flash attention, and Transformer Engine's fused attention).
         """
         tp, element = share.sharding.tp, share.element
         yield from norm_tensors(share, self.norm, self.hidden)
@@ -100,8 +101,9 @@ class AttentionLayer(Layer):
     def _by_head(self, share: Share, queries: int) -> Iterator[SavedTensor]:
         """Queries and keys where attention does not take them as views of the product.
 
-        Queries of several groups are brought together (…:1904), norms save their input, and
-        rotation makes new tensors, and saves only the angles, as cosines and sines.
+        Queries of several groups are brought together (transformer/attention.py,
+        "query = query.reshape(query.size"), norms save their input, and rotation makes new tensors,
+        and saves only the angles, as cosines and sines.
         """
         groups = max(1, self.kv_groups // share.sharding.tp)
         keys = share.tokens * groups * self.head_dim * share.element

@@ -19,8 +19,8 @@ from mimodsl.planner.sizes import INT64
 class TokenEmbedding(Layer):
     """`vocabulary` rows, which are split over tp, and with learned positions a row for each.
 
-    With `copied` the output on another stage has a copy (models/common/embeddings/
-    language_model_embedding.py:50).
+    With `copied` the output on another stage has a copy
+    (models/common/embeddings/language_model_embedding.py, "and self.num_tokentypes <= 0").
     """
 
     title: ClassVar[str] = "embedding"
@@ -51,7 +51,7 @@ class TokenEmbedding(Layer):
         """Ids, with tp a mask of the ids on other ranks, positions, and the mask of the dropout.
 
         A sequence is split after the embedding, and a tp rank's part is a view that keeps the whole
-        (models/mimo/partition/utils.py:162).
+        (models/mimo/partition/utils.py, "embeddings = tensor_parallel").
         """
         mask = 1 if share.sharding.tp > 1 else 0
         positions = share.local_length * INT64 if self.positions else 0
@@ -73,8 +73,8 @@ class TokenEmbedding(Layer):
         """A lookup, which takes no product.
 
         Each tp rank looks up its part of the vocabulary, and the rows of text are summed over tp.
-        The backward pass undoes the split of the merged sequence (models/mimo/partition/
-        utils.py:162).
+        The backward pass undoes the split of the merged sequence (models/mimo/partition/utils.py,
+        "embeddings = tensor_parallel").
         """
         group, row = share.group("tp"), self.hidden * share.element
         gather = call(group, CallKind.ALL_GATHER, share.tokens * row)

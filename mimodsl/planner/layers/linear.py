@@ -10,7 +10,8 @@ from mimodsl.planner.share import Share
 def column_weights(
     name: str, width: int, output: int, *, bias: bool, experts: int = 0
 ) -> tuple[Weight, ...]:
-    """The weights of a linear whose output, and with it the bias, is split (:1034)."""
+    """The weights of a linear whose output, and with it the bias, is split
+    (tensor_parallel/layers.py, "self.bias = Parameter( torch.empty(self")."""
     weight = Weight(name=f"{name}.weight", shape=(output, width), split=0, experts=experts)
     if not bias:
         return (weight,)
@@ -20,7 +21,8 @@ def column_weights(
 def row_weights(
     name: str, width: int, output: int, *, bias: bool, experts: int = 0
 ) -> tuple[Weight, ...]:
-    """The weights of a linear whose input is split. Every rank has the whole bias (:1398)."""
+    """The weights of a linear whose input is split. Every rank has the whole bias
+    (tensor_parallel/layers.py, "self.bias = Parameter(torch.empty")."""
     weight = Weight(name=f"{name}.weight", shape=(output, width), split=1, experts=experts)
     if not bias:
         return (weight,)
@@ -40,8 +42,10 @@ def column_product(
     """The product of a linear whose output is split.
 
     Its input is whole on every tp rank, or is gathered. With a split sequence the gradient of the
-    weight gathers the input a second time (:617), and the gradient of the input is summed and split
-    in one call (:650). These two calls run beside the products of the two gradients.
+    weight gathers the input a second time (tensor_parallel/layers.py,
+    "handle = dist_all_gather_func"), and the gradient of the input is summed and split in one call
+    (tensor_parallel/layers.py, "handle = dist_reduce_scatter_func"). These two calls run beside the
+    products of the two gradients.
     """
     group, size = share.group("tp"), share.tokens * width * share.element
     gather = call(group, CallKind.ALL_GATHER, size) if share.split else ()
@@ -60,7 +64,8 @@ def column_product(
 def row_product(name: str, share: Share, width: int, output: int) -> Operation:
     """The product of a linear whose input is split.
 
-    Its output is a sum over tp. With a split sequence each rank keeps its tokens of it (:1471).
+    Its output is a sum over tp. With a split sequence each rank keeps its tokens of it
+    (tensor_parallel/layers.py, "if self.explicit_expert_comm: assert").
     """
     group, size = share.group("tp"), share.tokens * output * share.element
     reduce = CallKind.REDUCE_SCATTER if share.split else CallKind.ALL_REDUCE

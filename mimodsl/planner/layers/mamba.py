@@ -22,16 +22,18 @@ from mimodsl.planner.share import Share
 from mimodsl.planner.sizes import FP32
 
 CONVOLUTION: Final = 4
-"""Taps of the convolution, MambaMixer's `d_conv`, which no config sets (ssm/mamba_mixer.py:168)."""
+"""Taps of the convolution, MambaMixer's `d_conv`, which no config sets (ssm/mamba_mixer.py,
+"d_conv=4")."""
 
 CHUNK: Final = 128
-"""Tokens that the scan takes at a time, MambaMixer's `chunk_size` (ssm/mamba_mixer.py:182)."""
+"""Tokens that the scan takes at a time, MambaMixer's `chunk_size` (ssm/mamba_mixer.py,
+"chunk_size=128")."""
 
 
 @frozen(kw_only=True)
 class MambaLayer(Layer):
-    """`heads` of `head_dim` channels with states of width `state`; `groups` share B and C (ssm/
-    mamba_mixer.py:187)."""
+    """`heads` of `head_dim` channels with states of width `state`; `groups` share B and C
+    (ssm/mamba_mixer.py, "dt_scale=1.0")."""
 
     title: ClassVar[str] = "mamba"
 
@@ -74,7 +76,7 @@ class MambaLayer(Layer):
         """What the scan, the gated norm and the projection save.
 
         mamba_ssm's scan saves its fused input and its output before the gate, and computes the
-        convolution and the states again (mamba_ssm 2.3.2, ops/triton/ssd_combined.py:883). The norm
+        convolution and the states again (mamba_ssm 2.3.2, ops/triton/ssd_combined.py). The norm
         saves its input and statistics, and the projection its input (layernorm_gated.py).
         """
         tp, element = share.sharding.tp, share.element
@@ -140,7 +142,7 @@ class MambaLayer(Layer):
         """With cp each rank scans all tokens of some of its heads.
 
         Calls exchange z, x, B, C and time steps one by one, and the output back
-        (ssm/mamba_context_parallel.py:140).
+        (ssm/mamba_context_parallel.py, "def pre_conv_ssm").
         """
         group, tp, cp = share.group("cp"), share.sharding.tp, share.sharding.cp
         inner, heads = self.inner // tp, self.heads // tp

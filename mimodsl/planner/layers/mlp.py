@@ -22,7 +22,7 @@ from mimodsl.planner.share import Share
 @frozen(kw_only=True)
 class MlpLayer(Layer):
     """From `hidden` to `ffn` and back. A gated activation takes two products, which the first
-    linear makes at once (transformer/mlp.py:150)."""
+    linear makes at once (transformer/mlp.py, "ffn_hidden_size *= 2")."""
 
     title: ClassVar[str] = "MLP"
 
@@ -66,9 +66,10 @@ def activation_tensors(
     """What an activation with an output of `output` bytes and the linear behind it save.
 
     A ReLU saves its output, others save their input; Megatron's own functions are compiled into one
-    kernel each (core/jit.py). A gated activation saves both its products (transformer/mlp.py:317).
-    An expert's output is `weighted` by its probability before the linear (…:338), which saves both
-    factors. Where one kernel is the activation and the weighting, `fused`, nothing is saved in
+    kernel each (core/jit.py). A gated activation saves both its products (transformer/mlp.py,
+    "Only support fusion of gelu and"). An expert's output is `weighted` by its probability before
+    the linear (transformer/mlp.py, "intermediate_parallel = glu … original_dtype"), which saves
+    both factors. Where one kernel is the activation and the weighting, `fused`, nothing is saved in
     between.
     """
     match activation:

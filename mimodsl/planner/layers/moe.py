@@ -29,7 +29,8 @@ from mimodsl.planner.sizes import FP32, INT64
 @frozen(kw_only=True)
 class MoeLayer(Layer):
     """The experts of `moe`, each `moe.ffn` wide. The shared experts are one MLP, which is split
-    over tp like a dense one (transformer/moe/moe_layer.py:187).
+    over tp like a dense one (transformer/moe/moe_layer.py,
+    "local_expert_indices_offset = ep_rank").
 
     All numbers assume that the router is balanced: every expert is chosen equally often.
     """
@@ -80,9 +81,11 @@ class MoeLayer(Layer):
         """Copies of tokens that a rank sends to experts: `topk` for each token that it routes.
 
         With a capacity each expert takes at most `ceil(tokens · topk / experts · capacity_factor)`
-        tokens of a rank (transformer/moe/moe_utils.py:256). The rest is dropped, and padding fills
-        up every expert to its capacity (:1013). Real ranks with balanced routers compute exactly
-        these rows at factors 0.5, 1.0 and 1.3, padded or not (tests/e2e/test_capacity.py).
+        tokens of a rank (transformer/moe/moe_utils.py, "capacity = math.ceil((num_tokens"). The
+        rest is dropped, and padding fills up every expert to its capacity
+        (transformer/moe/moe_utils.py, "if pad_to_capacity"). Real ranks with balanced routers
+        compute exactly these rows at factors 0.5, 1.0 and 1.3, padded or not
+        (tests/e2e/test_capacity.py).
         """
         moe, chosen = self.moe, share.rows * self.moe.topk
         if moe.capacity_factor is None:
@@ -115,10 +118,12 @@ class MoeLayer(Layer):
 
     def _router_tensors(self, share: Share) -> Iterator[SavedTensor]:
         """Scores, also those of the auxiliary losses, a mask of the pairs of token and expert that
-        fit into a capacity (transformer/moe/moe_utils.py:1013), and the order of the routed rows.
+        fit into a capacity (transformer/moe/moe_utils.py, "if pad_to_capacity"), and the order of
+        the routed rows.
 
-        That order is a part of the order of all pairs (:459), but with padding, where it is twice
-        a tensor of its own (:427).
+        That order is a part of the order of all pairs (transformer/moe/moe_utils.py,
+        "sorted_indices = flat_sorted % num_tokens"), but with padding, where it is twice a tensor
+        of its own (transformer/moe/moe_utils.py, "routing_map = routing_map.to").
         """
         moe, pairs, chosen = self.moe, share.rows * self.moe.experts, share.rows * self.moe.topk
         exact = 2 * FP32 if moe.router_dtype is RouterPrecision.FP64 else FP32
@@ -172,8 +177,10 @@ class MoeLayer(Layer):
             yield from self._shared_experts(share, moe.shared_ffn)
 
     def _count_calls(self, share: Share) -> tuple[Call, ...]:
-        """Each rank of an expert group hears how many tokens go where (token_dispatcher.py:565).
-        With padding to a capacity these counts are known."""
+        """Each rank of an expert group hears how many tokens go where
+        (transformer/moe/token_dispatcher.py,
+        "def preprocess … gather_from_sequence_parallel_region"). With padding to a capacity these
+        counts are known."""
         group = share.group("etp", "ep")
         if self.moe.pad_to_capacity or group is None:
             return ()
@@ -181,7 +188,7 @@ class MoeLayer(Layer):
 
     def _balance_calls(self, share: Share) -> tuple[Call, ...]:
         """Sums of the counts of tokens by expert, which a balancing loss needs
-        (transformer/moe/router.py:408)."""
+        (transformer/moe/router.py, "def _apply_aux_loss … self")."""
         if self.moe.aux_loss == 0:
             return ()
         size = self.moe.experts * INT64
@@ -199,7 +206,7 @@ class MoeLayer(Layer):
         """Tokens and their probabilities to the ranks of their experts, and the tokens back.
 
         Over etp, which splits each expert, every rank sees all tokens
-        (token_dispatcher.py:698-857).
+        (transformer/moe/token_dispatcher.py, "global_input_tokens = all_to_all").
         """
         token, probability = self.hidden * share.element, self._probability_size(share)
         ep, etp = share.group("ep"), share.group("etp")
@@ -208,7 +215,8 @@ class MoeLayer(Layer):
         yield from call(ep, CallKind.ALL_TO_ALL, sent * probability)
         yield from call(etp, CallKind.ALL_GATHER, seen * token)
         yield from call(etp, CallKind.ALL_GATHER, seen * probability)
-        # The sum over etp is in the precision of the probabilities (:823).
+        # The sum over etp is in the precision of the probabilities
+        # (transformer/moe/token_dispatcher.py, "hidden_states.to(self.probs.dtype)").
         yield from call(etp, CallKind.REDUCE_SCATTER, seen * self.hidden * probability)
         yield from call(ep, CallKind.ALL_TO_ALL, sent * token)
 
@@ -233,7 +241,8 @@ class MoeLayer(Layer):
 
     def _shared_experts(self, share: Share, ffn: int) -> Iterator[Operation]:
         """One MLP for every token. Overlapped with the dispatch it gathers its input itself, once
-        for both its gradients (transformer/moe/shared_experts.py:242)."""
+        for both its gradients (transformer/moe/shared_experts.py,
+        "gather_from_sequence_parallel_region( input")."""
         for product in (
             column_product("shared experts", share, self.hidden, ffn * self.gates),
             row_product("shared experts", share, ffn, self.hidden),

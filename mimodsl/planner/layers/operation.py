@@ -14,9 +14,11 @@ class Gradient(Enum):
     its input and one for the weight; a product of two activations has one for each of them.
     """
 
-    # If the weight needs a gradient, the input gets one too (tensor_parallel/layers.py:583).
+    # If the weight needs a gradient, the input gets one too (tensor_parallel/layers.py,
+    # "output = torch.matmul(total_input … grad_output").
     LINEAR = "linear"
-    # The input and the weight always get one (transformer/moe/moe_utils.py:1340).
+    # The input and the weight always get one (transformer/moe/moe_utils.py,
+    # "def backward( ctx, grad_output").
     ROUTER = "router"
     # The input and the weight get one only where it is needed.
     CONVOLUTION = "convolution"

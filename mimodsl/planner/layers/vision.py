@@ -19,9 +19,10 @@ from mimodsl.planner.share import Share
 class PatchEmbedding(Layer):
     """Images `[n, 3, height, width]` to embeddings `[n, tokens, hidden]`.
 
-    RADIO has a linear over flattened patches, and positions for the largest image (models/vision/
-    radio.py:116). A plain ViT has a convolution, a position for each token, and a norm
-    (models/vision/clip_vit_model.py:83).
+    RADIO has a linear over flattened patches, and positions for the largest image
+    (models/vision/radio.py, "self.max_img_w = max_img_w"). A plain ViT has a convolution, a
+    position for each token, and a norm (models/vision/clip_vit_model.py,
+    "self.num_patches = self … self.class_token_len").
     """
 
     title: ClassVar[str] = "patches"
@@ -74,8 +75,9 @@ class PatchEmbedding(Layer):
     def operations(self, share: Share) -> Iterator[Operation]:
         """RADIO's linear is split over tp and gathered; a ViT's convolution is whole on every rank.
 
-        Nobody needs the gradient of the images, and it is not summed (models/vision/radio.py:190,
-        models/vision/clip_vit_model.py:126).
+        Nobody needs the gradient of the images, and it is not summed (models/vision/radio.py,
+        "input_size=3 * self.patch_dim * self … self.embedder"; models/vision/clip_vit_model.py,
+        "self.position_embeddings = torch.nn.Embedding").
         """
         kind = self.kind
         rows, width = share.sequences * kind.patches, 3 * kind.patch**2

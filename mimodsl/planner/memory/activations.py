@@ -80,7 +80,8 @@ def _block_memory(block: Block, share: Share, recompute: Recompute) -> _BlockMem
     if not saved:
         return _BlockMemory(kept={}, working=0)
     if recompute is Recompute.FULL and block[0].stacked:
-        # Only a layer's input stays, which its norm saves first (tensor_parallel/random.py:580).
+        # Only a layer's input stays, which its norm saves first (tensor_parallel/random.py,
+        # "class CheckpointFunction").
         saved = [("layer input", saved[0][1])]
     elif recompute is Recompute.SELECTIVE:
         saved = [(title, tensor) for title, tensor in saved if not tensor.core]

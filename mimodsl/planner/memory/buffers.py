@@ -16,15 +16,18 @@ from mimodsl.planner.sizes import FP32, element_size
 from mimodsl.planner.stack import stage_layers
 
 _ALIGNED: Final = 64
-"""A weight starts at a multiple of as many elements (optimizer/param_layout.py:26)."""
+"""A weight starts at a multiple of as many elements (optimizer/param_layout.py,
+"return pad_to_divisor(param_start_index, 64)")."""
 
 _BUCKET: Final = 128
-"""A bucket ends at a multiple of as many elements, and of its number of ranks (…:31)."""
+"""A bucket ends at a multiple of as many elements, and of its number of ranks
+(optimizer/param_layout.py, "if pad_for_high_nccl_busbw")."""
 
 _LEAST_BUCKET: Final = 40_000_000
 _BUCKET_A_RANK: Final = 1_000_000
 """Parameters of a bucket where the spec names none: the larger of the first number, and of the
-second number for each data-parallel rank (distributed/distributed_data_parallel.py:67)."""
+second number for each data-parallel rank (distributed/distributed_data_parallel.py,
+"max(40000000, 1000000 * dp_group.size())")."""
 
 
 @frozen(kw_only=True)
@@ -50,7 +53,7 @@ class Buffer:
     @property
     def optimizer(self) -> int:
         """Bytes of a rank's optimizer state: two moments in fp32, and an fp32 copy of weights that
-        are not in fp32 (optimizer/distrib_optimizer.py:445)."""
+        are not in fp32 (optimizer/distrib_optimizer.py, "shard_main_param = shard_model_param")."""
         return self.shard * FP32 * (2 if self.weight == FP32 else 3)
 
 
@@ -100,7 +103,8 @@ def _bucket(ddp: Ddp, role: ModuleRole, replicas: int) -> int | None:
     """Parameters of a bucket; `None` for one bucket.
 
     There is one bucket if nothing is reduced during the backward pass, and on every stage but the
-    first (distributed/distributed_data_parallel.py:70,98).
+    first (distributed/distributed_data_parallel.py, "if not ddp_config.overlap_grad_reduce",
+    "self.bucket_size = self.ddp_config").
     """
     if not ddp.overlap_grad_reduce or not role.first:
         return None
@@ -122,8 +126,9 @@ def _weights(role: ModuleRole, sharding: Sharding) -> Iterator[Weight]:
 def _laid_out(sizes: list[tuple[int, bool]], bucket: int | None, ranks: int) -> int:
     """Elements of a buffer, padding included, of weights with these sizes in the module's order.
 
-    As DistributedOptimizer._compute_per_buffer_param_layout (optimizer/distrib_optimizer.py:506):
-    the last weight comes first, and a tied embedding has a bucket of its own.
+    As DistributedOptimizer._compute_per_buffer_param_layout (optimizer/distrib_optimizer.py,
+    "def _compute_per_buffer_param_layout"): the last weight comes first, and a tied embedding has a
+    bucket of its own.
     """
     start = end = 0
     for size, is_shared in reversed(sizes):

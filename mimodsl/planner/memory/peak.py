@@ -149,7 +149,8 @@ def _samples(plan: Plan, roles: list[ModuleRole]) -> int:
 
 def _handed_on(plan: Plan, rank_plan: RankPlan, roles: list[ModuleRole]) -> int:
     """What a stage sends on, until its gradient comes back: one tensor for every microbatch in
-    flight, and the gradient (pipeline_parallel/schedules.py:2330)."""
+    flight, and the gradient (pipeline_parallel/schedules.py,
+    "if not forward_only: input_tensors.")."""
     last = roles[-1] if roles else None
     if last is None or (last.module.role is Role.LANGUAGE and last.last):
         return 0
@@ -161,7 +162,7 @@ def _handed_on(plan: Plan, rank_plan: RankPlan, roles: list[ModuleRole]) -> int:
 
 def _gathered(roles: list[ModuleRole]) -> int:
     """The buffer in which the local linears of a split sequence gather their input, one for all
-    linears (tensor_parallel/layers.py:579)."""
+    linears (tensor_parallel/layers.py, "output = torch.matmul(total_input … return output")."""
     return max(
         (
             role.share.tokens * role.plan.widths.hidden * role.share.element

@@ -24,8 +24,8 @@ _SILU: Final = Name("torch.nn.functional:silu")
 
 ACTIVATIONS: Final = {
     Activation.GELU: _GELU,
-    # megatron-core's own computes the same in single steps, for torch to compile
-    # (activations.py:21).
+    # megatron-core's own computes the same in single steps, for torch to compile (activations.py,
+    # "def fast_gelu").
     Activation.FAST_GELU: Call(Name("functools:partial"), (_GELU,), {"approximate": "tanh"}),
     Activation.QUICK_GELU: Name("megatron.core.activations:quick_gelu"),
     Activation.SILU: _SILU,
@@ -49,8 +49,10 @@ RECOMPUTE: Final[Mapping[Recompute, Fields]] = {
 COMMON: Final[Fields] = {
     # The same in every module, or encoder and language gradients are scaled differently.
     "calculate_per_token_loss": True,
-    # What the multi-module schedule takes (pipeline_parallel/schedules.py:2154,2182); and a batched
-    # exchange can hang from four stages on (pipeline_parallel/p2p_communication.py:240).
+    # What the multi-module schedule takes (pipeline_parallel/schedules.py,
+    # "if config.overlap_p2p_comm: raise", "if not config.variable_seq_lengths"); and a batched
+    # exchange can hang from four stages on (pipeline_parallel/p2p_communication.py,
+    # "class P2PCommunicator … ops.append(send_prev_op)").
     "variable_seq_lengths": True,
     "overlap_p2p_comm": False,
     "batch_p2p_comm": False,
@@ -59,9 +61,10 @@ COMMON: Final[Fields] = {
 
 NO_EXPERTS: Final[Fields] = {
     # The default, allgather, refuses variable lengths in dense modules too
-    # (transformer/transformer_config.py:2644).
+    # (transformer/transformer_config.py, "must be a non-negative … allgather").
     "moe_token_dispatcher_type": "alltoall",
-    # An expert axis of the grid bites a module without experts (…:1468).
+    # An expert axis of the grid bites a module without experts (transformer/transformer_config.py,
+    # "if self.expert_model_parallel_size").
     "expert_model_parallel_size": 1,
     "expert_tensor_parallel_size": 1,
 }
@@ -84,7 +87,8 @@ def precision(plan: ModulePlan) -> Fields:
     dtype = DTYPES[plan.precision]
     return {
         "params_dtype": dtype,
-        # Bridges allocate what they receive in it (pipeline_parallel/bridge_communicator.py:418).
+        # Bridges allocate what they receive in it (pipeline_parallel/bridge_communicator.py,
+        # "tensor_to_recv = torch.empty").
         "pipeline_dtype": dtype,
         "bf16": plan.precision is Precision.BF16,
         "fp16": plan.precision is Precision.FP16,

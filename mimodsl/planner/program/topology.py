@@ -7,7 +7,8 @@ from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.program.values import RankGrid, View
 
 _MEGATRON_AXES: Final = {"etp": "expt_tp", "edp": "expt_dp"}
-"""The axes that megatron-core's optimizer knows by another name (models/mimo/optimizer.py:345)."""
+"""The axes that megatron-core's optimizer knows by another name (models/mimo/optimizer.py,
+"def _get_pg_collection_for_optimizer")."""
 
 
 def megatron_axes(names: Iterable[str]) -> list[str]:

@@ -10,14 +10,16 @@ from mimodsl.planner.plan import Plan
 
 _DIMENSION = 8
 """Bytes of one dimension of a shape, an int64. The shape of each tensor is sent before the tensor
-(pipeline_parallel/p2p_communication.py:225, bridge_communicator.py:716)."""
+(pipeline_parallel/p2p_communication.py, "def _communicate_shapes";
+pipeline_parallel/bridge_communicator.py, "def _communicate_shapes")."""
 
 
 def stage_calls(grid: GridPlan, rank: int, world: int, size: int) -> Iterator[Call]:
     """Activations of `size` bytes `[s, b, h]` to the next stage, and their gradients to the stage
     before.
 
-    In a pipeline of two stages, backward messages go over the world (p2p_communication.py:75).
+    In a pipeline of two stages, backward messages go over the world
+    (pipeline_parallel/p2p_communication.py, "even_recv_odd_send_group = torch").
     """
     stage, stages = grid.base.coordinates(rank)["pp"], grid.axis("pp")
     pipeline = CallGroup(name=f"{grid.name}.pp", members=stages, purpose=Purpose.PIPELINE)
@@ -62,8 +64,8 @@ def gather_calls(
     """The calls of a bridge between grids on the same ranks.
 
     One direction gathers; the other takes a part of what the rank has, and sends nothing
-    (models/mimo/comm/colocated_communicator.py:272). Fan-in gathers embeddings. Fan-out gathers
-    gradients, if the bridge carries any.
+    (models/mimo/comm/colocated_communicator.py, "def forward … BridgeDirection.FAN_IN"). Fan-in
+    gathers embeddings. Fan-out gathers gradients, if the bridge carries any.
     """
     group, fan_in = groups.get(GroupKind.GATHER), bridge.direction is Direction.FAN_IN
     if group is not None and (fan_in or bridge.carries_gradients):

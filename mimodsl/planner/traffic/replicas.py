@@ -48,7 +48,7 @@ class DdpUnit:
     @property
     def optimizers(self) -> int:
         """Its number of optimizers: one for dense weights, and one for experts with a buffer of
-        their own (optimizer/__init__.py:1195)."""
+        their own (optimizer/__init__.py, "if len(moe_param_groups) > 0")."""
         return len({buffer.experts for buffer in self.buffers} | {False})
 
     @property
@@ -82,11 +82,12 @@ def step_end(spec: Spec, units: Iterable[DdpUnit], world: int) -> Iterator[Call]
 
 def _replica_calls(unit: DdpUnit) -> Iterator[Call]:
     """Gradients are summed and split over replicas, and weights are gathered (ZeRO-1;
-    param_and_grad_buffer.py:515,712).
+    distributed/param_and_grad_buffer.py, "def start_grad_sync", "def start_param_sync").
 
     Each optimizer of a module gathers all weights of the module after its update, unless the
-    gathering overlaps the next forward pass (distrib_optimizer.py:3133): with an optimizer for
-    experts, megatron-core gathers everything twice.
+    gathering overlaps the next forward pass (optimizer/distrib_optimizer.py,
+    "def step_with_ready_grads"): with an optimizer for experts, megatron-core gathers
+    everything twice.
     """
     groups = call_groups(unit.grid)
     gathers = 1 if unit.spec.train.ddp.overlap_param_gather else unit.optimizers
@@ -99,9 +100,9 @@ def _replica_calls(unit: DdpUnit) -> Iterator[Call]:
 
 
 def _finalization_calls(unit: DdpUnit) -> Iterator[Call]:
-    """The sums of finalisation (distributed/finalize_model_grads.py:626): over tp the gradients of
-    which each rank has a part, tied embeddings between their two stages, and the tokens of each
-    expert for the router's bias."""
+    """The sums of finalisation (distributed/finalize_model_grads.py,
+    "model_chunk.finish_grad_sync"): over tp the gradients of which each rank has a part, tied
+    embeddings between their two stages, and the tokens of each expert for the router's bias."""
     spec, role = unit.spec, unit.roles[0]
     plan = role.plan
     if plan.role is not Role.LANGUAGE or not unit.trained:
@@ -118,7 +119,8 @@ def _finalization_calls(unit: DdpUnit) -> Iterator[Call]:
 
 
 def _summed_over_tp(unit: DdpUnit) -> Iterator[int]:
-    """Elements of the weights whose gradients are summed over tp (:457).
+    """Elements of the weights whose gradients are summed over tp
+    (distributed/finalize_model_grads.py, "if grad is None: continue params_sum").
 
     Every tp rank has them whole, and applies them to its own tokens or, a norm of queries or keys,
     to its own heads.
@@ -138,8 +140,10 @@ def _sum(group: CallGroup, size: int) -> Iterator[Call]:
 
 
 def _norm_calls(unit: DdpUnit) -> Iterator[Call]:
-    """One norm for each module, frozen or not (optimizer/clip_grads.py:132). In fp16 each of its
-    optimizers first asks whether a gradient overflowed (optimizer/optimizer.py:729)."""
+    """One norm for each module, frozen or not (optimizer/clip_grads.py,
+    "def get_grad_norm_fp32"). In fp16 each of its
+    optimizers first asks whether a gradient overflowed (optimizer/optimizer.py,
+    "torch.distributed.all_reduce( self")."""
     group = call_groups(unit.grid)["tp", "cp", "dp", "pp"]
     asks = unit.optimizers if unit.spec.train.precision is Precision.FP16 else 0
     if group.members > 1:

@@ -1,15 +1,21 @@
 """The optimizer's state of every module: fp32 weights and moments, sharded like the weights.
 
-In the format that megatron-core calls fully reshardable (optimizer/distrib_optimizer.py:1690), but
-not by its own `MimoOptimizer.sharded_state_dict`, which in megatron-core 0.19.2
+In the format that megatron-core calls fully reshardable (optimizer/distrib_optimizer.py,
+"def sharded_param_state_fully_reshardable"), but not by its own `MimoOptimizer.sharded_state_dict`,
+which in megatron-core
 
 - saves a module's parameter groups once for each context-parallel rank, and never those of a
-  chained optimizer that the first pipeline stage lacks (models/mimo/optimizer.py:322);
-- asks a wholly frozen module for the state that it has not (optimizer/distrib_optimizer.py:834);
+  chained optimizer that the first pipeline stage lacks (models/mimo/optimizer.py,
+  "def _get_replica_id");
+- asks a wholly frozen module for the state that it has not (optimizer/distrib_optimizer.py,
+  "def state_dict");
 - takes, where fp32 and bf16 weights are in one module, one weight's state for another's: its index
-  of parameters is not in the optimizer's order (optimizer/distrib_optimizer.py:1096);
-- leaves out the padding between buckets when it gathers, and not when it slices (line 1753);
-- takes torch's step of a parameter, which it does not save, for a tensor to load (line 1223);
+  of parameters is not in the optimizer's order (optimizer/distrib_optimizer.py,
+  "def _get_main_param_and_optimizer_states … group_order");
+- leaves out the padding between buckets when it gathers, and not when it slices
+  (optimizer/distrib_optimizer.py, "def sharded_param_state_fully_reshardable");
+- takes torch's step of a parameter, which it does not save, for a tensor to load
+  (optimizer/distrib_optimizer.py, "def _set_main_param_and_optimizer_states");
 - brings back learning rate and decay of the spec that saved, not those of the spec that loads.
 
 So the gathering, slicing and setting are done here. What is left of the parameter groups is one
