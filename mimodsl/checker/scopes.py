@@ -28,6 +28,7 @@ from mimodsl.ir import (
     TransformerLanguage,
     View,
 )
+from mimodsl.ir.axes import CP, PP, TP
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
 from mimodsl.ir.kinds import Kind
@@ -57,7 +58,7 @@ class GridView:
         """The axes that the view may have; `None` if any name is allowed."""
         if self.is_base:
             return BASE_AXES
-        return (*EXPERT_AXES, "pp") if self.is_expert else None
+        return (*EXPERT_AXES, PP) if self.is_expert else None
 
     @property
     def is_sound(self) -> bool:
@@ -74,7 +75,7 @@ class GridView:
     def shared(self) -> frozenset[str]:
         """The axes that the view shares with the base view; an expert view always shares pp."""
         named = {axis.name for axis in self.view.axes if axis.size is None}
-        return frozenset(named | {"pp"} if self.is_expert else named)
+        return frozenset(named | {PP} if self.is_expert else named)
 
     @property
     def own_ranks(self) -> int:
@@ -162,7 +163,7 @@ class Held[K: Kind]:
     @property
     def splits_sequence(self) -> bool:
         """Whether each tp rank has its own part of the sequence outside of products."""
-        return self.kind.splits_sequence(self.size("tp"))
+        return self.kind.splits_sequence(self.size(TP))
 
 
 def held[K: Kind](spec: Context, kind: type[K]) -> Iterator[Held[K]]:
@@ -204,8 +205,8 @@ def sequence_shards(language: Held[LanguageModel]) -> int:
 
     Context parallelism gives each rank two parts, one from each end, to balance causal attention.
     """
-    tp = language.size("tp") if language.splits_sequence else 1
-    cp = language.size("cp")
+    tp = language.size(TP) if language.splits_sequence else 1
+    cp = language.size(CP)
     return tp * (2 * cp if cp > 1 else 1)
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, Final, cast
 
+from mimodsl.ir.axes import CP, DP, EDP, EP, ETP, PP, TP
 from mimodsl.ir.facts import LAYOUT, unnamed
 from mimodsl.ir.node import AT_LEAST_1, NOT_EMPTY, Node, items, knob, node
 
-BASE_AXES: Final = ("tp", "cp", "dp", "pp")
-EXPERT_AXES: Final = ("etp", "ep", "edp")
+BASE_AXES: Final = (TP, CP, DP, PP)
+EXPERT_AXES: Final = (ETP, EP, EDP)
 EXPERT_VIEW: Final = "expert"
 
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 import attrs
 
 from mimodsl.ir import transform
+from mimodsl.ir.axes import DP, TP
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Role
@@ -106,7 +107,7 @@ class Spec(Node):
 
     def splits_sequence(self, module: Module) -> bool:
         """Whether each tp rank holds only its part of the module's sequence between products."""
-        return module.kind.splits_sequence(self.grid_of(module).size("tp"))
+        return module.kind.splits_sequence(self.grid_of(module).size(TP))
 
     @property
     def language_kind(self) -> LanguageModel:
@@ -150,7 +151,7 @@ class Spec(Node):
     @property
     def batch(self) -> int:
         """The number of samples of a step, over all replicas of the language model."""
-        replicas = self.grid_of(self.language).size("dp")
+        replicas = self.grid_of(self.language).size(DP)
         return self.schedule.micro_batch * self.schedule.microbatches * replicas
 
 

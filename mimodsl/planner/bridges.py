@@ -5,6 +5,7 @@ from enum import Enum
 
 from attrs import frozen
 
+from mimodsl.ir.axes import CP, DP, PP, TP
 from mimodsl.ir.flow import Flow
 from mimodsl.planner.grids import BASE_VIEW, GridPlan
 from mimodsl.planner.groups import GroupKind, GroupPlan
@@ -60,7 +61,7 @@ class BridgePlan:
 
     @property
     def direction(self) -> Direction:
-        source, destination = self.source.axis("dp"), self.destination.axis("dp")
+        source, destination = self.source.axis(DP), self.destination.axis(DP)
         if source == destination:
             return Direction.EQUAL
         return Direction.FAN_IN if source > destination else Direction.FAN_OUT
@@ -68,7 +69,7 @@ class BridgePlan:
     @property
     def scale(self) -> int:
         """Replicas of the larger side to one of the smaller."""
-        sizes = self.source.axis("dp"), self.destination.axis("dp")
+        sizes = self.source.axis(DP), self.destination.axis(DP)
         return max(sizes) // min(sizes)
 
     @property
@@ -82,19 +83,19 @@ class BridgePlan:
         return self._tokens(self.destination), self.width
 
     def _tokens(self, grid: GridPlan) -> int:
-        return self.samples * self.tokens_per_sample // grid.axis("dp")
+        return self.samples * self.tokens_per_sample // grid.axis(DP)
 
     @property
     def senders(self) -> range:
         """The leader of each encoder replica, by data-parallel index: the last rank of its last
         stage (BridgeCommunicator.get_leader_rank)."""
-        last = {axis: self.source.axis(axis) - 1 for axis in ("tp", "cp", "pp")}
-        return self.source.base.line("dp", last)
+        last = {axis: self.source.axis(axis) - 1 for axis in (TP, CP, PP)}
+        return self.source.base.line(DP, last)
 
     @property
     def receivers(self) -> range:
         """The leader of each language replica: the first rank of its first stage."""
-        return self.destination.base.line("dp", {})
+        return self.destination.base.line(DP, {})
 
     def role(self, rank: int) -> BridgeRole | None:
         """A rank's part; `None` outside both grids, and where grids share their ranks."""
@@ -108,12 +109,12 @@ class BridgePlan:
         """The leader that broadcasts to a rank, perhaps itself; `None` away from the boundary:
         only the last stage of the encoder and the first of the language model listen."""
         for grid, leaders, stage in (
-            (self.source, self.senders, self.source.axis("pp") - 1),
+            (self.source, self.senders, self.source.axis(PP) - 1),
             (self.destination, self.receivers, 0),
         ):
             if not self.colocated and rank in grid.ranks:
                 at = grid.base.coordinates(rank)
-                return leaders[at["dp"]] if at["pp"] == stage else None
+                return leaders[at[DP]] if at[PP] == stage else None
         return None
 
     def peers(self, rank: int) -> range:
@@ -173,9 +174,9 @@ def bridge_groups(bridges: tuple[BridgePlan, ...]) -> Iterator[GroupPlan]:
 
 def _disjoint(bridge: BridgePlan) -> Iterator[GroupPlan]:
     source, destination = bridge.source, bridge.destination
-    last = {"pp": source.axis("pp") - 1}
+    last = {PP: source.axis(PP) - 1}
     yield _boundary(bridge, GroupKind.SENDERS, source, last)
-    yield _boundary(bridge, GroupKind.RECEIVERS, destination, {"pp": 0})
+    yield _boundary(bridge, GroupKind.RECEIVERS, destination, {PP: 0})
     leaders = sorted((bridge.senders, bridge.receivers), key=lambda ranks: ranks.start)
     yield GroupPlan(
         name=f"{bridge.name}.leaders",
@@ -192,10 +193,10 @@ def _boundary(bridge: BridgePlan, kind: GroupKind, grid: GridPlan, at: dict[str,
     return GroupPlan(
         name=f"{bridge.name}.{kind.value}",
         kind=kind,
-        blocks=(grid.base.groups(("tp", "cp"), at=at),),
+        blocks=(grid.base.groups((TP, CP), at=at),),
         grid=grid.name,
         view=BASE_VIEW,
-        axes=("tp", "cp"),
+        axes=(TP, CP),
     )
 
 
@@ -203,7 +204,7 @@ def _gather(bridge: BridgePlan) -> GroupPlan:
     """`scale` neighbouring replicas of the larger side, tp rank by tp rank: one of the smaller."""
     fan_in = bridge.direction is Direction.FAN_IN
     grid = bridge.source if fan_in else bridge.destination
-    lines = grid.base.groups(("dp",), at={"cp": 0, "pp": 0})
+    lines = grid.base.groups((DP,), at={CP: 0, PP: 0})
     (along,) = lines.inner
     slots = Factor(along.size // bridge.scale, along.stride * bridge.scale)
     return GroupPlan(
@@ -218,5 +219,5 @@ def _gather(bridge: BridgePlan) -> GroupPlan:
         ),
         grid=grid.name,
         view=BASE_VIEW,
-        axes=("dp",),
+        axes=(DP,),
     )

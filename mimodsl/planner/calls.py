@@ -5,6 +5,7 @@ from typing import Final
 
 from attrs import frozen
 
+from mimodsl.ir.axes import CP, DP, EP, PP, TP
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.groups import GroupKind, grid_groups
 
@@ -27,12 +28,12 @@ class CallKind(Enum):
 class Purpose(Enum):
     """The purpose of a call: the axis that it comes from, a bridge, or the end of a step."""
 
-    TENSOR = "tp"
-    CONTEXT = "cp"
-    EXPERTS = "ep"
-    PIPELINE = "pp"
+    TENSOR = TP
+    CONTEXT = CP
+    EXPERTS = EP
+    PIPELINE = PP
     BRIDGE = "bridge"
-    REPLICAS = "dp"
+    REPLICAS = DP
     STEP = "step"
 
 

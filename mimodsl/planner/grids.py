@@ -5,6 +5,7 @@ from typing import Final
 
 from attrs import frozen
 
+from mimodsl.ir.axes import CP, DP, EDP, EP, ETP, PP, TP
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW, Grid, View
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.ranks import Factorization, Ranks
@@ -80,7 +81,7 @@ class GridPlan:
 
     def stage(self, stage: int) -> Ranks:
         """The ranks of one pipeline stage, ascending along tp, cp and dp."""
-        return self.base.groups(("tp", "cp", "dp"), at={"pp": stage})[0]
+        return self.base.groups((TP, CP, DP), at={PP: stage})[0]
 
 
 def grid_plans(spec: Spec) -> tuple[GridPlan, ...]:
@@ -100,7 +101,7 @@ def _views(grid: Grid, ranks: range) -> Iterator[ViewPlan]:
     if grid.expert is None:
         yield _implied_expert_view(base)
     else:
-        yield _view(grid, grid.expert, ranks, complete=(*EXPERT_AXES, "pp"))
+        yield _view(grid, grid.expert, ranks, complete=(*EXPERT_AXES, PP))
     for view in grid.views[1:]:
         if view.name != EXPERT_VIEW:
             yield _view(grid, view, ranks)
@@ -124,10 +125,10 @@ def _implied_expert_view(base: Factorization) -> ViewPlan:
     it is for every order of axes. DDP and the optimizer want its groups of every module
     (models/mimo/optimizer.py, "def _get_pg_collection_for_optimizer"; process_groups_config.py,
     "def setup_process_groups_for_ddp")."""
-    renamed = {"tp": "etp", "cp": "ep", "dp": "edp"}
+    renamed = {TP: ETP, CP: EP, DP: EDP}
     axes = tuple((renamed.get(name, name), size) for name, size in base.axes)
     layout = Factorization(start=base.start, axes=axes)
-    return ViewPlan(name=EXPERT_VIEW, layout=layout, shared=("pp",), implied=True)
+    return ViewPlan(name=EXPERT_VIEW, layout=layout, shared=(PP,), implied=True)
 
 
 def _completed(axes: Mapping[str, int], names: tuple[str, ...]) -> tuple[tuple[str, int], ...]:

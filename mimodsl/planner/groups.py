@@ -10,30 +10,31 @@ from typing import Final
 
 from attrs import frozen
 
+from mimodsl.ir.axes import CP, DP, EDP, EP, ETP, PP, TP
 from mimodsl.planner.grids import BASE_VIEW, GridPlan, ViewPlan
 from mimodsl.planner.ranks import Factor, Groups, Members, Union
 
 BASE_AXIS_SETS: Final = (
-    ("tp",),
-    ("cp",),
-    ("dp",),
-    ("pp",),
-    ("tp", "cp"),
-    ("tp", "pp"),
-    ("dp", "cp"),
-    ("tp", "dp", "cp"),
-    ("tp", "cp", "dp", "pp"),
+    (TP,),
+    (CP,),
+    (DP,),
+    (PP,),
+    (TP, CP),
+    (TP, PP),
+    (DP, CP),
+    (TP, DP, CP),
+    (TP, CP, DP, PP),
 )
 """Along the base view: what layers, DDP, the optimizer and gradient finalisation ask for
 (process_groups_config.py, "with_egtp_remat=True) … ValueError"; models/mimo/optimizer.py,
 "def _get_pg_collection_for_optimizer"; finalize_model_grads.py)."""
 
 EXPERT_AXIS_SETS: Final = (
-    ("etp",),
-    ("ep",),
-    ("edp",),
-    ("etp", "ep"),
-    ("etp", "ep", "pp"),
+    (ETP,),
+    (EP,),
+    (EDP,),
+    (ETP, EP),
+    (ETP, EP, PP),
 )
 """Along the expert view, declared or implied."""
 
@@ -112,7 +113,7 @@ def grid_groups(grid: GridPlan) -> Iterator[GroupPlan]:
         for axis in view.layout.names:
             if axis not in view.shared:
                 yield _along(grid, view, (axis,))
-    if grid.axis("pp") > 1:
+    if grid.axis(PP) > 1:
         yield _embedding(grid)
 
 
@@ -132,8 +133,8 @@ def _along(grid: GridPlan, view: ViewPlan, axes: tuple[str, ...]) -> GroupPlan:
 def _embedding(grid: GridPlan) -> GroupPlan:
     """The first and the last stage of each pipeline, where tied word embeddings live
     (parallel_state.default_embedding_ranks); every stage between has a group to itself."""
-    stages = grid.axis("pp")
-    pipelines = grid.base.groups(("pp",))
+    stages = grid.axis(PP)
+    pipelines = grid.base.groups((PP,))
     (along,) = pipelines.inner
     ends = Groups(
         start=pipelines.start,
@@ -151,5 +152,5 @@ def _embedding(grid: GridPlan) -> GroupPlan:
         blocks=(ends, between) if stages > 2 else (ends,),
         grid=grid.name,
         view=BASE_VIEW,
-        axes=("pp",),
+        axes=(PP,),
     )

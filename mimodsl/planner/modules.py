@@ -1,5 +1,6 @@
 """Makes the plan of every module: each value that several places need is worked out here, once."""
 
+from mimodsl.ir.axes import DP, ETP
 from mimodsl.ir.flow import Flow
 from mimodsl.ir.kinds import Kind, Role
 from mimodsl.ir.language import TransformerLanguage
@@ -33,7 +34,7 @@ def _module_plan(spec: Spec, module: Module, grid: GridPlan) -> ModulePlan:
         moe=kind.used.moe,
         experts=_expert_kernels(spec, module, kind),
         claims=CustomModule.in_spec(spec, module) if isinstance(kind, CustomKind) else None,
-        samples=spec.schedule.micro_batch * spec.grid_of(spec.language).size("dp"),
+        samples=spec.schedule.micro_batch * spec.grid_of(spec.language).size(DP),
         images=flow.images if flow else 1,
         length=family.length(kind, outputs[0] if module.role is Role.ENCODER else inputs[0]),
         placeholders=0 if flow else sum(map(spec.sample_tokens, spec.flows)),
@@ -59,7 +60,7 @@ def _neighbours(spec: Spec, flow: Flow | None) -> Neighbours:
 def _expert_kernels(spec: Spec, module: Module, kind: Kind) -> ExpertKernels | None:
     if not isinstance(kind, TransformerLanguage) or kind.used.moe is None:
         return None
-    return expert_kernels(kind, kind.used.moe, spec.train, spec.grid_of(module).size("etp"))
+    return expert_kernels(kind, kind.used.moe, spec.train, spec.grid_of(module).size(ETP))
 
 
 def _passed(

@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
+from mimodsl.ir.axes import EP, ETP, TP
 from mimodsl.planner.groups import GroupKind, GroupPlan
 from mimodsl.planner.plan import Plan
 from mimodsl.planner.ranks import Groups, Ranks
@@ -18,8 +19,8 @@ LARGEST: Final = 256
 _COUNTED: Final = 1024
 """Members of a group up to which they are counted node by node."""
 
-_TENSOR: Final = (("tp",), ("etp",))
-_EXPERT: Final = (("ep",),)
+_TENSOR: Final = ((TP,), (ETP,))
+_EXPERT: Final = ((EP,),)
 
 
 @frozen(kw_only=True)

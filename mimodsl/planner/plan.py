@@ -5,6 +5,7 @@ from enum import Enum
 
 from attrs import evolve, field, frozen
 
+from mimodsl.ir.axes import PP
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Kernels
@@ -149,7 +150,7 @@ class Plan:
         (MultiModulePipelineCommunicator.compute_total_pipeline_stages)."""
         if self.layout is Layout.COLOCATED:
             return 1
-        return self._encoder_stages + self._grids[self.spec.language.grid].axis("pp")
+        return self._encoder_stages + self._grids[self.spec.language.grid].axis(PP)
 
     def schedule(self, stage: int) -> StageSchedule:
         """What the ranks of one stage of that pipeline do in a step."""
@@ -179,7 +180,7 @@ class Plan:
         """The ranks of one stage of that pipeline, by grid."""
         for grid in self.grids:
             own = stage - self._first_stage(grid)
-            if 0 <= own < grid.axis("pp"):
+            if 0 <= own < grid.axis(PP):
                 yield grid, grid.stage(own)
 
     def alike(self) -> tuple[tuple[Ranks, ...], ...]:
@@ -187,7 +188,7 @@ class Plan:
         pipeline stage or more."""
         found: dict[tuple[object, ...], list[Ranks]] = {}
         for grid in self._deepest_grids():
-            for stage in map(grid.stage, range(grid.axis("pp"))):
+            for stage in map(grid.stage, range(grid.axis(PP))):
                 roles = module_roles(self.modules, stage[0])
                 found.setdefault(tuple(role.part for role in roles), []).append(stage)
         return tuple(map(tuple, found.values()))
@@ -201,7 +202,7 @@ class Plan:
         for span in dict.fromkeys(grid.ranks for grid in self.grids):
             yield max(
                 (grid for grid in self.grids if grid.ranks == span),
-                key=lambda grid: grid.axis("pp"),
+                key=lambda grid: grid.axis(PP),
             )
 
     @property
@@ -210,7 +211,7 @@ class Plan:
 
     @property
     def _encoder_stages(self) -> int:
-        return max((bridge.source.axis("pp") for bridge in self.bridges), default=0)
+        return max((bridge.source.axis(PP) for bridge in self.bridges), default=0)
 
     def _stage(self, roles: tuple[ModuleRole, ...]) -> int:
         """Of a rank with several modules the first one's stage counts

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
+from mimodsl.ir.axes import DP, EP, PP
 from mimodsl.ir.module import Module
 from mimodsl.planner.families import Stage, family_of
 from mimodsl.planner.module import ModulePlan
@@ -90,13 +91,13 @@ def module_roles(plans: Mapping[str, ModulePlan], rank: int) -> Iterator[ModuleR
 
 
 def _role(plan: ModulePlan, rank: int) -> ModuleRole:
-    at, replicas = plan.grid.base.coordinates(rank), plan.grid.axis("dp")
-    stage = family_of(plan.kind).stage(plan.kind, at["pp"], plan.grid.axis("pp"))
+    at, replicas = plan.grid.base.coordinates(rank), plan.grid.axis(DP)
+    stage = family_of(plan.kind).stage(plan.kind, at[PP], plan.grid.axis(PP))
     return ModuleRole(
         plan=plan,
         place=stage,
         experts=_experts(plan, stage, rank),
-        replica=at["dp"],
+        replica=at[DP],
         replicas=replicas,
         samples_each=plan.samples // replicas,
     )
@@ -110,6 +111,6 @@ def _experts(plan: ModulePlan, stage: Stage, rank: int) -> range:
         return range(0)
     if grid.expert_implied:
         return range(moe.experts)
-    each = moe.experts // grid.expert.axis("ep")
-    first = grid.expert.coordinates(rank)["ep"] * each
+    each = moe.experts // grid.expert.axis(EP)
+    first = grid.expert.coordinates(rank)[EP] * each
     return range(first, first + each)

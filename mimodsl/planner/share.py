@@ -3,6 +3,7 @@ how many tokens they run."""
 
 from attrs import evolve, frozen
 
+from mimodsl.ir.axes import CP, EP, ETP, TP
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.train import Precision
@@ -27,7 +28,7 @@ class Sharding:
     @classmethod
     def of_grid(cls, grid: Grid) -> "Sharding":
         """The sharding of the layers of a grid's modules."""
-        return cls(**{axis: grid.size(axis) for axis in ("tp", "cp", "ep", "etp")})
+        return cls(**{axis: grid.size(axis) for axis in (TP, CP, EP, ETP)})
 
     @property
     def has_expert_buffer(self) -> bool:

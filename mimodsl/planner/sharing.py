@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 from attrs import frozen
 
+from mimodsl.ir.axes import CP, DP, EDP, EP, ETP, PP, TP
 from mimodsl.ir.grid import EXPERT_VIEW
 from mimodsl.planner.grids import BASE_VIEW
 from mimodsl.planner.groups import GroupKind, GroupPlan
@@ -49,22 +50,22 @@ TRAFFIC: Final = {
 """What each kind of traffic is."""
 
 _ALONG_BASE: Final[dict[tuple[str, ...], Traffic]] = {
-    ("tp",): Traffic.LAYERS,
-    ("cp",): Traffic.LAYERS,
-    ("tp", "cp"): Traffic.LAYERS,
-    ("tp", "dp", "cp"): Traffic.LAYERS,
-    ("dp", "cp"): Traffic.REPLICAS,
-    ("pp",): Traffic.STAGES,
-    ("dp",): Traffic.STEP,
-    ("tp", "pp"): Traffic.STEP,
-    ("tp", "cp", "dp", "pp"): Traffic.STEP,
+    (TP,): Traffic.LAYERS,
+    (CP,): Traffic.LAYERS,
+    (TP, CP): Traffic.LAYERS,
+    (TP, DP, CP): Traffic.LAYERS,
+    (DP, CP): Traffic.REPLICAS,
+    (PP,): Traffic.STAGES,
+    (DP,): Traffic.STEP,
+    (TP, PP): Traffic.STEP,
+    (TP, CP, DP, PP): Traffic.STEP,
 }
 _ALONG_EXPERT: Final[dict[tuple[str, ...], Traffic]] = {
-    ("etp",): Traffic.EXPERTS,
-    ("ep",): Traffic.EXPERTS,
-    ("etp", "ep"): Traffic.EXPERTS,
-    ("edp",): Traffic.REPLICAS,
-    ("etp", "ep", "pp"): Traffic.STEP,
+    (ETP,): Traffic.EXPERTS,
+    (EP,): Traffic.EXPERTS,
+    (ETP, EP): Traffic.EXPERTS,
+    (EDP,): Traffic.REPLICAS,
+    (ETP, EP, PP): Traffic.STEP,
 }
 _ELSEWHERE: Final = {
     GroupKind.EMBEDDING: Traffic.STEP,
@@ -266,7 +267,7 @@ def most(planned: Plan, *, share: bool = SHARE) -> int:
     they lead at a bridge: the first or the last does.
     """
     every = communicators(planned, share=share)
-    ends = ((grid, grid.axis("pp") - 1) for grid in planned.grids)
+    ends = ((grid, grid.axis(PP) - 1) for grid in planned.grids)
     stages = (grid.stage(stage) for grid, last in ends for stage in {0, min(1, last), last})
     return max(
         sum(one.of(rank) is not None for one in every)

@@ -11,6 +11,7 @@ from attrs import frozen
 from mimodsl.checker.proof.program import Action, Collective, Operation, ProcessGroup
 from mimodsl.checker.proof.small_world import SmallWorld
 from mimodsl.ir import Dispatcher, Module, Moe
+from mimodsl.ir.axes import CP, DP, EDP, EP, ETP, PP, TP
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.train import Precision
 from mimodsl.planner.bridges import BridgePlan, Direction
@@ -82,7 +83,7 @@ def _forward(world: SmallWorld, unit: MegatronModule, rank: int) -> Iterator[Pro
     if unit.module.role is Role.LANGUAGE:
         yield from _language(world, unit, rank, token_counts=True)
     else:
-        yield world.along(unit.grid, ("tp",))[rank]
+        yield world.along(unit.grid, (TP,))[rank]
         yield from _gather(world, unit, rank, Direction.FAN_IN)
 
 
@@ -90,7 +91,7 @@ def _backward(world: SmallWorld, unit: MegatronModule, rank: int) -> Iterator[Pr
     if unit.module.role is Role.LANGUAGE:
         yield from _language(world, unit, rank, token_counts=False)
     elif unit.trains:
-        yield world.along(unit.grid, ("tp",))[rank]
+        yield world.along(unit.grid, (TP,))[rank]
         yield from _gather(world, unit, rank, Direction.FAN_OUT)
 
 
@@ -108,10 +109,10 @@ def _language(
     world: SmallWorld, unit: MegatronModule, rank: int, *, token_counts: bool
 ) -> Iterator[ProcessGroup]:
     """Embeddings, layers and the loss use tp; attention and Mamba also use cp."""
-    yield world.along(unit.grid, ("tp",))[rank]
+    yield world.along(unit.grid, (TP,))[rank]
     symbols, moe = _layers(unit, rank)
     if symbols & {"*", "M"}:
-        yield world.along(unit.grid, ("cp",))[rank]
+        yield world.along(unit.grid, (CP,))[rank]
     if moe is not None and "E" in symbols:
         for axes in _expert_axes(moe, token_counts=token_counts):
             yield world.along(unit.grid, axes, _EXPERT_VIEW)[rank]
@@ -121,20 +122,20 @@ def _expert_axes(moe: Moe, *, token_counts: bool) -> Iterator[tuple[str, ...]]:
     """The axes over which token counts, tokens and their shards are exchanged
     (transformer/moe/token_dispatcher.py, "num_local_tokens_per_expert, group")."""
     if moe.dispatcher is not Dispatcher.ALLTOALL:
-        yield ("etp", "ep")
+        yield (ETP, EP)
         return
     if token_counts:
-        yield ("etp", "ep")
-    yield ("ep",)
-    yield ("etp",)
+        yield (ETP, EP)
+    yield (EP,)
+    yield (ETP,)
 
 
 def _layers(unit: MegatronModule, rank: int) -> tuple[set[str], Moe | None]:
     """The pattern symbols of the layers on the stage of a rank, and the experts of the model."""
-    kind, stages = unit.module.kind, unit.grid.axis("pp")
+    kind, stages = unit.module.kind, unit.grid.axis(PP)
     if kind.role is not Role.LANGUAGE:
         return set(), None
-    stage = family_of(kind).stage(kind, unit.grid.base.coordinates(rank)["pp"], stages)
+    stage = family_of(kind).stage(kind, unit.grid.base.coordinates(rank)[PP], stages)
     return set(stage.symbols), kind.used.moe
 
 
@@ -144,9 +145,9 @@ def reductions(
     """The gradient reductions of DDP over replicas; they may overlap the last backward pass."""
     for unit in units:
         if unit.trains:
-            yield Collective(world.along(unit.grid, ("dp", "cp"))[rank], unit.module.name)
+            yield Collective(world.along(unit.grid, (DP, CP))[rank], unit.module.name)
             if _has_experts(unit, rank):
-                group = world.along(unit.grid, ("edp",), _EXPERT_VIEW)[rank]
+                group = world.along(unit.grid, (EDP,), _EXPERT_VIEW)[rank]
                 yield Collective(group, f"experts of {unit.module.name}")
 
 
@@ -162,7 +163,7 @@ def finish(world: SmallWorld, units: tuple[MegatronModule, ...], rank: int) -> t
     over_replicas = tuple(reductions(world, units, rank))
     by_key = sorted(units, key=_megatron_key)
     norms = (
-        Collective(world.along(unit.grid, ("tp", "cp", "dp", "pp"))[rank], unit.module.name)
+        Collective(world.along(unit.grid, (TP, CP, DP, PP))[rank], unit.module.name)
         for unit in by_key
     )
     return (
@@ -198,12 +199,12 @@ def _finalized(world: SmallWorld, unit: MegatronModule, rank: int) -> Iterator[O
     if unit.module.role is not Role.LANGUAGE or not unit.trains:
         return
     if world.plan.spec.splits_sequence(unit.module):
-        yield Collective(world.along(unit.grid, ("tp",))[rank], "norms and routers")
-    pp = unit.grid.axis("pp")
+        yield Collective(world.along(unit.grid, (TP,))[rank], "norms and routers")
+    pp = unit.grid.axis(PP)
     end_stages = (0, pp - 1) if pp > 1 else ()
-    is_end = unit.grid.base.coordinates(rank)["pp"] in end_stages
+    is_end = unit.grid.base.coordinates(rank)[PP] in end_stages
     if family_of(kind).ties_embeddings(kind) and is_end:
         yield Collective(world.embedding(unit.grid)[rank], "embeddings")
     moe = _layers(unit, rank)[1]
     if moe is not None and moe.expert_bias and _has_experts(unit, rank):
-        yield Collective(world.along(unit.grid, ("tp", "dp", "cp"))[rank], "expert bias")
+        yield Collective(world.along(unit.grid, (TP, DP, CP))[rank], "expert bias")

@@ -16,6 +16,7 @@ from mimodsl.checker.proof.program import (
     ProcessGroup,
 )
 from mimodsl.checker.proof.small_world import SmallWorld
+from mimodsl.ir.axes import PP
 from mimodsl.planner.bridges import BridgePlan
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.groups import GroupKind
@@ -48,7 +49,7 @@ def neighbours(
 
     `bridges` are in the order of the flows, in which megatron-core visits them.
     """
-    stage, last = grid.base.coordinates(rank)["pp"], grid.axis("pp") - 1
+    stage, last = grid.base.coordinates(rank)[PP], grid.axis(PP) - 1
     incoming = [bridge for bridge in bridges if bridge.destination is grid]
     outgoing = [bridge for bridge in bridges if bridge.source is grid]
     return PipelineNeighbours(
@@ -64,12 +65,12 @@ def neighbours(
 def _stage(world: SmallWorld, grid: GridPlan, rank: int, step: int) -> PipelineNeighbour:
     """P2PCommunicator._communicate: shapes in one batch, then tensors one by one."""
     coordinates = grid.base.coordinates(rank)
-    stage = coordinates["pp"]
-    peer = grid.base.rank({**coordinates, "pp": stage + step})
-    group = world.along(grid, ("pp",))[rank]
+    stage = coordinates[PP]
+    peer = grid.base.rank({**coordinates, PP: stage + step})
+    group = world.along(grid, (PP,))[rank]
     # With two stages, one direction uses the world's group (pipeline_parallel/p2p_communication.py,
     # "even_recv_odd_send_group = torch").
-    other = world.everyone if grid.axis("pp") == 2 else group
+    other = world.everyone if grid.axis(PP) == 2 else group
     even = stage % 2 == 0
     outgoing, incoming = Message(peer, sends=True), Message(peer, sends=False)
     send = Exchange(group if even else other, (outgoing,), batched=False)

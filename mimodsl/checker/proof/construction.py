@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from mimodsl.checker.proof.collectives import megatron_modules
 from mimodsl.checker.proof.faults import BuildCall, MissedCall
 from mimodsl.checker.proof.small_world import SmallWorld
+from mimodsl.ir.axes import EDP
 from mimodsl.planner.plan import Plan
 from mimodsl.planner.sharing import CommunicatorPlan
 
@@ -120,7 +121,7 @@ def _groups_of_ddp(
     (process_groups_config.py, "torch.distributed.new_group"). torch expects the whole world in this
     call, and the other ranks do not make it."""
     names = (name for communicator in communicators for name in communicator.names)
-    grids = {name.grid for name in names if name.axes == ("edp",)}
+    grids = {name.grid for name in names if name.axes == (EDP,)}
     for unit in megatron_modules(planned):
         if rank in unit.grid.ranks and unit.grid.name not in grids:
             yield BuildCall(f"group of rank {rank} in DDP of {unit.module.name}")

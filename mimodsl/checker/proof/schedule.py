@@ -21,6 +21,7 @@ from mimodsl.checker.proof.faults import Fault
 from mimodsl.checker.proof.machine import run
 from mimodsl.checker.proof.program import Action, Operation, Program
 from mimodsl.checker.proof.small_world import SmallWorld
+from mimodsl.ir.axes import PP
 from mimodsl.planner.bridges import BridgePlan
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.plan import Layout
@@ -198,7 +199,7 @@ def _bridges_of(world: SmallWorld, unit: MegatronModule) -> tuple[BridgePlan, ..
 
 def _stage(world: SmallWorld, grid: GridPlan, rank: int) -> int:
     """The stage of a rank in the pipeline over all modules."""
-    stage = grid.base.coordinates(rank)["pp"]
+    stage = grid.base.coordinates(rank)[PP]
     language = world.plan.grid(world.plan.spec.language.grid)
     is_last = world.plan.layout is not Layout.COLOCATED and grid is language
-    return stage + (world.plan.stages - grid.axis("pp") if is_last else 0)
+    return stage + (world.plan.stages - grid.axis(PP) if is_last else 0)

@@ -5,6 +5,7 @@ from typing import Final
 from attrs import evolve
 
 from mimodsl.ir import Grid, Role, Spec
+from mimodsl.ir.axes import PP
 from mimodsl.planner.families import family_of
 
 _KEPT: Final = 8
@@ -36,7 +37,7 @@ def shorten(spec: Spec, stages: int) -> Spec:
     removed = _surplus(0, early) | _surplus(early, stages)
     if not removed:
         return spec
-    pp = spec.grid_of(spec.language).size("pp")
+    pp = spec.grid_of(spec.language).size(PP)
     kept = [stage for stage in range(pp) if stage + stages - pp not in removed]
     microbatches = spec.schedule.microbatches - len(_surplus(early, stages))
     return evolve(
@@ -65,6 +66,6 @@ def _with_stages(grid: Grid, pp: int) -> Grid:
     """The grid with another number of stages, and only its base view and its expert view."""
     base = evolve(
         grid.base,
-        axes=tuple(evolve(axis, size=pp) if axis.name == "pp" else axis for axis in grid.base.axes),
+        axes=tuple(evolve(axis, size=pp) if axis.name == PP else axis for axis in grid.base.axes),
     )
     return evolve(grid, views=(base, *filter(None, [grid.expert])), ranks=None)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from attrs import field, frozen
 
 from mimodsl.checker.proof.program import ProcessGroup
+from mimodsl.ir.axes import CP, DP, PP, TP
 from mimodsl.planner.bridges import BridgePlan, Direction
 from mimodsl.planner.grids import GridPlan
 from mimodsl.planner.groups import GroupKind, GroupPlan
@@ -73,16 +74,16 @@ class SmallWorld:
 
     def embedding(self, grid: GridPlan) -> dict[int, ProcessGroup]:
         """The groups of the first and last stage of each pipeline, by rank."""
-        last = grid.axis("pp") - 1
+        last = grid.axis(PP) - 1
 
         def pipeline(rank: int) -> Hashable:
             coordinates = grid.base.coordinates(rank)
-            is_inner = coordinates["pp"] not in (0, last)
+            is_inner = coordinates[PP] not in (0, last)
             return (
                 is_inner and rank,
-                coordinates["tp"],
-                coordinates["cp"],
-                coordinates["dp"],
+                coordinates[TP],
+                coordinates[CP],
+                coordinates[DP],
             )
 
         return self._groups(grid, f"{grid.name}.embedding", pipeline)
@@ -185,21 +186,21 @@ def _representatives(planned: Plan, grid: GridPlan) -> Iterator[int]:
     sends = planned.layout is Layout.NON_COLOCATED and any(
         bridge.source is grid for bridge in planned.bridges
     )
-    leader = {axis: grid.axis(axis) - 1 if sends else 0 for axis in ("tp", "cp")}
-    other = {axis: 0 if sends else grid.axis(axis) - 1 for axis in ("tp", "cp")}
+    leader = {axis: grid.axis(axis) - 1 if sends else 0 for axis in (TP, CP)}
+    other = {axis: 0 if sends else grid.axis(axis) - 1 for axis in (TP, CP)}
     places = [
-        {**leader, "dp": 0},
-        {**leader, "dp": 0, "tp": other["tp"]},
-        {**leader, "dp": 0, "cp": other["cp"]},
-        *({**leader, "dp": replica} for replica in _replicas(planned, grid)),
+        {**leader, DP: 0},
+        {**leader, DP: 0, TP: other[TP]},
+        {**leader, DP: 0, CP: other[CP]},
+        *({**leader, DP: replica} for replica in _replicas(planned, grid)),
     ]
-    for stage in range(grid.axis("pp")):
-        yield from (grid.base.rank({**place, "pp": stage}) for place in places)
+    for stage in range(grid.axis(PP)):
+        yield from (grid.base.rank({**place, PP: stage}) for place in places)
 
 
 def _replicas(planned: Plan, grid: GridPlan) -> set[int]:
     """The first and the last replica, and those that bridges join to the language model."""
-    replicas = {0, grid.axis("dp") - 1}
+    replicas = {0, grid.axis(DP) - 1}
     language = _language_replicas(planned.bridges)
     for bridge in planned.bridges:
         if bridge.destination is grid:
@@ -212,7 +213,7 @@ def _replicas(planned: Plan, grid: GridPlan) -> set[int]:
 def _language_replicas(bridges: Iterable[BridgePlan]) -> set[int]:
     replicas: set[int] = set()
     for bridge in bridges:
-        replicas |= {0, bridge.destination.axis("dp") - 1}
+        replicas |= {0, bridge.destination.axis(DP) - 1}
         if bridge.direction is Direction.FAN_OUT:
             replicas.add(bridge.scale - 1)
     return replicas

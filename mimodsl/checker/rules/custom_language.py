@@ -5,6 +5,7 @@ from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import CUSTOM_LANGUAGE, Held
 from mimodsl.ir import CustomLanguage
+from mimodsl.ir.axes import CP, DP, PP, TP
 
 
 @rule(
@@ -19,11 +20,11 @@ def custom_language_is_whole(spec: Context, language: Held[CustomLanguage]) -> F
     mimodsl knows what goes in and what comes out of it, and not how its weights, a sequence or its
     layers could be split. Replicas over dp share its work.
     """
-    sizes = {axis: language.size(axis) for axis in ("tp", "cp", "pp")}
+    sizes = {axis: language.size(axis) for axis in (TP, CP, PP)}
     split = {axis: size for axis, size in sizes.items() if size > 1}
     if not split:
         return
-    dp = language.size("dp")
+    dp = language.size(DP)
     for size in split.values():
         dp *= size
     axes = [code(f"{axis}:{size}") for axis, size in split.items()]

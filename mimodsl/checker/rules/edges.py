@@ -8,6 +8,7 @@ from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import ROUTE, Held, Route, spans_of
 from mimodsl.ir import Precision
+from mimodsl.ir.axes import CP, DP, PP, TP
 from mimodsl.ir.kinds import Kind
 from mimodsl.planner.families import family_of
 
@@ -73,12 +74,12 @@ def context_parallel(spec: Context, route: Route) -> Findings:
         }
     """
     for held in _ends(route):
-        cp, dp, tp = (held.size(axis) for axis in ("cp", "dp", "tp"))
+        cp, dp, tp = (held.size(axis) for axis in (CP, DP, TP))
         if cp > 1:
             yield Finding(
                 message=f"the flow of {code(route.encoder.name)} cannot cross a bridge with "
                 f"{code(f'cp:{cp}')}",
-                primary=spec.axis_label(held.grid, "cp", "context parallelism"),
+                primary=spec.axis_label(held.grid, CP, "context parallelism"),
                 secondary=(spec.label(route.flow, "path", "a bridge"),),
                 help=(
                     f"use {code('cp:1')} with {code(f'dp:{dp * cp}')} or {code(f'tp:{tp * cp}')}",
@@ -138,15 +139,15 @@ def colocated_pipeline(spec: Context, route: Route) -> Findings:
           token = 511
         }
     """
-    language, pp = route.language, route.language.size("pp")
+    language, pp = route.language, route.language.size(PP)
     if pp == 1 or not is_colocated(spec, route):
         return
-    place, dp = spec.draft.place, language.size("dp")
+    place, dp = spec.draft.place, language.size(DP)
     shared = route.encoder.grid is language.grid
     yield Finding(
         message=f"{code(language.name)} has {pp} pipeline stages on the ranks of its encoder "
         f"{code(route.encoder.name)}",
-        primary=spec.axis_label(language.grid, "pp", f"{pp} stages"),
+        primary=spec.axis_label(language.grid, PP, f"{pp} stages"),
         secondary=(
             spec.label(route.encoder.module, "grid", "on the same ranks"),
             *(() if shared or place is None else (spec.label(place, None, "placed here"),)),
@@ -209,15 +210,15 @@ def fan(spec: Context, route: Route) -> Findings:
           token = 511
         }
     """
-    a, b = route.encoder.size("dp"), route.language.size("dp")
+    a, b = route.encoder.size(DP), route.language.size(DP)
     if not divides_one_way(a, b):
         fits = replicas(spec, route, (*divisors(b), next_multiple(a, b)))
         yield Finding(
             message=f"{a} replicas of {code(route.encoder.name)} and {b} replicas of "
             f"{code(route.language.name)} do not divide evenly",
-            primary=spec.axis_label(route.encoder.grid, "dp", f"{a} replicas"),
+            primary=spec.axis_label(route.encoder.grid, DP, f"{a} replicas"),
             secondary=(
-                spec.axis_label(route.language.grid, "dp", f"{b} replicas"),
+                spec.axis_label(route.language.grid, DP, f"{b} replicas"),
                 spec.label(route.flow, "path", "the bridge between them"),
             ),
             help=(f"{fits} in {code(route.encoder.grid.name)} divides evenly",),
@@ -226,10 +227,10 @@ def fan(spec: Context, route: Route) -> Findings:
 
 def replicas(spec: Context, route: Route, sizes: Iterable[int]) -> str:
     """The nearest of some dp sizes for an encoder; on shared ranks, with the tp that fits."""
-    grid, dp = route.encoder.grid, route.encoder.size("dp")
+    grid, dp = route.encoder.grid, route.encoder.size(DP)
     if not is_colocated(spec, route):
         return either(code(f"dp:{size}") for size in nearest(dp, sizes))
-    both = dp * grid.size("tp")
+    both = dp * grid.size(TP)
     fits = nearest(dp, (size for size in sizes if both % size == 0))
     return either(f"{code(f'dp:{size}')} with {code(f'tp:{both // size}')}" for size in fits)
 

@@ -7,6 +7,7 @@ from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import AFFINE, CUSTOM_ENCODER, ENCODER, RADIO, VISION, Held
 from mimodsl.diagnostics import Severity
 from mimodsl.ir import AffineProjector, CustomEncoder, Encoder, Radio, Role, VisionEncoder
+from mimodsl.ir.axes import DP, PP, TP
 
 
 def _nearest_multiples(size: int, step: int) -> tuple[int, ...]:
@@ -162,11 +163,11 @@ def encoder_pipeline(spec: Context, encoder: Held[Encoder]) -> Findings:
           grid = encoder
         }
     """
-    pp, tp, dp = (encoder.size(axis) for axis in ("pp", "tp", "dp"))
+    pp, tp, dp = (encoder.size(axis) for axis in (PP, TP, DP))
     if pp > 1:
         yield Finding(
             message=f"the encoder {code(encoder.name)} has {pp} pipeline stages",
-            primary=spec.axis_label(encoder.grid, "pp", f"{pp} stages"),
+            primary=spec.axis_label(encoder.grid, PP, f"{pp} stages"),
             secondary=(spec.label(encoder.module, "name", "an encoder"),),
             notes=("megatron-core would skip the layers of every stage except the first",),
             help=(f"use {code('pp:1')} with {code(f'dp:{dp * pp}')} or {code(f'tp:{tp * pp}')}",),
@@ -261,13 +262,13 @@ def affine_bias(spec: Context, projector: Held[AffineProjector]) -> Findings:
           token = 511
         }
     """
-    kind, tp = projector.kind, projector.size("tp")
+    kind, tp = projector.kind, projector.size(TP)
     if kind.bias and tp > 1:
         yield Finding(
             message=f"the bias of {code(projector.name)} is split over {code(f'tp:{tp}')}, "
             "but the output that it is added to is not",
             primary=spec.label(kind, "bias", "a part on every tp rank"),
-            secondary=(spec.axis_label(projector.grid, "tp", f"{tp} ranks"),),
+            secondary=(spec.axis_label(projector.grid, TP, f"{tp} ranks"),),
             help=(f"write {code('bias = false')}, or use {code('mlp_projector')} instead",),
         )
 
@@ -286,7 +287,7 @@ def custom_encoder_is_whole(spec: Context, encoder: Held[CustomEncoder]) -> Find
     Ranks along tp hold the same weights and compute the same: the model trains correctly, but these
     ranks save nothing.
     """
-    tp, dp = encoder.size("tp"), encoder.size("dp")
+    tp, dp = encoder.size(TP), encoder.size(DP)
     if tp > 1:
         modules = spec.draft.modules
         grids = {module.grid for module in modules if module.role is Role.LANGUAGE}
@@ -294,7 +295,7 @@ def custom_encoder_is_whole(spec: Context, encoder: Held[CustomEncoder]) -> Find
         yield Finding(
             message=f"{code(encoder.name)} is a {code(encoder.kind.keyword)}, which "
             f"{code(f'tp:{tp}')} does not split",
-            primary=spec.axis_label(encoder.grid, "tp", f"{tp} ranks that compute the same"),
+            primary=spec.axis_label(encoder.grid, TP, f"{tp} ranks that compute the same"),
             secondary=(spec.label(encoder.module, "name", "whole on every rank"),),
             help=(
                 f"{code(f'dp:{tp * dp}')} {where} spreads samples over the same number of ranks",

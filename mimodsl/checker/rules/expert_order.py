@@ -4,6 +4,7 @@ from mimodsl.checker.context import Context
 from mimodsl.checker.phrases import code
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import MOE, GridView, HeldMoe
+from mimodsl.ir.axes import EP, ETP, TP
 
 
 @rule(
@@ -38,18 +39,18 @@ def parts_first(spec: Context, held: HeldMoe) -> Findings:
         }
     """
     view = held.expert
-    if view is None or min(held.grid.size("etp"), held.grid.size("ep")) == 1:
+    if view is None or min(held.grid.size(ETP), held.grid.size(EP)) == 1:
         return
-    ep = view.stride("ep")
-    if view.stride("etp") < ep:
+    ep = view.stride(EP)
+    if view.stride(ETP) < ep:
         return
-    order = view.ordered("etp", ep)
+    order = view.ordered(ETP, ep)
     assert order is not None, "etp can take the place of ep"
     yield Finding(
         message=f"{code('ep')} varies faster than {code('etp')} in the expert view of "
         f"{code(held.grid.name)}",
-        primary=spec.axis_label(held.grid, "ep", "spreads experts over neighbours"),
-        secondary=(spec.axis_label(held.grid, "etp", "splits each expert"),),
+        primary=spec.axis_label(held.grid, EP, "spreads experts over neighbours"),
+        secondary=(spec.axis_label(held.grid, ETP, "splits each expert"),),
         help=(f"order the view as {code(order)}",),
         edits=spec.writing(view.view, "axes", order),
     )
@@ -85,17 +86,17 @@ def same_parts(spec: Context, held: HeldMoe) -> Findings:
           grid = llm
         }
     """
-    view, tp = held.expert, held.grid.size("tp")
-    if view is None or held.grid.size("ep") > 1 or held.grid.size("etp") != tp or tp == 1:
+    view, tp = held.expert, held.grid.size(TP)
+    if view is None or held.grid.size(EP) > 1 or held.grid.size(ETP) != tp or tp == 1:
         return
-    tp_stride, etp_stride = GridView(held.grid, held.grid.base).stride("tp"), view.stride("etp")
+    tp_stride, etp_stride = GridView(held.grid, held.grid.base).stride(TP), view.stride(ETP)
     if tp_stride == etp_stride:
         return
-    order = view.ordered("etp", tp_stride)
+    order = view.ordered(ETP, tp_stride)
     yield Finding(
         message=f"{code(held.name)} does not split experts over the ranks of its other weights",
-        primary=spec.axis_label(held.grid, "etp", f"joins ranks {etp_stride} apart"),
-        secondary=(spec.axis_label(held.grid, "tp", f"joins ranks {tp_stride} apart"),),
+        primary=spec.axis_label(held.grid, ETP, f"joins ranks {etp_stride} apart"),
+        secondary=(spec.axis_label(held.grid, TP, f"joins ranks {tp_stride} apart"),),
         help=(
             f"order the view as {code(order)}"
             if order

@@ -6,11 +6,12 @@ from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import GRID, MOE, HeldMoe, is_sound
 from mimodsl.ir import Dispatcher, Grid
+from mimodsl.ir.axes import EDP, EP, ETP, PP, TP
 
 
 def _stage_ranks(grid: Grid) -> int:
     """The ranks of one pipeline stage."""
-    return grid.world // grid.size("pp")
+    return grid.world // grid.size(PP)
 
 
 @rule(
@@ -36,15 +37,15 @@ def experts_by_ep(spec: Context, held: HeldMoe) -> Findings:
           grid = llm
         }
     """
-    if held.expert is None or held.moe.experts % (ep := held.grid.size("ep")) == 0:
+    if held.expert is None or held.moe.experts % (ep := held.grid.size(EP)) == 0:
         return
     experts = held.moe.experts
-    stage = _stage_ranks(held.grid) // held.grid.size("etp")
+    stage = _stage_ranks(held.grid) // held.grid.size(ETP)
     fits = nearest(ep, (size for size in divisors(experts) if stage % size == 0))
     options = [f"{code(f'ep:{size}')} with {code(f'edp:{stage // size}')}" for size in fits]
     yield Finding(
         message=f"{experts} experts do not divide over {code(f'ep:{ep}')}",
-        primary=spec.axis_label(held.grid, "ep", division(experts, ep)),
+        primary=spec.axis_label(held.grid, EP, division(experts, ep)),
         secondary=(spec.label(held.moe, "experts", f"{experts} experts"),),
         help=(
             f"{either(options)} divides them",
@@ -127,7 +128,7 @@ def idle_expert_view(spec: Context, grid: Grid) -> Findings:
         }
     """
     modules = [module for module in spec.draft.modules if module.grid == grid.name]
-    axis = next((name for name in ("ep", "etp") if grid.size(name) > 1), None)
+    axis = next((name for name in (EP, ETP) if grid.size(name) > 1), None)
     if grid.expert is None or axis is None or not modules or not is_sound(grid):
         return
     if any(held.grid is grid for held in MOE.subjects(spec)):
@@ -169,13 +170,13 @@ def experts_unsplit_sequence(spec: Context, held: HeldMoe) -> Findings:
           sequence_parallel = false
         }
     """
-    if held.grid.size("tp") > 1 and not held.language.splits_sequence:
+    if held.grid.size(TP) > 1 and not held.language.splits_sequence:
         yield Finding(
             message=f"{code(held.name)} has experts and tensor parallelism, "
             "but does not split its sequence",
             primary=spec.label(held.language.kind, "sequence_parallel", "not split over tp"),
             secondary=(
-                spec.axis_label(held.grid, "tp", f"{held.grid.size('tp')} tp ranks"),
+                spec.axis_label(held.grid, TP, f"{held.grid.size('tp')} tp ranks"),
                 spec.label(held.moe, "experts", "experts"),
             ),
             notes=("every tp rank would route the same tokens",),
@@ -211,15 +212,15 @@ def expert_width(spec: Context, held: HeldMoe) -> Findings:
           grid = llm
         }
     """
-    etp, ffn = held.grid.size("etp"), held.moe.ffn
+    etp, ffn = held.grid.size(ETP), held.moe.ffn
     if held.expert is None or ffn % etp == 0:
         return
-    stage = _stage_ranks(held.grid) // held.grid.size("ep")
+    stage = _stage_ranks(held.grid) // held.grid.size(EP)
     fits = nearest(etp, (size for size in divisors(ffn) if stage % size == 0))
     options = [f"{code(f'etp:{size}')} with {code(f'edp:{stage // size}')}" for size in fits]
     yield Finding(
         message=f"experts of width {ffn} do not divide over {code(f'etp:{etp}')}",
-        primary=spec.axis_label(held.grid, "etp", division(ffn, etp)),
+        primary=spec.axis_label(held.grid, ETP, division(ffn, etp)),
         secondary=(spec.label(held.moe, "ffn", f"{ffn} wide"),),
         help=(
             f"{either(options)} divides them",
@@ -253,13 +254,13 @@ def bias_with_etp(spec: Context, held: HeldMoe) -> Findings:
           moe  = { shared_ffn = none }
         }
     """
-    etp = held.grid.size("etp")
+    etp = held.grid.size(ETP)
     if held.language.kind.bias and held.expert is not None and etp > 1:
-        edp = etp * held.grid.size("edp")
+        edp = etp * held.grid.size(EDP)
         yield Finding(
             message=f"the experts of {code(held.name)} have biases and are split over "
             f"{code(f'etp:{etp}')}",
-            primary=spec.axis_label(held.grid, "etp", "splits every expert"),
+            primary=spec.axis_label(held.grid, ETP, "splits every expert"),
             secondary=(spec.label(held.language.kind, "bias", "biases in linear layers"),),
             help=(f"use {code('bias = false')}, or {code('etp:1')} with {code(f'edp:{edp}')}",),
         )
@@ -325,7 +326,7 @@ def lone_flex(spec: Context, held: HeldMoe) -> Findings:
         }
     """
     flex = held.moe.dispatcher is Dispatcher.FLEX
-    if flex and held.expert and held.grid.size("etp") * held.grid.size("ep") == 1:
+    if flex and held.expert and held.grid.size(ETP) * held.grid.size(EP) == 1:
         yield Finding(
             message=f"the {code('flex')} dispatcher of {code(held.name)} has only one rank",
             primary=spec.label(held.moe, "dispatcher", "needs etp·ep above 1"),

@@ -15,6 +15,7 @@ from mimodsl.checker.scopes import (
 from mimodsl.diagnostics import Edit
 from mimodsl.diagnostics.suggest import corrected, did_you_mean
 from mimodsl.ir import Axis, Grid, View
+from mimodsl.ir.axes import CP, DP, EDP, EP, ETP, TP
 from mimodsl.ir.grid import BASE_AXES, EXPERT_AXES, EXPERT_VIEW
 from mimodsl.source import Span
 
@@ -42,9 +43,9 @@ def stated_ranks(spec: Context, grid: Grid) -> Findings:
         return
     names = "·".join(axis.name for axis in grid.base.axes)
     help_line = f"{code(f'ranks = {grid.world}')} matches the axes"
-    dp = grid.size("dp")
+    dp = grid.size(DP)
     rest = grid.world // dp
-    if grid.base.axis("dp") is not None and grid.ranks % rest == 0:
+    if grid.base.axis(DP) is not None and grid.ranks % rest == 0:
         help_line = f"{code(f'dp:{grid.ranks // rest}')} makes {grid.ranks} ranks, or {help_line}"
     yield Finding(
         message=f"grid {code(grid.name)} states {grid.ranks} ranks, "
@@ -55,7 +56,7 @@ def stated_ranks(spec: Context, grid: Grid) -> Findings:
     )
 
 
-_EXPERT_TWINS: Final = {"tp": "etp", "dp": "edp", "cp": None}
+_EXPERT_TWINS: Final = {TP: ETP, DP: EDP, CP: None}
 
 
 @rule(
@@ -120,8 +121,8 @@ def _axis_help(one: GridView, axis: Axis) -> tuple[str, ...]:
 def _expert_line(grid: Grid) -> str:
     """An expert view for the expert axes that stand in the base view."""
     sizes = {axis.name: axis.size or 1 for axis in grid.base.axes}
-    etp, ep = sizes.get("etp", 1), sizes.get("ep", 1)
-    stage = prod(size for name, size in sizes.items() if name in ("tp", "cp", "dp", *EXPERT_AXES))
+    etp, ep = sizes.get(ETP, 1), sizes.get(EP, 1)
+    stage = prod(size for name, size in sizes.items() if name in (TP, CP, DP, *EXPERT_AXES))
     return f"expert = etp:{etp} * ep:{ep} * edp:{max(1, stage // (etp * ep))} * pp"
 
 

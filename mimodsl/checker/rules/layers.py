@@ -11,6 +11,7 @@ from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import HYBRID, LANGUAGE, Held
 from mimodsl.diagnostics import Edit, Label, Severity
 from mimodsl.ir import Hybrid, TransformerLanguage
+from mimodsl.ir.axes import DP, PP
 from mimodsl.planner.families import family_of
 from mimodsl.source import Span
 
@@ -217,7 +218,7 @@ def stage_marks(spec: Context, language: Held[Hybrid]) -> Findings:
           pattern = "ME|M*|EM|ME"
         }
     """
-    kind, pp = language.kind, language.size("pp")
+    kind, pp = language.kind, language.size(PP)
     parts = kind.pattern.split("|")
     if len(parts) == 1 or len(parts) == pp or not _symbols_known(kind):
         return
@@ -231,7 +232,7 @@ def stage_marks(spec: Context, language: Held[Hybrid]) -> Findings:
         message=f"the pattern of {code(language.name)} has {count(len(parts), 'stage')}, "
         f"but its grid has {pp}",
         primary=spec.label(kind, "pattern", f"{len(parts)} parts"),
-        secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
+        secondary=(spec.axis_label(language.grid, PP, _stages(pp)),),
         notes=dropped,
         help=(
             f"{code(f'pp:{len(parts)}')} has a stage for each part",
@@ -285,7 +286,7 @@ def uneven_stages(spec: Context, language: Held[TransformerLanguage]) -> Finding
           attention  = { heads = 4 }
         }
     """
-    kind, pp = language.kind, language.size("pp")
+    kind, pp = language.kind, language.size(PP)
     even = family_of(kind).even_layers(kind)
     if even is None or even[1] % pp == 0:
         return
@@ -295,7 +296,7 @@ def uneven_stages(spec: Context, language: Held[TransformerLanguage]) -> Finding
         message=f"the {layers} layers of {code(language.name)} do not divide into "
         f"{count(pp, 'stage')}",
         primary=spec.label(kind, field, division(layers, pp)),
-        secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
+        secondary=(spec.axis_label(language.grid, PP, _stages(pp)),),
         help=(f"{either(options)} divides them, {_uneven_help(kind, layers, pp)}",),
     )
 
@@ -332,7 +333,7 @@ def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
           pattern = "MEM||*EM"
         }
     """
-    kind, pp = language.kind, language.size("pp")
+    kind, pp = language.kind, language.size(PP)
     parts = kind.pattern.split("|")
     if len(parts) != pp or not _symbols_known(kind):
         return
@@ -341,7 +342,7 @@ def empty_stage(spec: Context, language: Held[Hybrid]) -> Findings:
             yield Finding(
                 message=f"stage {stage} of {pp} of {code(language.name)} has no layer",
                 primary=_part(spec, kind, _offset(parts, stage), 1, f"part {stage} is empty"),
-                secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
+                secondary=(spec.axis_label(language.grid, PP, _stages(pp)),),
                 help=(_fill_help(kind, pp),),
             )
 
@@ -379,12 +380,12 @@ def one_wide(spec: Context, language: Held[TransformerLanguage]) -> Findings:
           attention  = { heads = 1, head_dim = 2 }
         }
     """
-    kind, pp = language.kind, language.size("pp")
+    kind, pp = language.kind, language.size(PP)
     if kind.hidden == 1 and pp > 1:
-        dp = language.size("dp")
+        dp = language.size(DP)
         yield Finding(
             message=f"the stages of {code(language.name)} send tensors of width one",
             primary=spec.label(kind, "hidden", "one wide"),
-            secondary=(spec.axis_label(language.grid, "pp", _stages(pp)),),
+            secondary=(spec.axis_label(language.grid, PP, _stages(pp)),),
             help=(f"use {code('hidden = 2')}, or {code('pp:1')} with {code(f'dp:{dp * pp}')}",),
         )

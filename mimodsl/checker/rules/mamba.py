@@ -12,6 +12,7 @@ from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import HYBRID, Held
 from mimodsl.ir import Hybrid, Mamba, TransformerLanguage
+from mimodsl.ir.axes import CP, TP
 
 
 def _heads(kind: TransformerLanguage, mamba: Mamba) -> int | None:
@@ -126,7 +127,7 @@ def context_parallel(spec: Context, language: Held[Hybrid]) -> Findings:
           mamba = { heads = 8, groups = 4 }
         }
     """
-    mamba, tp, cp = language.kind.used.mamba, language.size("tp"), language.size("cp")
+    mamba, tp, cp = language.kind.used.mamba, language.size(TP), language.size(CP)
     heads = _heads(language.kind, mamba) if mamba else None
     if mamba is None or heads is None or cp == 1 or heads % tp or mamba.groups % tp:
         return
@@ -135,7 +136,7 @@ def context_parallel(spec: Context, language: Held[Hybrid]) -> Findings:
         options = [code(f"cp:{size}") for size in nearest(cp, fits)]
         yield Finding(
             message=f"{code(f'cp:{cp}')} does not divide the Mamba mixer of {code(language.name)}",
-            primary=spec.axis_label(language.grid, "cp", f"{cp} ranks"),
+            primary=spec.axis_label(language.grid, CP, f"{cp} ranks"),
             secondary=(
                 spec.label(mamba, "heads", f"{heads // tp} per tp rank"),
                 spec.label(mamba, "groups", f"{mamba.groups // tp} per tp rank"),

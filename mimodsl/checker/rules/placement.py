@@ -9,6 +9,7 @@ from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, Scope, rule
 from mimodsl.checker.scopes import COMPLETE, SPEC, span_size, spans_of
 from mimodsl.ir import Beside, Place, Placed, Together
+from mimodsl.ir.axes import DP
 from mimodsl.ir.draft import Draft
 from mimodsl.ir.placement import grid_names
 
@@ -200,7 +201,7 @@ def _resize_help(spec: Context, part: Place, target: int) -> str:
     """Grow the data-parallel axis of the smaller grid, where that makes the sizes equal."""
     grid = spec.draft.grid(part.grid) if isinstance(part, Placed) else None
     if grid is not None:
-        others = grid.world // grid.size("dp")
+        others = grid.world // grid.size(DP)
         if target % others == 0:
             return (
                 f"{code(f'dp:{target // others}')} in {code(grid.name)} gives both {target} ranks"

@@ -7,6 +7,7 @@ from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.rules.edges import is_colocated, replicas
 from mimodsl.checker.scopes import ROUTE, GridView, Route, spans_of
 from mimodsl.ir import Grid, View
+from mimodsl.ir.axes import CP, DP, PP
 
 
 @rule(
@@ -63,7 +64,7 @@ def samples(spec: Context, route: Route) -> Findings:
         }
     """
     schedule = spec.draft.schedule
-    a, b = route.encoder.size("dp"), route.language.size("dp")
+    a, b = route.encoder.size(DP), route.language.size(DP)
     if schedule is None or not divides_one_way(a, b) or schedule.micro_batch * b % a == 0:
         return
     total, ratio = schedule.micro_batch * b, a // b
@@ -73,8 +74,8 @@ def samples(spec: Context, route: Route) -> Findings:
         f"{code(route.encoder.name)}",
         primary=spec.label(schedule, "micro_batch", f"{schedule.micro_batch} · dp:{b} = {total}"),
         secondary=(
-            spec.axis_label(route.encoder.grid, "dp", f"{a} replicas of the encoder"),
-            spec.axis_label(route.language.grid, "dp", f"{b} of the language model"),
+            spec.axis_label(route.encoder.grid, DP, f"{a} replicas of the encoder"),
+            spec.axis_label(route.language.grid, DP, f"{b} of the language model"),
         ),
         help=(
             f"{code(f'micro_batch = {next_multiple(schedule.micro_batch, ratio)}')} divides evenly",
@@ -135,19 +136,19 @@ def aligned_samples(spec: Context, route: Route) -> Findings:
     """
     grids = (route.encoder.grid, route.language.grid)
     spans = spans_of(spec.draft)
-    sizes = [grid.size("dp") for grid in grids]
+    sizes = [grid.size(DP) for grid in grids]
     parts = min(sizes)
     if (
         grids[0] is grids[1]
         or parts == 1
         or not divides_one_way(*sizes)
-        or any(grid.size(axis) > 1 for grid in grids for axis in ("cp", "pp"))
+        or any(grid.size(axis) > 1 for grid in grids for axis in (CP, PP))
         or not is_colocated(spec, route)
         or spans.get(grids[0].name) != spans.get(grids[1].name)
     ):
         return
     apart = [
-        GridView(grid, grid.base).stride("dp") * size // parts
+        GridView(grid, grid.base).stride(DP) * size // parts
         for grid, size in zip(grids, sizes, strict=True)
     ]
     if apart[0] == apart[1]:
@@ -177,5 +178,5 @@ def _reordered(grids: tuple[Grid, ...]) -> str:
 
 
 def _dp_last(view: View) -> View:
-    axes = sorted(view.axes, key=lambda axis: axis.name == "dp")
+    axes = sorted(view.axes, key=lambda axis: axis.name == DP)
     return View(name=view.name, axes=axes)

@@ -16,6 +16,7 @@ from mimodsl.checker.phrases import code, either
 from mimodsl.checker.rule import Cost, Finding, Findings, rule
 from mimodsl.checker.scopes import LANGUAGE, MODULE, Held
 from mimodsl.ir import LanguageModel, TransformerLanguage
+from mimodsl.ir.axes import TP
 from mimodsl.ir.kinds import Kind
 from mimodsl.ir.vision import Encoder
 from mimodsl.planner.families import Neighbours, Split, family_of
@@ -66,7 +67,7 @@ def undivided(spec: Context, module: Held[Kind]) -> Findings:
           grid = llm
         }
     """
-    tp = module.size("tp")
+    tp = module.size(TP)
     splits = list(_splits(spec, module))
     odd = [split for split in splits if split.size % tp]
     if not odd:
@@ -74,7 +75,7 @@ def undivided(spec: Context, module: Held[Kind]) -> Findings:
     names = either((f"{split.what} = {split.size}" for split in odd), "and")
     yield Finding(
         message=f"{code(f'tp:{tp}')} does not divide {names} of {code(module.name)}",
-        primary=spec.axis_label(module.grid, "tp", f"{tp} equal parts"),
+        primary=spec.axis_label(module.grid, TP, f"{tp} equal parts"),
         secondary=tuple(
             spec.label(split.node, split.field, division(split.size, tp)) for split in odd
         ),
@@ -131,7 +132,7 @@ def key_value_groups(spec: Context, language: Held[TransformerLanguage]) -> Find
           attention  = { heads = 12, kv_groups = 6 }
         }
     """
-    attention, tp = language.kind.used.attention, language.size("tp")
+    attention, tp = language.kind.used.attention, language.size(TP)
     if attention is None or attention.kv_groups is None or attention.heads % tp:
         return
     groups = attention.kv_groups
@@ -142,14 +143,14 @@ def key_value_groups(spec: Context, language: Held[TransformerLanguage]) -> Find
             message=f"{groups} key-value groups are neither a multiple nor a divisor of "
             f"{code(f'tp:{tp}')}",
             primary=spec.label(attention, "kv_groups", f"{groups} groups"),
-            secondary=(spec.axis_label(language.grid, "tp", f"{tp} ranks"),),
+            secondary=(spec.axis_label(language.grid, TP, f"{tp} ranks"),),
             help=(f"{either(options)} fits {tp} ranks and {attention.heads} heads",),
         )
     elif (width := 2 * groups * attention.width(language.kind.hidden)) % tp:
         yield Finding(
             message=f"keys and values of width {width} do not divide by {code(f'tp:{tp}')}",
             primary=spec.label(attention, "kv_groups", division(width, tp)),
-            secondary=(spec.axis_label(language.grid, "tp", f"{tp} equal parts"),),
+            secondary=(spec.axis_label(language.grid, TP, f"{tp} equal parts"),),
             help=(f"{code(f'kv_groups = {tp}')} gives each rank one group",),
         )
 
@@ -184,7 +185,7 @@ def heads_by_groups(spec: Context, language: Held[TransformerLanguage]) -> Findi
     attention = language.kind.used.attention
     if attention is None or attention.heads % attention.key_value_groups == 0:
         return
-    groups, tp = attention.key_value_groups, language.size("tp")
+    groups, tp = attention.key_value_groups, language.size(TP)
     fits = legal_neighbours(groups, attention.heads, lambda size: divides_one_way(size, tp))
     options = [code(f"kv_groups = {size}") for size in fits]
     yield Finding(
@@ -268,11 +269,11 @@ def lone_sequence_parallel(spec: Context, language: Held[TransformerLanguage]) -
           sequence_parallel = true
         }
     """
-    if language.splits_sequence and language.size("tp") == 1:
+    if language.splits_sequence and language.size(TP) == 1:
         yield Finding(
             message=f"{code(language.name)} splits its sequence over one tp rank",
             primary=spec.label(language.kind, "sequence_parallel", "split over tp"),
-            secondary=(spec.axis_label(language.grid, "tp", "tp is 1"),),
+            secondary=(spec.axis_label(language.grid, TP, "tp is 1"),),
             help=("leave `sequence_parallel` out: it is on when tp is above 1",),
             edits=spec.writing(language.kind, "sequence_parallel", "none"),
         )

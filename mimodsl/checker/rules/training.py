@@ -18,6 +18,7 @@ from mimodsl.checker.scopes import (
 )
 from mimodsl.diagnostics import Label, Severity
 from mimodsl.ir import Kernels, Moe, Precision, ScheduleKind, TransformerLanguage
+from mimodsl.ir.axes import CP, ETP, PP, TP
 from mimodsl.ir.draft import Draft
 from mimodsl.planner.experts import ALIGNED, fit_torch
 
@@ -68,8 +69,8 @@ def no_pipelining(spec: Context, language: Held[TransformerLanguage]) -> Finding
 
 def _stages(spec: Context, language: Held[TransformerLanguage]) -> Iterator[Label]:
     """The reasons why a language model and its encoders have several stages."""
-    if language.size("pp") > 1:
-        yield spec.axis_label(language.grid, "pp", f"{language.size('pp')} stages")
+    if language.size(PP) > 1:
+        yield spec.axis_label(language.grid, PP, f"{language.size('pp')} stages")
     placed = spans_of(spec.draft)
     for route in ROUTE.subjects(spec):
         apart = route.encoder.grid.name in placed and not is_colocated(spec, route)
@@ -113,7 +114,7 @@ def sequence_length(spec: Context, language: Held[TransformerLanguage]) -> Findi
         return
     sequence = schedule.sequence
     axes = [axis for axis, used in _sharing(language) if used]
-    product = "·".join(f"2·{axis}" if axis == "cp" else axis for axis in axes)
+    product = "·".join(f"2·{axis}" if axis == CP else axis for axis in axes)
     lengths = [
         size for size in (sequence // shards * shards, next_multiple(sequence, shards)) if size
     ]
@@ -130,8 +131,8 @@ def sequence_length(spec: Context, language: Held[TransformerLanguage]) -> Findi
 
 def _sharing(language: Held[TransformerLanguage]) -> tuple[tuple[str, bool], ...]:
     return (
-        ("tp", language.splits_sequence and language.size("tp") > 1),
-        ("cp", language.size("cp") > 1),
+        (TP, language.splits_sequence and language.size(TP) > 1),
+        (CP, language.size(CP) > 1),
     )
 
 
@@ -280,14 +281,14 @@ def _beyond_local(
     """Where the spec asks for a feature, the feature, and more help."""
     kind, moe = language.kind, language.kind.used.moe
     if moe is not None:
-        if moe.grouped_gemm and not fit_torch(kind, moe, precision, language.size("etp")):
+        if moe.grouped_gemm and not fit_torch(kind, moe, precision, language.size(ETP)):
             label = spec.label(moe, "grouped_gemm", "requested here")
-            advice = _fitting_help(kind, moe, precision, language.size("etp"))
+            advice = _fitting_help(kind, moe, precision, language.size(ETP))
             yield label, "grouped product of such experts", (advice,)
         if moe.permute_fusion:
             yield spec.label(moe, "permute_fusion", "requested here"), "fused permutation", ()
-    if kind.used.attention is not None and language.size("cp") > 1:
-        label = spec.axis_label(language.grid, "cp", f"{language.size('cp')} ranks")
+    if kind.used.attention is not None and language.size(CP) > 1:
+        label = spec.axis_label(language.grid, CP, f"{language.size('cp')} ranks")
         yield label, "context-parallel attention", ()
 
 

@@ -17,6 +17,7 @@ from mimodsl.checker.scopes import (
 )
 from mimodsl.diagnostics import Edit
 from mimodsl.ir import Axis, Grid, TransformerLanguage
+from mimodsl.ir.axes import EDP, EP, ETP, PP
 from mimodsl.ir.grid import BASE_AXES
 from mimodsl.source import Span
 
@@ -46,7 +47,7 @@ def view_product(spec: Context, one: GridView) -> Findings:
     target = prod(base.values())
     if ranks == target or (one.is_expert and lacks_pp(one)):
         return
-    per_stage = " per pipeline stage" if "pp" in one.shared else ""
+    per_stage = " per pipeline stage" if PP in one.shared else ""
     yield Finding(
         message=f"the {one.view.name} view covers {ranks} ranks{per_stage}, "
         f"but the base view covers {target}",
@@ -59,7 +60,7 @@ def view_product(spec: Context, one: GridView) -> Findings:
 
 def lacks_pp(one: GridView) -> bool:
     """Whether an expert view leaves out a pipeline that the base view has."""
-    return one.view.axis("pp") is None and one.grid.size("pp") > 1
+    return one.view.axis(PP) is None and one.grid.size(PP) > 1
 
 
 def _product_help(spec: Context, one: GridView, target: int) -> tuple[str, ...]:
@@ -75,7 +76,7 @@ def _refactored(spec: Context, one: GridView, target: int) -> list[dict[str, int
     sizes, ways = one.sized, list[dict[str, int]]()
     for name, size in sizes.items():
         others = prod(sizes.values()) // size
-        if target % others == 0 and (name != "ep" or _experts_divide(spec, one, target // others)):
+        if target % others == 0 and (name != EP or _experts_divide(spec, one, target // others)):
             ways.append(sizes | {name: target // others})
     ways.sort(key=lambda way: sum(abs(way[name] - size) for name, size in sizes.items()))
     if one.is_expert:
@@ -85,17 +86,17 @@ def _refactored(spec: Context, one: GridView, target: int) -> list[dict[str, int
 
 def _expert_ways(spec: Context, one: GridView, target: int) -> Iterator[dict[str, int]]:
     """Sizes with etp and ep as near as possible to the given ones, and edp for the rest."""
-    ep = one.grid.size("ep")
-    etp = by_distance(one.grid.size("etp"), divisors(target))[0]
+    ep = one.grid.size(EP)
+    etp = by_distance(one.grid.size(ETP), divisors(target))[0]
     legal = [d for d in divisors(target // etp) if _experts_divide(spec, one, d)]
     for size in by_distance(ep, legal):
         edp = target // etp // size
         yield (
-            {"etp": etp, "ep": size, "edp": edp}
-            if etp > 1 or "etp" in one.sized
+            {ETP: etp, EP: size, EDP: edp}
+            if etp > 1 or ETP in one.sized
             else {
-                "ep": size,
-                "edp": edp,
+                EP: size,
+                EDP: edp,
             }
         )
 
@@ -235,7 +236,7 @@ def expert_without_pp(spec: Context, one: GridView) -> Findings:
     yield Finding(
         message=f"the expert view of {code(one.grid.name)} does not share {code('pp')}",
         primary=spec.view_label(one.view, "spread over all stages"),
-        secondary=(spec.axis_label(one.grid, "pp", "the pipeline"),),
+        secondary=(spec.axis_label(one.grid, PP, "the pipeline"),),
         notes=("no expert group leaves its pipeline stage",),
         help=(f"end the view with {code('* pp')}",),
         edits=_ending_in_pp(one),
@@ -245,7 +246,7 @@ def expert_without_pp(spec: Context, one: GridView) -> Findings:
 def _ending_in_pp(one: GridView) -> tuple[Edit, ...]:
     """The edit that appends pp, where it is last in the base view and the rest fits a stage."""
     span = one.view.span("axes")
-    fits = one.own_ranks == prod(one.base.values()) and one.grid.base.axes[-1].name == "pp"
+    fits = one.own_ranks == prod(one.base.values()) and one.grid.base.axes[-1].name == PP
     return (Edit(span, f"{span.text} * pp"),) if span is not None and fits else ()
 
 

@@ -5,6 +5,7 @@ from typing import ClassVar, override
 
 from attrs import evolve
 
+from mimodsl.ir.axes import PP
 from mimodsl.ir.decoder import Gpt
 from mimodsl.ir.grid import Grid
 from mimodsl.planner.families.family import Block, Stage
@@ -68,7 +69,7 @@ class GptFamily(LanguageFamily[Gpt]):
     @override
     def with_small_blocks(self, kind: Gpt, grid: Grid) -> Gpt:
         """A stage has a dense layer and one with experts, where the model has both."""
-        pp = grid.size("pp")
+        pp = grid.size(PP)
         enough = kind.moe_every if kind.moe else 1
         return evolve(
             kind,

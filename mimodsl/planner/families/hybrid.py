@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, override
 
 from attrs import evolve
 
+from mimodsl.ir.axes import CP, PP, TP
 from mimodsl.ir.blocks import Mamba
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.hybrid import Hybrid
@@ -86,7 +87,7 @@ class HybridFamily(LanguageFamily[Hybrid]):
 
     @override
     def with_small_blocks(self, kind: Hybrid, grid: Grid) -> Hybrid:
-        stages = kind.stages(grid.size("pp"))
+        stages = kind.stages(grid.size(PP))
         return evolve(
             kind,
             attention=kind.attention and small_attention(kind.attention, grid),
@@ -117,7 +118,7 @@ def shortest_with_every_symbol(pattern: str) -> str:
 def _small_mamba(mamba: Mamba, hidden: int, grid: Grid) -> Mamba:
     """Groups and heads that divide over tp and cp as before (ssm/mamba_context_parallel.py,
     "self.nheads_local_tp % self.cp_size == 0")."""
-    tp, cp = grid.size("tp"), grid.size("cp")
+    tp, cp = grid.size(TP), grid.size(CP)
     heads = mamba.head_count(hidden)
     a_rank = mamba.groups // tp
     groups = tp * (cp if a_rank % cp == 0 else a_rank)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, override
 
 from attrs import evolve
 
+from mimodsl.ir.axes import EP, ETP, TP
 from mimodsl.ir.blocks import Attention, Balance, Dispatcher, Moe
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.kinds import Recompute
@@ -148,7 +149,7 @@ class LanguageFamily[K: TransformerLanguage](Family[K]):
         if emitted is None and self._is_small(kind):
             return kind
         small = self.with_small_blocks(kind, grid)
-        tp = unit = grid.size("tp")
+        tp = unit = grid.size(TP)
         attention = small.used.attention
         if attention is not None and attention.head_dim is None:
             unit = lcm(tp, attention.heads * 2)
@@ -183,7 +184,7 @@ class LanguageFamily[K: TransformerLanguage](Family[K]):
 
 def small_attention(attention: Attention, grid: Grid) -> Attention:
     """As many query heads a group as before, up to two, and groups as they divide over tp."""
-    tp = grid.size("tp")
+    tp = grid.size(TP)
     groups = attention.key_value_groups
     few = few_heads(groups, tp) if groups % tp == 0 else groups
     heads = lcm(few * min(attention.heads // groups, 2), tp)
@@ -197,7 +198,7 @@ def small_attention(attention: Attention, grid: Grid) -> Attention:
 
 def small_moe(moe: Moe, grid: Grid) -> Moe:
     """Two experts or more on every ep rank, and a top-k that leaves some out."""
-    ep, etp = grid.size("ep"), grid.size("etp")
+    ep, etp = grid.size(EP), grid.size(ETP)
     topk = moe.topk if moe.groups else min(moe.topk, 2)
     unit = lcm(ep, moe.groups or 1)
     fits = (number for number in count(unit, unit) if number > topk and number >= 2 * ep)
@@ -206,7 +207,7 @@ def small_moe(moe: Moe, grid: Grid) -> Moe:
         experts=min(moe.experts, next(fits)),
         topk=topk,
         ffn=narrower(moe.ffn, HIDDEN // 2, etp),
-        shared_ffn=moe.shared_ffn and narrower(moe.shared_ffn, HIDDEN, grid.size("tp")),
+        shared_ffn=moe.shared_ffn and narrower(moe.shared_ffn, HIDDEN, grid.size(TP)),
     )
 
 
@@ -321,8 +322,8 @@ def _expert_fields(plan: ModulePlan) -> Fields:
     if moe is None or kernels is None:
         return common.NO_EXPERTS
     return megatron_fields(moe) | {
-        "expert_model_parallel_size": plan.declared.size("ep"),
-        "expert_tensor_parallel_size": plan.declared.size("etp"),
+        "expert_model_parallel_size": plan.declared.size(EP),
+        "expert_tensor_parallel_size": plan.declared.size(ETP),
         "moe_grouped_gemm": kernels.grouped,
         "moe_permute_fusion": kernels.fused_permutation,
         "moe_router_fusion": kernels.fused_routing,

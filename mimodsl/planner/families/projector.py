@@ -5,6 +5,7 @@ from typing import ClassVar, Final, override
 
 from attrs import evolve
 
+from mimodsl.ir.axes import TP
 from mimodsl.ir.megatron_fields import megatron_fields
 from mimodsl.ir.projector import AffineProjector, LinearProjector, MlpProjector
 from mimodsl.planner.families.family import Block, Family, Neighbours, Room, Split, Stage
@@ -66,7 +67,7 @@ class MlpFamily(Family[MlpProjector]):
         """As wide inside as the small widths of its neighbours suggest."""
         if kind.ffn is None or kind.ffn <= 4 * WIDEST:
             return kind
-        return evolve(kind, ffn=narrower(kind.ffn, 2 * HIDDEN, room.grid.size("tp")))
+        return evolve(kind, ffn=narrower(kind.ffn, 2 * HIDDEN, room.grid.size(TP)))
 
 
 class AffineFamily(Family[AffineProjector]):

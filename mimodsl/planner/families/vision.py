@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Final, NamedTuple, override
 
 from attrs import evolve
 
+from mimodsl.ir.axes import TP
 from mimodsl.ir.kinds import Recompute
 from mimodsl.ir.megatron_fields import megatron_fields
 from mimodsl.ir.types import Size
@@ -119,7 +120,7 @@ class VisionFamily[K: VisionEncoder](Family[K]):
         """Two layers and few heads, for small images."""
         if _is_small(kind) or room.keeps_width:
             return kind
-        tp = room.grid.size("tp")
+        tp = room.grid.size(TP)
         heads = few_heads(kind.heads, tp)
         hidden = heads * min(kind.head_width, HEAD)
         small = evolve(

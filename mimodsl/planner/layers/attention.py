@@ -5,6 +5,7 @@ from typing import ClassVar, override
 
 from attrs import frozen
 
+from mimodsl.ir.axes import CP
 from mimodsl.ir.kinds import Norm
 from mimodsl.planner.calls import Call, CallKind
 from mimodsl.planner.layers.layer import Layer
@@ -163,7 +164,7 @@ class AttentionLayer(Layer):
         width = max(self.key_value_width // share.sharding.tp, self.head_dim)
         size = 2 * share.tokens * width * share.element
         times = tensors * (share.sharding.cp - 1)
-        group = share.group("cp")
+        group = share.group(CP)
         return (
             *call(group, CallKind.SEND, size, times),
             *call(group, CallKind.RECEIVE, size, times),

@@ -5,6 +5,7 @@ from typing import ClassVar, override
 
 from attrs import frozen
 
+from mimodsl.ir.axes import TP
 from mimodsl.planner.calls import CallKind
 from mimodsl.planner.layers.layer import Layer
 from mimodsl.planner.layers.linear import call
@@ -76,7 +77,7 @@ class TokenEmbedding(Layer):
         The backward pass undoes the split of the merged sequence (models/mimo/partition/utils.py,
         "embeddings = tensor_parallel").
         """
-        group, row = share.group("tp"), self.hidden * share.element
+        group, row = share.group(TP), self.hidden * share.element
         gather = call(group, CallKind.ALL_GATHER, share.tokens * row)
         yield Operation(
             name="embedding",

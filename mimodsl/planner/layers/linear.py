@@ -1,6 +1,7 @@
 """Linears that are split over tp: their weights, and their products with the calls around them
 (tensor_parallel/layers.py)."""
 
+from mimodsl.ir.axes import TP
 from mimodsl.planner.calls import Call, CallGroup, CallKind
 from mimodsl.planner.layers.operation import Operation, Overlap, Repeat
 from mimodsl.planner.layers.weight import Weight
@@ -47,7 +48,7 @@ def column_product(
     (tensor_parallel/layers.py, "handle = dist_reduce_scatter_func"). These two calls run beside the
     products of the two gradients.
     """
-    group, size = share.group("tp"), share.tokens * width * share.element
+    group, size = share.group(TP), share.tokens * width * share.element
     gather = call(group, CallKind.ALL_GATHER, size) if share.split else ()
     reduce = CallKind.REDUCE_SCATTER if share.split else CallKind.ALL_REDUCE
     return Operation(
@@ -67,7 +68,7 @@ def row_product(name: str, share: Share, width: int, output: int) -> Operation:
     Its output is a sum over tp. With a split sequence each rank keeps its tokens of it
     (tensor_parallel/layers.py, "if self.explicit_expert_comm: assert").
     """
-    group, size = share.group("tp"), share.tokens * output * share.element
+    group, size = share.group(TP), share.tokens * output * share.element
     reduce = CallKind.REDUCE_SCATTER if share.split else CallKind.ALL_REDUCE
     return Operation(
         name=name,

@@ -5,6 +5,7 @@ from typing import ClassVar, Final, override
 
 from attrs import frozen
 
+from mimodsl.ir.axes import CP
 from mimodsl.ir.kinds import Norm
 from mimodsl.planner.calls import Call, CallKind
 from mimodsl.planner.layers.layer import Layer
@@ -144,7 +145,7 @@ class MambaLayer(Layer):
         Calls exchange z, x, B, C and time steps one by one, and the output back
         (ssm/mamba_context_parallel.py, "def pre_conv_ssm").
         """
-        group, tp, cp = share.group("cp"), share.sharding.tp, share.sharding.cp
+        group, tp, cp = share.group(CP), share.sharding.tp, share.sharding.cp
         inner, heads = self.inner // tp, self.heads // tp
         shared = max(self.groups // tp, cp) * self.state
         widths = (inner, inner, shared, shared, heads, inner)

@@ -6,6 +6,7 @@ from typing import ClassVar, override
 
 from attrs import evolve, frozen
 
+from mimodsl.ir.axes import CP, DP, EP, ETP, TP
 from mimodsl.ir.blocks import Balance, Moe, RouterPrecision, Score
 from mimodsl.ir.kinds import Activation, Norm
 from mimodsl.planner.calls import Call, CallKind
@@ -181,7 +182,7 @@ class MoeLayer(Layer):
         (transformer/moe/token_dispatcher.py,
         "def preprocess … gather_from_sequence_parallel_region"). With padding to a capacity these
         counts are known."""
-        group = share.group("etp", "ep")
+        group = share.group(ETP, EP)
         if self.moe.pad_to_capacity or group is None:
             return ()
         return call(group, CallKind.ALL_GATHER, self.moe.experts * group.members * INT64)
@@ -194,11 +195,11 @@ class MoeLayer(Layer):
         size = self.moe.experts * INT64
         match self.moe.balance:
             case Balance.AUX_LOSS:
-                return call(share.group("tp", "cp"), CallKind.ALL_REDUCE, size)
+                return call(share.group(TP, CP), CallKind.ALL_REDUCE, size)
             case Balance.SEQ_AUX_LOSS:
-                return call(share.group("tp", "cp"), CallKind.ALL_REDUCE, size * share.sequences)
+                return call(share.group(TP, CP), CallKind.ALL_REDUCE, size * share.sequences)
             case Balance.GLOBAL_AUX_LOSS:
-                return call(share.group("tp", "dp", "cp"), CallKind.ALL_REDUCE, size)
+                return call(share.group(TP, DP, CP), CallKind.ALL_REDUCE, size)
             case _:
                 return ()
 
@@ -209,7 +210,7 @@ class MoeLayer(Layer):
         (transformer/moe/token_dispatcher.py, "global_input_tokens = all_to_all").
         """
         token, probability = self.hidden * share.element, self._probability_size(share)
-        ep, etp = share.group("ep"), share.group("etp")
+        ep, etp = share.group(EP), share.group(ETP)
         sent, seen = self.routed_rows(share), self.expert_rows(share)
         yield from call(ep, CallKind.ALL_TO_ALL, sent * token)
         yield from call(ep, CallKind.ALL_TO_ALL, sent * probability)

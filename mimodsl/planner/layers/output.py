@@ -5,6 +5,7 @@ from typing import ClassVar, override
 
 from attrs import frozen
 
+from mimodsl.ir.axes import TP
 from mimodsl.ir.kinds import Norm
 from mimodsl.planner.calls import CallKind
 from mimodsl.planner.layers.layer import Layer
@@ -69,7 +70,7 @@ class OutputLayer(Layer):
         exponentials together with the label's logit, all in fp32.
         """
         yield column_product("logits", share, self.hidden, self.vocabulary, repeat=Repeat.NEVER)
-        group, size = share.group("tp"), share.tokens * FP32
+        group, size = share.group(TP), share.tokens * FP32
         calls = (
             *call(group, CallKind.ALL_REDUCE, size),
             *call(group, CallKind.ALL_REDUCE, 2 * size),

@@ -5,6 +5,7 @@ from typing import ClassVar, override
 
 from attrs import evolve, frozen
 
+from mimodsl.ir.axes import TP
 from mimodsl.ir.kinds import Activation, Norm
 from mimodsl.planner.calls import CallKind
 from mimodsl.planner.layers.layer import Layer
@@ -77,4 +78,4 @@ class ProjectorLayer(Layer):
             return
         size = share.tokens * self.hidden * share.element
         product = column_product("projector", share, self.width, self.hidden)
-        yield evolve(product, forward_calls=call(share.group("tp"), CallKind.ALL_GATHER, size))
+        yield evolve(product, forward_calls=call(share.group(TP), CallKind.ALL_GATHER, size))

@@ -5,6 +5,7 @@ from typing import ClassVar, override
 
 from attrs import frozen
 
+from mimodsl.ir.axes import TP
 from mimodsl.ir.vision import Radio, VisionEncoder
 from mimodsl.planner.calls import CallKind
 from mimodsl.planner.layers.layer import Layer
@@ -88,7 +89,7 @@ class PatchEmbedding(Layer):
                 name="patches",
                 flops=product // share.sharding.tp,
                 repeat=Repeat.NEVER,
-                forward_calls=call(share.group("tp"), CallKind.ALL_GATHER, size),
+                forward_calls=call(share.group(TP), CallKind.ALL_GATHER, size),
             )
         else:
             yield Operation(

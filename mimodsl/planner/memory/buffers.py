@@ -6,6 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
+from mimodsl.ir.axes import DP, EDP
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Ddp
@@ -78,9 +79,9 @@ def _buffers(spec: Spec, unit: tuple[ModuleRole, ...]) -> Iterator[Buffer]:
     parts = sorted(unit, key=lambda role: role.module.role is Role.PROJECTOR)
     grid = spec.grid_of(parts[0].module)
     sharding = Sharding.of_grid(grid)
-    replicas = grid.size("dp") * sharding.cp
-    expert_replicas = grid.size("edp") if grid.expert else replicas
-    bucket = _bucket(ddp, parts[0], grid.size("dp"))
+    replicas = grid.size(DP) * sharding.cp
+    expert_replicas = grid.size(EDP) if grid.expert else replicas
+    bucket = _bucket(ddp, parts[0], grid.size(DP))
     trained = [role for role in parts if not role.module.frozen]
     kinds: dict[tuple[int, bool], list[tuple[int, bool]]] = {}
     for weight in (weight for role in trained for weight in _weights(role, sharding)):

@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 from attrs import frozen
 
+from mimodsl.ir.axes import DP
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.families import family_of
 from mimodsl.planner.memory.peak import RoleMemory, peak_memory, role_memories
@@ -76,7 +77,7 @@ def _changes(spec: Spec, planned: Plan, rank: int) -> Iterator[tuple[str, Spec]]
             what = f"recompute = full in {module.name}"
             yield what, attrs.evolve(spec, modules=tuple(modules))
     micro = spec.schedule.micro_batch
-    if micro > 1 and all(_divides(spec, grid.size("dp")) for grid in spec.grids):
+    if micro > 1 and all(_divides(spec, grid.size(DP)) for grid in spec.grids):
         schedule = attrs.evolve(spec.schedule, micro_batch=1, microbatches=_as_many(spec))
         yield (
             f"micro_batch = 1 with microbatches = {_as_many(spec)}",
@@ -91,4 +92,4 @@ def _as_many(spec: Spec) -> int:
 
 def _divides(spec: Spec, replicas: int) -> bool:
     """Whether a sample of each replica of the language model can be dealt to that many."""
-    return spec.grid_of(spec.language).size("dp") % replicas == 0
+    return spec.grid_of(spec.language).size(DP) % replicas == 0

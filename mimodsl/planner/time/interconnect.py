@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import frozen
 
+from mimodsl.ir.axes import PP
 from mimodsl.planner.bridges import BridgePlan
 from mimodsl.planner.calls import WORLD, Call, CallGroup, CallKind, Purpose
 from mimodsl.planner.grids import GridPlan
@@ -70,11 +71,11 @@ class Interconnect:
         if group.name == WORLD:
             return (Groups(start=0, inner=(Factor(group.members, 1),), outer=()),)
         planned = self.groups[group.name]
-        if planned.kind is not GroupKind.AXES or "pp" in planned.axes:
+        if planned.kind is not GroupKind.AXES or PP in planned.axes:
             return tuple(block for block in planned.blocks if block.size > 1)
         grid = self.grids[planned.grid]
         view = next(view for view in grid.views if view.name == planned.view)
-        return (view.layout.groups(planned.axes, at={"pp": stage}),)
+        return (view.layout.groups(planned.axes, at={PP: stage}),)
 
     def stage_seconds(self, grid: GridPlan, stage: int, size: int) -> float:
         """Seconds of activations to the next stage of a grid, or of their gradients back."""

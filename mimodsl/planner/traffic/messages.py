@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from mimodsl.ir.axes import PP
 from mimodsl.planner.bridges import BridgePlan, Direction, bridge_groups
 from mimodsl.planner.calls import WORLD, Call, CallGroup, CallKind, Purpose
 from mimodsl.planner.grids import GridPlan
@@ -21,7 +22,7 @@ def stage_calls(grid: GridPlan, rank: int, world: int, size: int) -> Iterator[Ca
     In a pipeline of two stages, backward messages go over the world
     (pipeline_parallel/p2p_communication.py, "even_recv_odd_send_group = torch").
     """
-    stage, stages = grid.base.coordinates(rank)["pp"], grid.axis("pp")
+    stage, stages = grid.base.coordinates(rank)[PP], grid.axis(PP)
     pipeline = CallGroup(name=f"{grid.name}.pp", members=stages, purpose=Purpose.PIPELINE)
     world_group = CallGroup(name=WORLD, members=world, purpose=Purpose.PIPELINE)
     other = world_group if stages == 2 else pipeline

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
+from mimodsl.ir.axes import CP, DP, EDP, PP, TP
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.ir.train import Precision
@@ -92,7 +93,7 @@ def _replica_calls(unit: DdpUnit) -> Iterator[Call]:
     groups = call_groups(unit.grid)
     gathers = 1 if unit.spec.train.ddp.overlap_param_gather else unit.optimizers
     for buffer in unit.buffers:
-        group = groups[("edp",)] if buffer.experts else groups["dp", "cp"]
+        group = groups[(EDP,)] if buffer.experts else groups[DP, CP]
         if group.members > 1:
             gradients, weights = buffer.elements * buffer.gradient, buffer.elements * buffer.weight
             yield Call(group=group, kind=CallKind.REDUCE_SCATTER, size=gradients)
@@ -109,13 +110,13 @@ def _finalization_calls(unit: DdpUnit) -> Iterator[Call]:
         return
     groups = call_groups(unit.grid)
     gradient = FP32 if spec.train.ddp.grad_fp32 or spec.train.precision is Precision.FP32 else 2
-    yield from _sum(groups[("tp",)], sum(_summed_over_tp(unit)) * gradient)
-    if plan.tied and unit.grid.axis("pp") > 1 and (role.first or role.last):
+    yield from _sum(groups[(TP,)], sum(_summed_over_tp(unit)) * gradient)
+    if plan.tied and unit.grid.axis(PP) > 1 and (role.first or role.last):
         group = CallGroup(name=f"{unit.grid.name}.embedding", members=2, purpose=Purpose.PIPELINE)
         share = plan.outputs[1] // unit.sharding.tp * plan.widths.hidden
         yield from _sum(group, share * gradient)
     biases = sum(layer.expert_biases for layer in stage_layers(role))
-    yield from _sum(groups["tp", "dp", "cp"], biases * _FLAG)
+    yield from _sum(groups[TP, DP, CP], biases * _FLAG)
 
 
 def _summed_over_tp(unit: DdpUnit) -> Iterator[int]:
@@ -144,7 +145,7 @@ def _norm_calls(unit: DdpUnit) -> Iterator[Call]:
     "def get_grad_norm_fp32"). In fp16 each of its
     optimizers first asks whether a gradient overflowed (optimizer/optimizer.py,
     "torch.distributed.all_reduce( self")."""
-    group = call_groups(unit.grid)["tp", "cp", "dp", "pp"]
+    group = call_groups(unit.grid)[TP, CP, DP, PP]
     asks = unit.optimizers if unit.spec.train.precision is Precision.FP16 else 0
     if group.members > 1:
         yield Call(group=group, kind=CallKind.ALL_REDUCE, size=_FLAG, times=1 + asks)

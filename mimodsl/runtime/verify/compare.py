@@ -7,6 +7,7 @@ from math import isclose, sqrt
 
 from attrs import evolve, frozen
 
+from mimodsl.ir.axes import EP, TP
 from mimodsl.ir.spec import Spec
 from mimodsl.runtime.errors import rank_list
 from mimodsl.runtime.verify.forward_runs import ForwardRuns, match_forward_runs
@@ -110,7 +111,7 @@ def _fresh(fresh: Sequence[Parameter]) -> Iterator[FirstDifference]:
                     f"different shards"
                 )
                 what = "experts" if piece.shard.expert else "tp shards"
-                axis = "ep" if piece.shard.expert else "tp"
+                axis = EP if piece.shard.expert else TP
                 reason = f"the seed ought to tell {axis} ranks apart: {what} start as copies"
                 yield FirstDifference(
                     check=Check.FRESH,

@@ -6,6 +6,7 @@ from math import isclose, isfinite
 
 from attrs import frozen
 
+from mimodsl.ir.axes import CP, DP, EDP, EP, ETP, TP
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.spec import Spec
 from mimodsl.planner.grids import grid_plans
@@ -89,9 +90,9 @@ class GradientCause:
                 (apart[1], merged[1]),
             )
         if merged:
-            right = "edp" if parameter.expert else "dp"
+            right = EDP if parameter.expert else DP
             wrong = f"{right} and {merged[0]}"
-            if parameter.expert and merged[0] == "ep":
+            if parameter.expert and merged[0] == EP:
                 wrong = "dp, which joins ranks of different experts"
             return (
                 Cause.WRONG_GROUP,
@@ -102,7 +103,7 @@ class GradientCause:
 
     def _unreduced(self, parameter: Parameter, axis: str, seen: str, *, parts: bool) -> Finding:
         found = (seen, f"the parts of all ranks along {axis} add up to it") if parts else (seen,)
-        if axis != "tp":
+        if axis != TP:
             return Cause.MISSING_REDUCTION, f"its gradient is not summed over {axis}", found
         if self.spec.splits_sequence(self.spec.module(parameter.module)):
             reason = (
@@ -160,7 +161,7 @@ class GradientCause:
         )
 
     def _unknown(self, parameter: Parameter) -> Finding:
-        own = "edp" if parameter.expert else "dp"
+        own = EDP if parameter.expert else DP
         return (
             Cause.WRONG_GROUP,
             f"its sum leaves ranks out or takes others in; it should run over {own}",
@@ -195,7 +196,7 @@ class GradientCause:
 
     def _token_count(self, ratio: float) -> str | None:
         schedule = self.spec.schedule
-        replicas = self.spec.grid_of(self.spec.language).size("dp")
+        replicas = self.spec.grid_of(self.spec.language).size(DP)
         counts = {
             "the weight of the global batch, which nothing divides by": self.weight,
             "one over the weight of the global batch, which divides twice": 1 / self.weight,
@@ -211,18 +212,18 @@ class GradientCause:
         found: list[tuple[Cause, str, float]] = []
         for module in self.spec.modules:
             if module.role is Role.ENCODER and module.grid == grid.name:
-                up = grid.size("dp") / language.size("dp")
+                up = grid.size(DP) / language.size(DP)
                 found.append((Cause.DP_RATIO, f"dp of {grid.name} / dp of {language.name}", up))
                 found.append((Cause.DP_RATIO, f"dp of {language.name} / dp of {grid.name}", 1 / up))
         if parameter.expert:
-            up = grid.size("dp") * grid.size("cp") / grid.size("edp")
+            up = grid.size(DP) * grid.size(CP) / grid.size(EDP)
             found.append((Cause.DP_RATIO, "dp / edp", up))
             found.append((Cause.DP_RATIO, "edp / dp", 1 / up))
-        for axis in ("edp",) if parameter.expert else ("dp",):
+        for axis in (EDP,) if parameter.expert else (DP,):
             size = grid.size(axis)
             found.append((Cause.DP_RATIO, f"1 / {axis}: averaged, not summed", 1 / size))
             found.append((Cause.DP_RATIO, f"{axis}: summed, not averaged, or twice", float(size)))
-        for axis in ("tp", "cp", "ep", "etp"):
+        for axis in (TP, CP, EP, ETP):
             size = grid.size(axis)
             found.append((Cause.WRONG_GROUP, f"{axis}: summed over {axis} too", float(size)))
             found.append((Cause.WRONG_GROUP, f"1 / {axis}: a part of {axis}'s sum", 1 / size))

@@ -4,6 +4,7 @@ from typing import Final
 
 import attrs
 
+from mimodsl.ir.axes import DP
 from mimodsl.ir.grid import Grid
 from mimodsl.ir.lr_decay import ConstantLr
 from mimodsl.ir.module import Module
@@ -48,7 +49,7 @@ def alone(spec: Spec) -> Spec:
         schedule=attrs.evolve(
             schedule,
             kind=ScheduleKind.NO_PIPELINING,
-            microbatches=schedule.microbatches * spec.grid_of(spec.language).size("dp"),
+            microbatches=schedule.microbatches * spec.grid_of(spec.language).size(DP),
         ),
     )
 

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import attrs
 from attrs import frozen
 
+from mimodsl.ir.axes import CP, DP, EDP, PP, TP
 from mimodsl.ir.grid import EXPERT_VIEW, Grid, View
 from mimodsl.ir.kinds import Role
 from mimodsl.ir.language import LanguageModel
@@ -120,20 +121,20 @@ def _flows(spec: Spec, language: LanguageModel) -> tuple[Any, ...]:
 def _shorter(spec: Spec) -> Spec:
     """Short samples, few of them, with room for text and in parts that divide over tp and cp."""
     schedule, grid = spec.schedule, spec.grid_of(spec.language)
-    dp = grid.size("dp")
+    dp = grid.size(DP)
     if schedule.sequence > _LONG:
         needed = sum(spec.sample_tokens(flow) for flow in spec.flows) + 16
-        unit = lcm(grid.size("tp") * 2 * grid.size("cp"), 16)
+        unit = lcm(grid.size(TP) * 2 * grid.size(CP), 16)
         sequence = min(schedule.sequence, unit * -(-max(needed, 32) // unit))
         schedule = attrs.evolve(schedule, sequence=sequence)
     if schedule.micro_batch * schedule.microbatches * dp > _MANY:
-        encoders = [spec.grid_of(spec.module(flow.encoder)).size("dp") for flow in spec.flows]
+        encoders = [spec.grid_of(spec.module(flow.encoder)).size(DP) for flow in spec.flows]
         whole = lcm(*encoders)
         from_two = count(min(2, schedule.micro_batch))
         schedule = attrs.evolve(
             schedule,
             micro_batch=next(batch for batch in from_two if batch * dp % whole == 0),
-            microbatches=min(schedule.microbatches, grid.size("pp") + 2),
+            microbatches=min(schedule.microbatches, grid.size(PP) + 2),
         )
     return attrs.evolve(spec, schedule=schedule)
 
@@ -144,9 +145,9 @@ def _with_fewer_replicas(spec: Spec) -> Iterator[tuple[Grid, ...]]:
     together = {spans[grid.name]: 0 for grid in spec.grids}
     for grid in spec.grids:
         span = spans[grid.name]
-        together[span] = gcd(together[span], grid.size("dp"))
+        together[span] = gcd(together[span], grid.size(DP))
         if grid.expert is not None:
-            together[span] = gcd(together[span], grid.size("edp"))
+            together[span] = gcd(together[span], grid.size(EDP))
     for factors in product(*map(_divisors, together.values())):
         by_span = dict(zip(together, factors, strict=True))
         yield tuple(_divided(grid, by_span[spans[grid.name]]) for grid in spec.grids)
@@ -166,7 +167,7 @@ def _divided(grid: Grid, factor: int) -> Grid:
         )
         return attrs.evolve(view, axes=tuple(axes))
 
-    views = (smaller(view, "edp" if view.name == EXPERT_VIEW else "dp") for view in grid.views)
+    views = (smaller(view, EDP if view.name == EXPERT_VIEW else DP) for view in grid.views)
     return attrs.evolve(grid, views=tuple(views), ranks=grid.ranks and grid.ranks // factor)
 
 
@@ -176,8 +177,8 @@ def _on_grids(spec: Spec, grids: tuple[Grid, ...]) -> Spec:
 
 def _replicas(spec: Spec) -> list[tuple[int, int]]:
     """The dp sizes at both ends of every bridge."""
-    language = spec.grid_of(spec.language).size("dp")
-    return [(spec.grid_of(spec.module(flow.encoder)).size("dp"), language) for flow in spec.flows]
+    language = spec.grid_of(spec.language).size(DP)
+    return [(spec.grid_of(spec.module(flow.encoder)).size(DP), language) for flow in spec.flows]
 
 
 def _bridges_divide(spec: Spec) -> bool:
@@ -190,7 +191,7 @@ def _kept(old: Spec, new: Spec) -> tuple[int, int, int]:
 
     pairs = zip(_replicas(old), _replicas(new), strict=True)
     directions = sum(direction(before) == direction(after) for before, after in pairs)
-    return directions, sum(grid.size("dp") > 1 for grid in new.grids), new.world
+    return directions, sum(grid.size(DP) > 1 for grid in new.grids), new.world
 
 
 def _grid_changes(old: Spec, new: Spec) -> Iterator[Change]:
