@@ -304,9 +304,9 @@ def test_updated_weights_that_do_not_reach_the_replicas(difference, monkeypatch)
 
 
 def test_weights_loaded_into_the_wrong_place(difference, monkeypatch):
-    from mimodsl.runtime.verify import trial
+    from mimodsl.runtime.verify import recorded_run
 
-    original = trial.load_weights
+    original = recorded_run.load_weights
 
     def load(assembly, folder):
         original(assembly, folder)
@@ -315,7 +315,7 @@ def test_weights_loaded_into_the_wrong_place(difference, monkeypatch):
         if groups.tp.rank() == 1:
             language.output_layer.weight.data.copy_(language.output_layer.weight.data.flip(0))
 
-    monkeypatch.setattr(trial, "load_weights", load)
+    monkeypatch.setattr(recorded_run, "load_weights", load)
     found = difference(FAN_IN)
     assert _placed(found) == (Check.START, "language", "output_layer.weight", Cause.NOT_LOADED)
     assert found.how == ("ranks 1, 3 hold something else than what was saved",)

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from mimodsl._version import MEGATRON_CORE
 from mimodsl.checker.rules import RULES
 from mimodsl.diagnostics.codes import CODES
 from mimodsl.show import pages
@@ -75,7 +76,10 @@ def test_a_page_for_programs(mimodsl):
     page = json.loads(mimodsl("explain", "MIMO301", "--json").out)
     assert page["code"] == "MIMO301"
     assert page["help"] == ["`ep:4` gives both 8 ranks, and so does `edp:4` with `ep:2`"]
-    assert page["megatron"] == {"version": "0.19.2", "at": ["hyper_comm_grid.py:163"]}
+    assert page["megatron"] == {
+        "version": MEGATRON_CORE,
+        "at": ['hyper_comm_grid.py, "if int(np.prod(shape)) != self.size"'],
+    }
     codes = json.loads(mimodsl("explain", "--json").out)
     assert [code["code"] for code in codes] == list(pages.pages())
 

@@ -65,7 +65,7 @@ def test_help_names_every_gpu(mimodsl) -> None:
         (("--gpu", "h100", "--groups", "-"), "not with --groups, --fit"),
         (("--gpu", "h100", "--gpus-per-node", "257"), "a node has 1 to 256 ranks, not 257"),
         (("--gpu", "h100", "--rank", "8"), "there is no rank 8"),
-        (("--gpus-per-node", "4"), "not without it"),
+        (("--gpus-per-node", "4"), "--gpus-per-node needs --gpu"),
         (("--fit", "h1000"), "or a GPU"),
     ],
 )
