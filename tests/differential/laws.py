@@ -31,7 +31,7 @@ OUT_OF_REACH: Final = {
 """Rules whose mistake never gets as far as megatron-core, and why."""
 
 REFUSED_FIRST: Final = {
-    "MIMO731": "build/configs.py says in plainer words that local kernels have no grouped product",
+    "MIMO731": "builder/program.py says plainly that local kernels have no grouped product",
 }
 """Rules that the builder may apply itself, in front of megatron-core, and why."""
 
